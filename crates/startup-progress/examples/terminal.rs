@@ -1,0 +1,3 @@
+//! A start with a few steps, drawn on the terminal.
+
+fn main() {}
