@@ -9,8 +9,12 @@ mod snapshot;
 mod state;
 mod step;
 
+#[cfg(feature = "init-graph")]
+mod graph;
 #[cfg(feature = "http")]
 pub mod http;
+#[cfg(feature = "terminal")]
+pub mod terminal;
 
 pub use config::ProgressConfig;
 pub use cursor::{Cursor, CursorError};
@@ -21,3 +25,6 @@ pub use snapshot::{
     CheckSnapshot, CheckStatus, Delta, FORMAT_VERSION, Snapshot, StepSnapshot, StepStatus, Update,
 };
 pub use step::Step;
+
+#[cfg(feature = "init-graph")]
+pub use graph::GraphObserver;
