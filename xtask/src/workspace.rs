@@ -30,7 +30,6 @@ pub(crate) struct Package {
     /// Folder of the manifest, relative to the root, with `/`.
     pub(crate) folder: String,
     pub(crate) features: Vec<String>,
-    pub(crate) has_library: bool,
     pub(crate) dependencies: Vec<Dependency>,
 }
 
@@ -95,9 +94,6 @@ impl Package {
         let manifest = Path::new(package["manifest_path"].as_str().unwrap_or_default());
         let folder = manifest.parent().unwrap_or(root);
         let folder = folder.strip_prefix(root).unwrap_or(folder);
-        let is_library = |target: &Value| {
-            array(&target["kind"]).any(|kind| matches!(kind.as_str(), Some("lib" | "proc-macro")))
-        };
         Self {
             name: text(&package["name"]),
             version: text(&package["version"]),
@@ -107,7 +103,6 @@ impl Package {
                 .as_object()
                 .map(|features| features.keys().cloned().collect())
                 .unwrap_or_default(),
-            has_library: array(&package["targets"]).any(is_library),
             dependencies: array(&package["dependencies"])
                 .map(Dependency::from_metadata)
                 .collect(),
@@ -152,7 +147,6 @@ mod tests {
                 "name": "tiered-cache", "version": "0.1.0", "rust_version": "1.91",
                 "manifest_path": "/repo/crates/tiered-cache/Cargo.toml",
                 "features": { "default": [], "redis": [] },
-                "targets": [{ "kind": ["lib"] }],
                 "dependencies": [
                     { "name": "bytes", "kind": null, "optional": false, "path": null, "req": "^1" },
                     { "name": "helper", "kind": "dev", "optional": false, "path": "/repo/h", "req": "*" },
@@ -164,7 +158,6 @@ mod tests {
         let package = &workspace.packages["tiered-cache"];
         assert_eq!(package.folder, "crates/tiered-cache");
         assert_eq!(package.features, ["default", "redis"]);
-        assert!(package.has_library);
         assert!(!package.dependencies[0].local && package.dependencies[0].has_version);
         let helper = &package.dependencies[1];
         assert!(helper.local && helper.dev && !helper.has_version);

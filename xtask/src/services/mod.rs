@@ -10,6 +10,7 @@ mod state;
 
 use anyhow::{Context, bail};
 
+pub(crate) use self::docker::engine as container_engine;
 pub(crate) use self::programs::{have_postgres, have_redis};
 use self::state::State;
 use crate::args::{Action, Backend};

@@ -242,6 +242,43 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_ends_the_server_and_removes_its_folder() {
+        let folder = folder("panic");
+        let path = folder.path().to_owned();
+        let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+        let outcome = std::thread::spawn(move || {
+            // Dropped in this order: the server, then what it writes to.
+            let held = folder;
+            let launch = Launch {
+                program: Path::new("/bin/sh"),
+                args: &|_| {
+                    ["-c", "echo ready; exec sleep 60"]
+                        .map(OsString::from)
+                        .to_vec()
+                },
+                folder: held.path(),
+                account: None,
+                is_ready: &|_, log| log.contains("ready"),
+                stop: Signal::TERM,
+                limit: LONG,
+            };
+            let (server, _) = Server::start(&launch, &mut free_port).expect("a shell starts");
+            sender.send(server.id()).expect("the test waits");
+            panic!("on purpose");
+        })
+        .join();
+        assert!(outcome.is_err());
+        let id = receiver.recv().expect("the number of the server");
+        let pid = rustix::process::Pid::from_raw(id.try_into().expect("a process number"));
+        let pid = pid.expect("not 0");
+        assert!(
+            rustix::process::test_kill_process(pid).is_err(),
+            "the server lives on"
+        );
+        assert!(!path.exists());
+    }
+
+    #[test]
     fn only_the_end_of_a_long_log_is_quoted() {
         let log: String = (0..100).map(|line| format!("line {line}\n")).collect();
         let tail = tail(&log);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Finding, Source};
 
 // Assembled, so that this file does not break its own rules.
-const TODO: &str = concat!("TO", "DO");
+const MARK: &str = concat!("TO", "DO");
 const MACHINE_PATHS: [&str; 4] = [
     concat!("/ho", "me/"),
     concat!("/ro", "ot/"),
@@ -69,10 +69,10 @@ fn opening(source: &Source) -> Option<Finding> {
 
 fn todo_without_a_kind(source: &Source) -> Vec<Finding> {
     let bare = |line: &str| {
-        line.match_indices(TODO).any(|(start, _)| {
+        line.match_indices(MARK).any(|(start, _)| {
             let word = |letter: char| letter.is_alphanumeric() || letter == '_';
             let inside = line[..start].ends_with(word);
-            let rest = &line[start + TODO.len()..];
+            let rest = &line[start + MARK.len()..];
             let kind = rest
                 .strip_prefix('-')
                 .is_some_and(|rest| rest.starts_with(char::is_alphabetic));
@@ -82,7 +82,7 @@ fn todo_without_a_kind(source: &Source) -> Vec<Finding> {
     lines_where(
         source,
         bare,
-        &format!("{TODO} without a kind, such as {TODO}-design"),
+        &format!("{MARK} without a kind, such as {MARK}-design"),
     )
 }
 
@@ -219,11 +219,11 @@ mod tests {
     #[test]
     fn an_open_end_carries_its_kind() {
         let found = |line: &str| !todo_without_a_kind(&source("a.rs", line)).is_empty();
-        assert!(found(&format!("// {TODO}: later")));
-        assert!(found(&format!("// {TODO} later")));
-        assert!(found(&format!("// {TODO}-: later")));
-        assert!(!found(&format!("// {TODO}-design: later")));
-        assert!(!found(&format!("let x = AU{TODO}MATIC;")));
+        assert!(found(&format!("// {MARK}: later")));
+        assert!(found(&format!("// {MARK} later")));
+        assert!(found(&format!("// {MARK}-: later")));
+        assert!(!found(&format!("// {MARK}-design: later")));
+        assert!(!found(&format!("let x = AU{MARK}MATIC;")));
         assert!(!found("todo!()"));
     }
 

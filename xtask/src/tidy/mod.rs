@@ -92,7 +92,7 @@ fn sources(root: &Path) -> anyhow::Result<Vec<Source>> {
         for entry in entries {
             let path = entry?.path();
             if path.is_dir() {
-                if is_ours(&path) {
+                if is_ours(root, &path) {
                     folders.push(path);
                 }
             } else if path
@@ -107,12 +107,15 @@ fn sources(root: &Path) -> anyhow::Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn is_ours(folder: &Path) -> bool {
+fn is_ours(root: &Path, folder: &Path) -> bool {
     let name = folder
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    !matches!(name, "target" | "data" | ".git" | "node_modules")
+    // What a service run from here, or from its own folder, writes by default.
+    let is_service = |parent: &Path| parent == root || parent.join("Cargo.toml").is_file();
+    let is_data = name == "data" && folder.parent().is_some_and(is_service);
+    !matches!(name, "target" | ".git" | "node_modules") && !is_data
 }
 
 fn read(root: &Path, path: &PathBuf) -> anyhow::Result<Source> {
