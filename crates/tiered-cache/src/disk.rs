@@ -1,0 +1,5 @@
+//! The disk tier.
+
+mod config;
+
+pub use config::DiskConfig;

@@ -1,0 +1,5 @@
+//! The Redis tier.
+
+mod config;
+
+pub use config::RedisConfig;
