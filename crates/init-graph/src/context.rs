@@ -1,0 +1,122 @@
+//! What an initialiser knows of its own run, and what it may leave behind: progress, messages and stop hooks.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::core::{Core, Hook};
+use crate::error::Result;
+use crate::event::Event;
+use crate::plan::{Node, NodeId};
+
+/// The run of one initialiser; a cheap clone that background work may keep.
+#[derive(Clone)]
+pub struct Context {
+    core: Arc<Core>,
+    id: NodeId,
+    attempt: u32,
+}
+
+impl Context {
+    pub(crate) fn new(core: Arc<Core>, id: NodeId, attempt: u32) -> Self {
+        Self { core, id, attempt }
+    }
+
+    /// The name of the component.
+    pub fn name(&self) -> &str {
+        self.node().name()
+    }
+
+    /// Which attempt this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        self.attempt
+    }
+
+    /// A token that is cancelled when the start is given up, and otherwise just before the stop hooks of this
+    /// component run.
+    ///
+    /// The initialiser itself needs no token: it is dropped at its current await. This one is for tasks that it
+    /// spawns.
+    pub fn cancelled(&self) -> CancellationToken {
+        self.core.token(self.id)
+    }
+
+    /// Tells the observers how far the initialiser is, in units of its own choice.
+    ///
+    /// Ignored once the initialiser has ended.
+    pub fn progress(&self, current: u64, total: impl Into<Option<u64>>) {
+        let total = total.into();
+        self.advance(|advance| {
+            advance.current = current;
+            advance.total = total;
+        });
+    }
+
+    /// Tells the observers what the initialiser is doing.
+    ///
+    /// Ignored once the initialiser has ended.
+    pub fn message(&self, message: impl Into<String>) {
+        let message = message.into();
+        self.advance(|advance| advance.message = Some(message));
+    }
+
+    /// Registers what undoes a step of the initialiser, to be run when the component stops.
+    ///
+    /// Register it as soon as there is something to undo: it runs also when the initialiser fails, times out or is
+    /// cancelled later. The hooks of a component run one after another, the last registered first, each even if another
+    /// failed; components stop in reverse order of dependency, in parallel. A hook that outlives the time limit is
+    /// dropped. A hook registered after the component has stopped is dropped with a warning.
+    pub fn on_stop<F, Fut>(&self, hook: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<()>> + Send + 'static,
+    {
+        let hook: Hook = Box::new(move || Box::pin(hook()));
+        if self.core.push_hook(self.id, hook).is_err() {
+            tracing::warn!(
+                node = self.name(),
+                "stop hook registered after the component stopped; dropped"
+            );
+        }
+    }
+
+    fn node(&self) -> &Node {
+        self.core.plan.node(self.id)
+    }
+
+    fn advance(&self, change: impl FnOnce(&mut Advance)) {
+        let Some(advance) = self.core.advance(self.id, change) else {
+            return;
+        };
+        let Advance {
+            current,
+            total,
+            message,
+        } = &advance;
+        self.core.observers.emit(&Event::Advanced {
+            node: self.node(),
+            current: *current,
+            total: *total,
+            message: message.as_deref(),
+        });
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("name", &self.name())
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The latest words of an initialiser.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Advance {
+    current: u64,
+    total: Option<u64>,
+    message: Option<String>,
+}

@@ -1,0 +1,264 @@
+//! What can go wrong: errors of wiring, of one node, of a whole start and of a stop.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::plan::Node;
+use crate::report::StopReport;
+use crate::wiring_error::WiringErrors;
+
+/// Any error that an initialiser or a stop hook may return.
+pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// The result of an initialiser; `?` turns every error into a [`BoxError`].
+pub type Result<T, E = BoxError> = std::result::Result<T, E>;
+
+/// Why a graph did not start.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum GraphError {
+    /// The components do not fit together; nothing ran.
+    Wiring(WiringErrors),
+    /// A component that is not optional failed; everything that had started was stopped again.
+    Failed(StartError),
+    /// A token given to [`Graph::cancel_on`](crate::Graph::cancel_on) was cancelled, or the future of
+    /// [`Graph::start`](crate::Graph::start) was dropped; everything that had started was stopped again.
+    Cancelled {
+        /// How the rollback went; `None` while it is still to come.
+        rollback: Option<Box<StopReport>>,
+    },
+    /// There is no tokio runtime to start on, or it was shut down meanwhile.
+    NoRuntime,
+}
+
+impl GraphError {
+    /// Whether the components do not fit together, so that starting again cannot help.
+    pub fn is_wiring(&self) -> bool {
+        matches!(self, Self::Wiring(_))
+    }
+
+    /// Whether the start was given up on request, so that nothing is wrong.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Cancelled { .. })
+    }
+
+    /// The components that failed by themselves; empty for the other kinds of error.
+    pub fn failures(&self) -> &[NodeError] {
+        match self {
+            Self::Failed(error) => error.failures(),
+            _ => &[],
+        }
+    }
+
+    /// How the stop of what had started went; `None` when nothing ran, and in
+    /// [`Event::StartFailed`](crate::Event::StartFailed), which comes before the rollback.
+    pub fn rollback(&self) -> Option<&StopReport> {
+        match self {
+            Self::Failed(error) => error.rollback.as_deref(),
+            Self::Cancelled { rollback } => rollback.as_deref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_rollback(&mut self, report: StopReport) {
+        match self {
+            Self::Failed(error) => error.rollback = Some(Box::new(report)),
+            Self::Cancelled { rollback } => *rollback = Some(Box::new(report)),
+            _ => {}
+        }
+    }
+}
+
+impl fmt::Display for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Wiring(errors) => errors.fmt(f),
+            Self::Failed(error) => error.fmt(f),
+            Self::Cancelled { .. } => f.write_str("the start was cancelled"),
+            Self::NoRuntime => f.write_str(
+                "no tokio runtime: call `Graph::start` inside one and keep it alive meanwhile",
+            ),
+        }
+    }
+}
+
+impl Error for GraphError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// The components whose own failure ended a start; what was only cancelled because of them is left out.
+#[derive(Debug)]
+pub struct StartError {
+    failures: Vec<NodeError>,
+    rollback: Option<Box<StopReport>>,
+}
+
+impl StartError {
+    pub(crate) fn new(failures: Vec<NodeError>) -> Self {
+        Self {
+            failures,
+            rollback: None,
+        }
+    }
+
+    /// At least one; several when components failed at the same time.
+    pub fn failures(&self) -> &[NodeError] {
+        &self.failures
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("start failed: ")?;
+        for (position, failure) in self.failures.iter().enumerate() {
+            if position > 0 {
+                f.write_str("; ")?;
+            }
+            failure.fmt(f)?;
+        }
+        let unclean = self
+            .rollback
+            .as_ref()
+            .map_or(0, |rollback| rollback.failures().len());
+        if unclean > 0 {
+            write!(f, " ({unclean} errors while stopping what had started)")?;
+        }
+        Ok(())
+    }
+}
+
+impl Error for StartError {
+    /// The source of the first failure.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.failures.first().and_then(Error::source)
+    }
+}
+
+/// One component that failed to start or to stop.
+#[derive(Debug)]
+pub struct NodeError {
+    pub(crate) node: Node,
+    pub(crate) took: Duration,
+    pub(crate) cause: Cause,
+}
+
+impl NodeError {
+    /// The component.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// How long its initialiser, or its stop hooks, had been running.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// In what way it failed.
+    pub fn cause(&self) -> &Cause {
+        &self.cause
+    }
+}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let at = self.node.added_at();
+        let name = self.node.name();
+        match &self.cause {
+            Cause::Failed(_) => write!(f, "`{name}` failed (added at {}:{})", at.file(), at.line()),
+            cause => write!(f, "`{name}` {cause} (added at {}:{})", at.file(), at.line()),
+        }
+    }
+}
+
+impl Error for NodeError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.cause {
+            Cause::Failed(error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// In what way a component failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Cause {
+    /// It returned this error.
+    Failed(BoxError),
+    /// It panicked with this message.
+    Panicked(String),
+    /// It did not end within this time and was dropped.
+    TimedOut(Duration),
+}
+
+impl Cause {
+    /// What observers are shown: the component's own error where there is one.
+    pub(crate) fn as_error(&self) -> &(dyn Error + 'static) {
+        match self {
+            Self::Failed(error) => error.as_ref(),
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(_) => f.write_str("returned an error"),
+            Self::Panicked(message) => write!(f, "panicked: {message}"),
+            Self::TimedOut(limit) => write!(f, "did not end within {limit:?}"),
+        }
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(error.as_ref()),
+            _ => None,
+        }
+    }
+}
+
+/// A shutdown in which at least one stop hook failed; the others ran all the same.
+#[derive(Debug)]
+pub struct StopError {
+    report: StopReport,
+}
+
+impl StopError {
+    pub(crate) fn new(report: StopReport) -> Self {
+        Self { report }
+    }
+
+    /// What stopped well and what did not.
+    pub fn report(&self) -> &StopReport {
+        &self.report
+    }
+}
+
+impl fmt::Display for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("stop was not clean: ")?;
+        let failures = self.report.failures().iter().map(ToString::to_string);
+        let abandoned = self
+            .report
+            .abandoned()
+            .iter()
+            .map(|name| format!("`{name}` was abandoned"));
+        f.write_str(&failures.chain(abandoned).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl Error for StopError {
+    /// The source of the first failure.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.report.failures().first().and_then(Error::source)
+    }
+}

@@ -1,0 +1,82 @@
+//! Readable names out of what the compiler calls things.
+
+use std::borrow::Cow;
+
+/// The default name of a component: its function, with the type in front for an associated function; a closure is
+/// named after what it makes.
+pub(crate) fn function_name(function: &'static str, output: &'static str) -> Cow<'static, str> {
+    let path = without_generics(function);
+    let mut segments = path.rsplit("::");
+    let last = segments.next().unwrap_or(path);
+    if last.starts_with('{') {
+        return match output {
+            "()" => "closure".into(),
+            output => type_label(output).into(),
+        };
+    }
+    match segments.next() {
+        Some(owner) if owner.starts_with(char::is_uppercase) => format!("{owner}::{last}").into(),
+        _ => last.into(),
+    }
+}
+
+/// A type's name without the paths: `alloc::sync::Arc<app::Database>` becomes `Arc<Database>`.
+pub(crate) fn type_label(full: &str) -> String {
+    let mut label = String::with_capacity(full.len());
+    let mut segment_start = 0;
+    for character in full.chars() {
+        match character {
+            ':' => label.truncate(segment_start),
+            _ => {
+                label.push(character);
+                if !(character.is_alphanumeric() || character == '_') {
+                    segment_start = label.len();
+                }
+            }
+        }
+    }
+    label
+}
+
+fn without_generics(path: &'static str) -> &'static str {
+    path.find('<')
+        .filter(|at| *at > 0)
+        .map_or(path, |at| &path[..at])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_is_named_by_its_last_segment_and_an_associated_one_by_its_type_too() {
+        assert_eq!(
+            function_name("app::db::database", "app::Database"),
+            "database"
+        );
+        assert_eq!(
+            function_name("app::Database::connect", "app::Database"),
+            "Database::connect"
+        );
+        assert_eq!(
+            function_name("app::load<app::Config>", "app::Config"),
+            "load"
+        );
+        assert_eq!(
+            function_name("app::main::{{closure}}", "app::Config"),
+            "Config"
+        );
+        assert_eq!(function_name("app::main::{{closure}}", "()"), "closure");
+    }
+
+    #[test]
+    fn a_type_label_keeps_the_shape_and_drops_the_paths() {
+        assert_eq!(type_label("app::config::Config"), "Config");
+        assert_eq!(
+            type_label("alloc::sync::Arc<app::Database>"),
+            "Arc<Database>"
+        );
+        assert_eq!(type_label("(app::A, [app::b::B; 3])"), "(A, [B; 3])");
+        assert_eq!(type_label("u64"), "u64");
+    }
+}

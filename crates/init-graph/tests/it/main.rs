@@ -1,0 +1,1 @@
+//! The contract of the crate, one module a behaviour.
