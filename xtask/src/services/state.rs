@@ -183,7 +183,7 @@ mod tests {
         };
         assert!(!own.is_ours(Path::new("/no/such/folder")));
         let folder = std::env::current_dir().expect("a working folder");
-        assert_eq!(own.is_ours(&folder), true);
+        assert!(own.is_ours(&folder));
         own.stop(Path::new("/no/such/folder"));
     }
 }

@@ -146,13 +146,9 @@ fn unlisted(source: &Source, sources: &[Source]) -> Option<Finding> {
         .iter()
         .filter(|parent| parents.contains(&parent.path))
         .any(|parent| parent.text.lines().any(|line| declares(line, name)));
-    let parent = parents.join(", ");
     (!listed).then(|| {
-        Finding::new(
-            &source.path,
-            1,
-            format!("no `mod {name};` in any of {parent}"),
-        )
+        let message = format!("no `mod {name};` names it, so it is never compiled");
+        Finding::new(&source.path, 1, message)
     })
 }
 

@@ -98,7 +98,7 @@ fn sources(root: &Path) -> anyhow::Result<Vec<Source>> {
             } else if path
                 .extension()
                 .is_some_and(|one| EXTENSIONS.iter().any(|ext| one == *ext))
-                || path.parent().is_some_and(|parent| parent.ends_with(".ci"))
+                || path.ends_with(".ci/run")
             {
                 sources.push(read(root, &path)?);
             }
