@@ -24,7 +24,7 @@ pub struct MonitorConfig {
     /// The most series that other code may register through the `metrics` facade; default 10,000.
     ///
     /// What comes later is not recorded and counted in `perf_monitor_dropped_series_total`. A
-    /// histogram costs about 0.5 KiB, other series less.
+    /// histogram costs about 2 KiB, other series less.
     pub max_facade_series: usize,
     /// The most probes; default 64. Probes beyond it are refused with a warning in the log.
     pub max_probes: usize,

@@ -13,7 +13,7 @@ use crate::monitor::Inner;
 pub(crate) fn spawn(runtime: &Handle, inner: &Arc<Inner>) {
     let interval = inner.config.interval;
     runtime.spawn(every(UPKEEP_INTERVAL, Arc::downgrade(inner), |inner| {
-        inner.facade.drain()
+        inner.facade.drain();
     }));
     runtime.spawn(every(interval, Arc::downgrade(inner), |inner| {
         inner.process.recent();

@@ -1,0 +1,54 @@
+//! The process's own numbers; the whole module is about systems with a `/proc`.
+#![cfg(target_os = "linux")]
+
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
+use perf_monitor::{Monitor, MonitorConfig};
+
+use crate::exposition::{Exposition, check_with_promtool};
+
+#[test]
+fn the_numbers_are_plausible_and_have_the_standard_names() {
+    let text = Monitor::new(MonitorConfig::default()).unwrap().prometheus();
+    let shown = Exposition::parse(&text);
+    check_with_promtool(&text);
+    let value = |name| shown.value(name).expect(name);
+    let mib = 1024.0 * 1024.0;
+    let resident = value("process_resident_memory_bytes");
+    assert!(resident > mib && resident < 1024.0 * mib, "{resident}");
+    assert!(value("process_virtual_memory_bytes") >= resident);
+    assert!(value("process_open_fds") > 0.0);
+    assert!(value("process_threads") >= 1.0);
+    assert!(value("process_cpu_seconds_total") >= 0.0);
+    if let Some(max_fds) = shown.value("process_max_fds") {
+        assert!(max_fds >= value("process_open_fds"));
+    }
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap()
+        .as_secs_f64();
+    let age = now - value("process_start_time_seconds");
+    assert!((-2.0..3600.0).contains(&age), "started {age} s ago");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sample_is_reused_for_a_second_and_then_taken_anew() {
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let open = || {
+        monitor
+            .snapshot()
+            .process
+            .expect("there is a /proc")
+            .open_fds
+    };
+    let before = monitor.snapshot().process;
+    // Far more than what other tests of this binary open and close meanwhile.
+    let files: Vec<File> = (0..200)
+        .map(|_| File::open("/proc/self/stat").unwrap())
+        .collect();
+    assert_eq!(monitor.snapshot().process, before, "within the second");
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(open() >= before.unwrap().open_fds + 100, "after the second");
+    drop(files);
+}
