@@ -1,0 +1,3 @@
+DROP TABLE record_tags;
+DROP TABLE records;
+DROP FUNCTION records_derive_tags;

@@ -1,0 +1,3 @@
+DROP TABLE records_words;
+DROP TABLE record_tags;
+DROP TABLE records;

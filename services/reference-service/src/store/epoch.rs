@@ -1,0 +1,40 @@
+//! The cache epoch: a number in the database that tells caches whether they may still be believed.
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+use super::{Store, error::StoreError, schema::cache_epoch};
+
+impl Store {
+    /// The epoch under which caches are to be filled and read; read once at start.
+    ///
+    /// # Errors
+    /// The database's failures only.
+    pub async fn cache_epoch(&self) -> Result<u64, StoreError> {
+        let epoch: i64 = read!(self, |conn| {
+            cache_epoch::table
+                .select(cache_epoch::epoch)
+                .first(conn)
+                .await?
+        });
+        Ok(epoch.unsigned_abs())
+    }
+
+    /// Raises the epoch and returns the new one: everything cached before is never believed again.
+    ///
+    /// For writers that bypass the running service, such as an import. Call it after their data is
+    /// stored and before the service starts again.
+    ///
+    /// # Errors
+    /// The database's failures only.
+    pub async fn bump_cache_epoch(&self) -> Result<u64, StoreError> {
+        let epoch: i64 = write_on!(self, |conn| {
+            diesel::update(cache_epoch::table)
+                .set(cache_epoch::epoch.eq(cache_epoch::epoch + 1))
+                .returning(cache_epoch::epoch)
+                .get_result(conn)
+                .await?
+        });
+        Ok(epoch.unsigned_abs())
+    }
+}
