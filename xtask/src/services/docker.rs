@@ -3,7 +3,7 @@
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 
 use super::{Kind, Service};
 use crate::process;
@@ -90,10 +90,10 @@ impl Project {
             return error;
         }
         match process::read(&mut self.compose(&["logs", "--tail", "15"]), ANSWER_LIMIT) {
-            Ok(logs) if !logs.trim().is_empty() => error.context(format!(
-                "the containers wrote:\n{}",
+            Ok(logs) if !logs.trim().is_empty() => anyhow!(
+                "{error:#}; the containers wrote:\n{}",
                 super::server::tail(&logs)
-            )),
+            ),
             _ => error,
         }
     }

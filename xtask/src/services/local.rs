@@ -159,8 +159,11 @@ impl Local {
     }
 }
 
+/// Fails if it exists: in a shared temporary folder it may be somebody else's.
 fn make_folder(path: PathBuf) -> anyhow::Result<Folder> {
-    std::fs::create_dir_all(&path)
+    path.parent()
+        .map_or(Ok(()), std::fs::create_dir_all)
+        .and_then(|()| std::fs::create_dir(&path))
         .and_then(|()| std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)))
         .with_context(|| format!("cannot create {}", path.display()))?;
     Ok(Folder::new(path))
