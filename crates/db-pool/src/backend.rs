@@ -1,0 +1,71 @@
+//! The seam between the pool and a database: what a backend must be able to do, sealed to the two this crate knows.
+
+use std::fmt::Debug;
+use std::future::Future;
+
+use diesel::QueryResult;
+use diesel_async::{AnsiTransactionManager, AsyncConnection};
+
+use crate::config::PoolConfig;
+use crate::error::{ConfigError, ConnectError};
+use crate::shared::OpenToken;
+use crate::transaction::TransactionOptions;
+use crate::url::BackendKind;
+
+/// A database that a [`Pool`](crate::Pool) can serve; sealed: [`Sqlite`](crate::Sqlite) and
+/// [`Postgres`](crate::Postgres) are the only ones.
+pub trait Backend: Driver<<Self as Backend>::Connection> + Debug + Send + Sync + 'static {
+    /// The connection that queries run on.
+    type Connection: AsyncConnection<TransactionManager = AnsiTransactionManager> + Send + 'static;
+    /// Which database this is.
+    const KIND: BackendKind;
+}
+
+/// What the pool asks of a backend. Public only because it is a supertrait; its path is private, so nobody else can
+/// implement it.
+#[expect(unnameable_types, reason = "the private path is what seals `Backend`")]
+pub trait Driver<C>: Sized {
+    /// Everything that connecting needs, made from the configuration once.
+    type Connector: Send + Sync + 'static;
+    /// Whether [`Role::Reader`] connections are a set of their own.
+    const SEPARATE_READERS: bool;
+
+    fn connector(config: &PoolConfig) -> Result<Self::Connector, ConfigError>;
+    fn connect(
+        connector: &Self::Connector,
+        role: Role,
+        open: OpenToken,
+    ) -> impl Future<Output = Result<C, ConnectError>> + Send;
+    /// In what state the borrower left the connection; flags only, no input or output.
+    fn condition(connection: &mut C) -> Condition;
+    /// Waits for an abandoned statement and rolls back what is open. The caller bounds it.
+    fn recover(connection: &mut C) -> impl Future<Output = QueryResult<()>> + Send;
+    /// The cheapest round trip.
+    fn ping(connection: &mut C) -> impl Future<Output = QueryResult<()>> + Send;
+    /// Called before a connection that could not be recovered is dropped.
+    fn abandon(connection: &mut C);
+    /// The statement that opens a transaction.
+    fn begin(options: &TransactionOptions) -> String;
+}
+
+/// What a connection is opened for.
+#[expect(unnameable_types, reason = "part of the sealed supertrait")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Reads and writes.
+    Writer,
+    /// Reads only; refuses writes where the database can enforce it.
+    Reader,
+}
+
+/// In what state a borrower left a connection.
+#[expect(unnameable_types, reason = "part of the sealed supertrait")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Ready for the next borrower.
+    Clean,
+    /// A statement may still run or a transaction may be open.
+    Dirty,
+    /// Beyond repair.
+    Broken,
+}

@@ -1,0 +1,287 @@
+//! The settings of a pool, the presets they start from, and the check that rejects impossible ones.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+use crate::error::ConfigError;
+use crate::url::{BackendKind, redact};
+
+/// The settings of a [`Pool`](crate::Pool): plain data with public fields, made by a preset and changed at will.
+///
+/// In configuration files durations are text (`"250ms"`, `"5m"`), `"off"` switches off what may be off, and unknown
+/// keys are errors. Missing keys take the values of [`PoolConfig::web`]. Serialising and `Debug` replace the
+/// password in the URL by `***`.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PoolConfig {
+    /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=require`. No default.
+    ///
+    /// An in-memory SQLite database is refused: every connection would see one of its own.
+    #[serde(serialize_with = "redacted")]
+    pub url: String,
+
+    /// The name in metrics, logs and PostgreSQL's `application_name`. Default `main`.
+    pub name: String,
+
+    /// The most connections at any time, all kinds together. Default 10 (`embedded`: 5, `batch`: 4).
+    ///
+    /// Cost: on PostgreSQL 5-10 MiB of server memory each; on SQLite a thread, three file handles and up to 2 MiB of
+    /// page cache. Danger: more than the database has cores for makes everything slower; the sum over all processes
+    /// must stay under the server's `max_connections`. SQLite needs at least 2: one writes, the rest read.
+    pub max_size: u32,
+
+    /// SQLite: how many of `max_size` only read. Default `None`: all but one. PostgreSQL ignores it.
+    pub readers: Option<u32>,
+
+    /// Connections kept ready even when idle. Default 1 (`embedded` and `batch`: 0).
+    ///
+    /// Cost: idle connections. Danger: 0 makes the first request after a quiet time pay for connecting.
+    /// On SQLite this counts reader connections.
+    pub min_idle: u32,
+
+    /// The longest queue of callers waiting for a connection; the next one is turned away at once. Default 100.
+    ///
+    /// Danger: a long queue turns overload into time-outs for everybody; a short one sheds load early.
+    pub max_waiting: u32,
+
+    /// The longest that borrowing may take, whatever it waits for. Default 5 s (`batch`: 30 s).
+    ///
+    /// Danger: longer than the timeout of the request it serves only keeps dead requests in the queue.
+    #[serde(with = "crate::durations")]
+    pub acquire_timeout: Duration,
+
+    /// The longest that opening one connection may take: name resolution, TCP, TLS, login and set-up together.
+    /// Default 5 s.
+    #[serde(with = "crate::durations")]
+    pub connect_timeout: Duration,
+
+    /// Idle connections above `min_idle` are closed after this time. Default 10 min; `None` ("off") keeps them
+    /// (`embedded`).
+    ///
+    /// Danger: firewalls and proxies cut idle connections silently; stay below their limit.
+    #[serde(with = "crate::durations::or_off")]
+    pub idle_timeout: Option<Duration>,
+
+    /// A connection is replaced at this age, less a random quarter so that they do not all expire together.
+    /// Default 30 min; `None` ("off") keeps them for ever (`embedded`).
+    ///
+    /// Cost: a reconnect now and then. Danger of "off": server memory grows with cached plans, and a moved database
+    /// is never noticed.
+    #[serde(with = "crate::durations::or_off")]
+    pub max_lifetime: Option<Duration>,
+
+    /// The longest that the server works on one statement. Default 30 s (`batch`: off).
+    ///
+    /// PostgreSQL only, as `statement_timeout`; SQLite has no such limit here, so bound queries by design.
+    #[serde(with = "crate::durations::or_off")]
+    pub statement_timeout: Option<Duration>,
+
+    /// PostgreSQL: the longest wait for a row or table lock, as `lock_timeout`. SQLite: the longest wait for another
+    /// process that writes, as `busy_timeout`. Default 5 s; `None` ("off") waits for ever on PostgreSQL and not at
+    /// all on SQLite.
+    #[serde(with = "crate::durations::or_off")]
+    pub lock_timeout: Option<Duration>,
+
+    /// PostgreSQL ends a session whose transaction idles this long, as `idle_in_transaction_session_timeout`.
+    /// Default 60 s; `None` ("off") never does.
+    #[serde(with = "crate::durations::or_off")]
+    pub idle_in_transaction_timeout: Option<Duration>,
+
+    /// A connection that idled longer is asked whether it still lives before it is lent. Default 500 ms.
+    ///
+    /// Cost: one round trip then. Danger: a long time hands out connections that a restart has killed.
+    #[serde(with = "crate::durations")]
+    pub validate_after_idle: Duration,
+
+    /// The longest wait for the answer to that question, and for a ping. Default 1 s.
+    #[serde(with = "crate::durations")]
+    pub validation_timeout: Duration,
+
+    /// The longest that the pool tries to repair a connection whose borrower vanished in the middle of a statement
+    /// or transaction; then it is closed. Default 3 s (`embedded`: 30 s, as a second SQLite writer would only meet
+    /// the lock of the first).
+    #[serde(with = "crate::durations")]
+    pub recovery_timeout: Duration,
+
+    /// The longest that [`Pool::close`](crate::Pool::close) waits for borrowers. Default 10 s.
+    #[serde(with = "crate::durations")]
+    pub close_timeout: Duration,
+}
+
+// === presets ===
+
+impl PoolConfig {
+    /// For a service that answers requests: ten connections, waits of seconds, limits on everything.
+    pub fn web(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            name: "main".into(),
+            max_size: 10,
+            readers: None,
+            min_idle: 1,
+            max_waiting: 100,
+            acquire_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(5),
+            idle_timeout: Some(Duration::from_secs(600)),
+            max_lifetime: Some(Duration::from_secs(1800)),
+            statement_timeout: Some(Duration::from_secs(30)),
+            lock_timeout: Some(Duration::from_secs(5)),
+            idle_in_transaction_timeout: Some(Duration::from_secs(60)),
+            validate_after_idle: Duration::from_millis(500),
+            validation_timeout: Duration::from_secs(1),
+            recovery_timeout: Duration::from_secs(3),
+            close_timeout: Duration::from_secs(10),
+        }
+    }
+
+    /// For imports and jobs: few connections, long statements, patient waits.
+    pub fn batch(url: impl Into<String>) -> Self {
+        Self {
+            max_size: 4,
+            min_idle: 0,
+            acquire_timeout: Duration::from_secs(30),
+            statement_timeout: None,
+            lock_timeout: Some(Duration::from_secs(30)),
+            idle_in_transaction_timeout: None,
+            recovery_timeout: Duration::from_secs(10),
+            ..Self::web(url)
+        }
+    }
+
+    /// For a SQLite file beside the program: one writer, four readers, connections that live as long as the pool.
+    ///
+    /// `path` may be a plain path of any name or a `sqlite:` URL.
+    pub fn embedded(path: impl Into<String>) -> Self {
+        let path = path.into();
+        let url = match BackendKind::from_url(&path) {
+            Ok(_) => path,
+            Err(_) if path.is_empty() || path.contains("://") => path,
+            Err(_) => format!("sqlite:{path}"),
+        };
+        Self {
+            max_size: 5,
+            min_idle: 0,
+            idle_timeout: None,
+            max_lifetime: None,
+            recovery_timeout: Duration::from_secs(30),
+            ..Self::web(url)
+        }
+    }
+
+    /// Checks every field without opening anything, and says which database the URL names.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the first field that cannot work, and its value.
+    pub fn validate(&self) -> Result<BackendKind, ConfigError> {
+        let kind = BackendKind::from_url(&self.url)?;
+        self.check_sizes(kind)?;
+        self.check_durations()?;
+        if self.name.is_empty() {
+            return Err(ConfigError::new("name", &self.name, "is empty; it labels the metrics"));
+        }
+        Ok(kind)
+    }
+
+    fn check_sizes(&self, kind: BackendKind) -> Result<(), ConfigError> {
+        let bad = |field, value: u32, problem| Err(ConfigError::new(field, value, problem));
+        if self.max_size == 0 {
+            return bad("max_size", 0, "must be at least 1");
+        }
+        if self.max_size > MAX_SIZE {
+            return bad("max_size", self.max_size, "is more than 10000");
+        }
+        if kind == BackendKind::Sqlite && self.max_size < 2 {
+            return bad("max_size", self.max_size, "must be at least 2 on SQLite: a writer and a reader");
+        }
+        if let (BackendKind::Sqlite, Some(readers)) = (kind, self.readers) {
+            if readers == 0 {
+                return bad("readers", readers, "must be at least 1");
+            }
+            if readers >= self.max_size {
+                return bad("readers", readers, "must be less than max_size: one connection writes");
+            }
+        }
+        if self.min_idle > self.reading_size(kind) {
+            return bad("min_idle", self.min_idle, "is more than there can be connections");
+        }
+        Ok(())
+    }
+
+    fn check_durations(&self) -> Result<(), ConfigError> {
+        let always = [
+            ("acquire_timeout", self.acquire_timeout),
+            ("connect_timeout", self.connect_timeout),
+            ("validation_timeout", self.validation_timeout),
+            ("recovery_timeout", self.recovery_timeout),
+            ("close_timeout", self.close_timeout),
+        ];
+        let or_off = [
+            ("idle_timeout", self.idle_timeout),
+            ("max_lifetime", self.max_lifetime),
+            ("statement_timeout", self.statement_timeout),
+            ("lock_timeout", self.lock_timeout),
+            ("idle_in_transaction_timeout", self.idle_in_transaction_timeout),
+        ];
+        let or_off = or_off.into_iter().filter_map(|(field, value)| Some((field, value?)));
+        let longest = [("validate_after_idle", self.validate_after_idle)];
+        for (field, value) in always.into_iter().chain(or_off.clone()) {
+            if value < Duration::from_millis(1) {
+                let problem = "is shorter than 1ms; where no limit is wanted, \"off\" may be allowed";
+                return Err(ConfigError::new(field, humantime::format_duration(value), problem));
+            }
+        }
+        for (field, value) in always.into_iter().chain(or_off).chain(longest) {
+            if value > MAX_DURATION {
+                let problem = "is longer than 20 days, the most that every backend accepts";
+                return Err(ConfigError::new(field, humantime::format_duration(value), problem));
+            }
+        }
+        Ok(())
+    }
+
+    /// How many connections `read` can draw on.
+    pub(crate) fn reading_size(&self, kind: BackendKind) -> u32 {
+        match kind {
+            BackendKind::Sqlite => self.readers.unwrap_or(self.max_size.saturating_sub(1)),
+            BackendKind::Postgres => self.max_size,
+        }
+    }
+
+    /// The URL without its password.
+    pub(crate) fn shown_url(&self) -> String {
+        redact(&self.url)
+    }
+}
+
+/// [`PoolConfig::web`] without a URL, which `connect` then asks for.
+impl Default for PoolConfig {
+    fn default() -> Self {
+        Self::web("")
+    }
+}
+
+impl fmt::Debug for PoolConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolConfig")
+            .field("url", &self.shown_url())
+            .field("name", &self.name)
+            .field("max_size", &self.max_size)
+            .field("readers", &self.readers)
+            .field("min_idle", &self.min_idle)
+            .field("max_waiting", &self.max_waiting)
+            .field("acquire_timeout", &self.acquire_timeout)
+            .field("connect_timeout", &self.connect_timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+fn redacted<S: Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(&redact(url))
+}
+
+/// A size beyond any sense; keeps arithmetic and allocations small.
+const MAX_SIZE: u32 = 10_000;
+/// PostgreSQL keeps these settings as milliseconds in 31 bits.
+const MAX_DURATION: Duration = Duration::from_secs(20 * 24 * 3600);

@@ -1,0 +1,85 @@
+//! Applying embedded migrations: once, whoever else tries at the same time, and on any runtime.
+
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+use std::error::Error;
+use std::future::Future;
+use std::time::Duration;
+
+use diesel_migrations::EmbeddedMigrations;
+
+use crate::backend::Backend;
+use crate::error::AcquireError;
+use crate::guard::Connection;
+use crate::pool::Pool;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// Migrations could not be applied.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum MigrateError {
+    /// No connection could be borrowed.
+    #[error("no connection for migrating")]
+    Acquire(#[from] AcquireError),
+    /// Another process held the migration lock all the time.
+    #[error("another process has been migrating for {waited:?}; see what it does, then try again")]
+    Locked {
+        /// How long this one waited.
+        waited: Duration,
+    },
+    /// A migration failed; those before it stay applied on PostgreSQL, none does on SQLite unless one of them runs
+    /// outside of a transaction.
+    #[error("migration {version} failed")]
+    Failed {
+        /// The version of the migration.
+        version: String,
+        /// Why.
+        source: BoxError,
+    },
+    /// The list of applied migrations could not be read or written.
+    #[error("the list of applied migrations could not be read")]
+    List(#[source] BoxError),
+    /// The thread that was migrating panicked, or the runtime stopped.
+    #[error("migrating was interrupted")]
+    Interrupted,
+}
+
+/// A backend that can apply migrations; sealed like [`Backend`].
+pub trait Migratable: Backend {
+    #[doc(hidden)]
+    fn migrate(
+        connection: Connection<Self>,
+        migrations: EmbeddedMigrations,
+    ) -> impl Future<Output = Result<Vec<String>, MigrateError>> + Send
+    where
+        Self: Sized;
+}
+
+impl<B: Migratable> Pool<B> {
+    /// Applies the migrations that are not applied yet, in order, and returns their versions.
+    ///
+    /// When nothing is pending, it only reads. Otherwise PostgreSQL migrates under an advisory lock, so that of many
+    /// processes starting together one migrates and the others wait, up to a minute; it needs a session, so not
+    /// PgBouncer in transaction mode. SQLite migrates inside the writer, all in one transaction unless a migration
+    /// asks to run outside of one. Other connections are replaced afterwards: their cached plans are stale.
+    ///
+    /// Works on current-thread runtimes. Dropping the future lets a migration that has begun run to its end.
+    ///
+    /// # Errors
+    /// See [`MigrateError`].
+    pub async fn migrate(
+        &self,
+        migrations: EmbeddedMigrations,
+    ) -> Result<Vec<String>, MigrateError> {
+        let applied = B::migrate(self.acquire().await?, migrations).await?;
+        if !applied.is_empty() {
+            self.shared().next_generation();
+            tracing::info!(pool = %self.config().name, count = applied.len(), "migrations applied");
+        }
+        Ok(applied)
+    }
+}

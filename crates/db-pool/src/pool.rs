@@ -1,0 +1,218 @@
+//! The pool: a cheap handle that lends connections, runs transactions, reports and closes.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use diesel_async::{AnsiTransactionManager, TransactionManager};
+use tokio::runtime::Handle;
+use tokio::time::{Instant, timeout};
+
+use crate::backend::{Backend, Role};
+use crate::config::PoolConfig;
+use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
+use crate::guard::Connection;
+use crate::lane::Lane;
+use crate::shared::Shared;
+use crate::slots::Slots;
+use crate::status::Status;
+use crate::transaction::{AsyncFunc, TransactionOptions};
+
+/// A pool of connections to one database; a cheap clone of a shared handle.
+///
+/// Dropping the last clone closes idle connections; [`Pool::close`] also waits for borrowed ones.
+pub struct Pool<B: Backend> {
+    inner: Arc<Inner<B>>,
+}
+
+struct Inner<B: Backend> {
+    shared: Arc<Shared>,
+    main: Slots<B>,
+    /// SQLite's readers; `None` where reads share the other connections.
+    readers: Option<Slots<B>>,
+}
+
+impl<B: Backend> Pool<B> {
+    /// Checks the configuration and opens the first connection, so that a wrong password or a missing folder shows
+    /// here and at once.
+    ///
+    /// Needs a running Tokio runtime with time (and, for PostgreSQL, I/O) enabled. Spawns bb8's reaper, which ends
+    /// with the pool.
+    ///
+    /// # Errors
+    /// [`OpenError::Config`] for a setting that cannot work, [`OpenError::Connect`] if the first connection fails.
+    pub async fn connect(config: PoolConfig) -> Result<Self, OpenError> {
+        let kind = config.validate()?;
+        if kind != B::KIND {
+            let problem = "names another database than this pool is made for";
+            return Err(ConfigError::new("url", config.shown_url(), problem).into());
+        }
+        let connector = Arc::new(B::connector(&config)?);
+        let (max_size, min_idle) = (config.max_size, config.min_idle);
+        let reading = config.reading_size(kind);
+        let shared = Arc::new(Shared::new(config, Handle::current()));
+        let slots = |role, size, min_idle| {
+            Slots::new(Arc::clone(&connector), role, size, min_idle, Arc::clone(&shared))
+        };
+        // The writer opens first: it creates a SQLite file and switches it to WAL before any reader looks.
+        let main_idle = if B::SEPARATE_READERS { 0 } else { min_idle };
+        let main_size = if B::SEPARATE_READERS { 1 } else { max_size };
+        let main = slots(Role::Writer, main_size, main_idle);
+        drop(main.acquire().await.map_err(|error| open_error(error, &shared))?);
+        let readers = B::SEPARATE_READERS.then(|| slots(Role::Reader, reading, min_idle));
+        tracing::debug!(pool = %shared.config.name, backend = %kind, max_size, "pool opened");
+        Ok(Self { inner: Arc::new(Inner { shared, main, readers }) })
+    }
+
+    /// Borrows a connection that may write; on SQLite there is exactly one.
+    ///
+    /// Waits in the order of asking, at most `acquire_timeout`. Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]. A connection that cannot be opened is reported as soon as that is known.
+    pub async fn acquire(&self) -> Result<Connection<B>, AcquireError> {
+        self.inner.main.acquire().await.map(Connection)
+    }
+
+    /// Borrows a lane for single reading statements; on SQLite one of the readers, which never wait for the writer.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    pub async fn read(&self) -> Result<Lane<B>, AcquireError> {
+        self.reading().acquire().await.map(Lane)
+    }
+
+    /// Runs `body` inside a transaction: commits if it returns `Ok`, rolls back on `Err`, on a panic, and when the
+    /// returned future is dropped.
+    ///
+    /// On SQLite it begins with `BEGIN IMMEDIATE`, so it never fails half-way for want of the write lock. When the
+    /// connection breaks during `COMMIT`, whether it took effect is unknown; nothing is tried twice.
+    ///
+    /// # Errors
+    /// What `body` returns; an [`AcquireError`] or a diesel error turned into `E`.
+    pub async fn transaction<'a, R, E, F>(
+        &'a self,
+        options: TransactionOptions,
+        body: F,
+    ) -> Result<R, E>
+    where
+        for<'r> F: AsyncFnOnce(&'r mut B::Connection) -> Result<R, E>
+            + AsyncFunc<&'r mut B::Connection, Result<R, E>, Fut: Send>
+            + Send
+            + 'a,
+        E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
+        R: Send + 'a,
+    {
+        let slots = if options.read_only { self.reading() } else { &self.inner.main };
+        let mut checkout = slots.acquire().await?;
+        let connection = checkout.connection_mut();
+        // Dropped at any await below, the checkout finds the transaction open and has it rolled back.
+        AnsiTransactionManager::begin_transaction_sql(connection, &B::begin(&options)).await?;
+        match body(&mut *connection).await {
+            Ok(value) => {
+                AnsiTransactionManager::commit_transaction(connection).await?;
+                Ok(value)
+            }
+            Err(error) => {
+                // What the caller needs to know is why the body failed; a failed rollback is the pool's to repair.
+                if let Err(rollback) = AnsiTransactionManager::rollback_transaction(connection).await {
+                    tracing::debug!(error = %rollback, "rollback failed; the connection is repaired or closed");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Asks the database for a sign of life and returns how long the answer took, without the wait for a connection.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`], and [`AcquireError::PingFailed`].
+    pub async fn ping(&self) -> Result<Duration, AcquireError> {
+        let mut checkout = self.reading().acquire().await?;
+        let started = Instant::now();
+        let limit = self.inner.shared.config.validation_timeout;
+        match timeout(limit, B::ping(checkout.connection_mut())).await {
+            Ok(Ok(())) => Ok(started.elapsed()),
+            Ok(Err(error)) => Err(AcquireError::PingFailed { source: Some(error) }),
+            Err(_) => Err(AcquireError::PingFailed { source: None }),
+        }
+    }
+
+    /// The state of the pool now; reads counters only.
+    pub fn status(&self) -> Status {
+        let shared = &self.inner.shared;
+        let counters = &shared.counters;
+        let size = counters.size.load(Relaxed);
+        let in_use = counters.in_use.load(Relaxed);
+        Status {
+            name: shared.config.name.clone(),
+            backend: Status::kind(B::KIND),
+            max_size: self.inner.main.size() + self.inner.readers.as_ref().map_or(0, Slots::size),
+            size,
+            idle: size.saturating_sub(in_use),
+            in_use,
+            recovering: counters.recovering.load(Relaxed),
+            waiting: counters.waiting.load(Relaxed),
+            acquired_total: counters.acquired.load(Relaxed),
+            timeouts_total: counters.timeouts.load(Relaxed),
+            connects_total: counters.connects.load(Relaxed),
+            connect_failures_total: counters.connect_failures.load(Relaxed),
+            recovered_total: counters.recovered.load(Relaxed),
+            discarded_total: counters.discarded.load(Relaxed),
+            closed: shared.is_closed(),
+        }
+    }
+
+    /// The configuration in effect.
+    pub fn config(&self) -> &PoolConfig {
+        &self.inner.shared.config
+    }
+
+    /// Closes the pool: waiters and later callers get [`AcquireError::Closed`], idle connections close, borrowed ones
+    /// when they come back.
+    ///
+    /// Returns when all files and sockets are closed, or after `close_timeout`, with the number of connections still
+    /// open. Dropping the future leaves the pool closed. Calling it again waits again.
+    pub async fn close(&self) -> usize {
+        let shared = &self.inner.shared;
+        shared.set_closed();
+        if let Some(readers) = &self.inner.readers {
+            readers.close().await;
+        }
+        self.inner.main.close().await;
+        if timeout(shared.config.close_timeout, shared.all_closed()).await.is_err() {
+            let open = shared.open_count();
+            tracing::warn!(pool = %shared.config.name, open, "closed with connections still in use");
+        }
+        shared.open_count()
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.inner.shared
+    }
+
+    fn reading(&self) -> &Slots<B> {
+        self.inner.readers.as_ref().unwrap_or(&self.inner.main)
+    }
+}
+
+impl<B: Backend> Clone for Pool<B> {
+    fn clone(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner) }
+    }
+}
+
+impl<B: Backend> fmt::Debug for Pool<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+/// Nobody else uses the pool yet, so all that can go wrong is connecting.
+fn open_error(error: AcquireError, shared: &Shared) -> OpenError {
+    match error {
+        AcquireError::ConnectFailed { source, .. } => source.into(),
+        _ => ConnectError::new(ConnectErrorKind::TimedOut, shared.config.shown_url()).into(),
+    }
+}

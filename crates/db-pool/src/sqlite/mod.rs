@@ -1,0 +1,69 @@
+//! SQLite: one writer and several readers on one file in WAL mode, each with a thread of its own.
+
+mod connection;
+mod open;
+mod worker;
+
+use diesel::QueryResult;
+
+pub use self::connection::SqliteConnection;
+use self::open::{Target, open};
+use self::worker::Worker;
+use crate::backend::{Backend, Condition, Driver, Role};
+use crate::config::PoolConfig;
+use crate::error::{ConfigError, ConnectError};
+use crate::shared::OpenToken;
+use crate::transaction::TransactionOptions;
+use crate::url::BackendKind;
+
+/// SQLite files; a type to name the backend by, without values.
+#[derive(Debug)]
+pub enum Sqlite {}
+
+impl Backend for Sqlite {
+    type Connection = SqliteConnection;
+    const KIND: BackendKind = BackendKind::Sqlite;
+}
+
+impl Driver<SqliteConnection> for Sqlite {
+    type Connector = Target;
+    const SEPARATE_READERS: bool = true;
+
+    fn connector(config: &PoolConfig) -> Result<Target, ConfigError> {
+        Target::new(config)
+    }
+
+    async fn connect(
+        target: &Target,
+        role: Role,
+        token: OpenToken,
+    ) -> Result<SqliteConnection, ConnectError> {
+        let wanted = target.clone();
+        let worker = Worker::start(role, token, move || open(&wanted, role))
+            .await
+            .unwrap_or_else(|source| Err(target.error(Box::new(source))))?;
+        Ok(SqliteConnection::new(worker, role))
+    }
+
+    fn condition(connection: &mut SqliteConnection) -> Condition {
+        connection.condition()
+    }
+
+    async fn recover(connection: &mut SqliteConnection) -> QueryResult<()> {
+        connection.recover().await
+    }
+
+    async fn ping(connection: &mut SqliteConnection) -> QueryResult<()> {
+        connection.ping().await
+    }
+
+    fn abandon(_: &mut SqliteConnection) {
+        // The thread ends its statement, closes the file and then ends itself; SQLite rolls back what is open.
+    }
+
+    fn begin(options: &TransactionOptions) -> String {
+        // A writer that begins deferred can fail half-way, when it first writes after another process has.
+        let sql = if options.read_only { "BEGIN DEFERRED" } else { "BEGIN IMMEDIATE" };
+        sql.to_owned()
+    }
+}

@@ -1,0 +1,131 @@
+//! Reading database URLs: which backend they name, where a SQLite file lies, and how to show them without the password.
+
+use std::fmt;
+
+use crate::error::ConfigError;
+
+/// The databases this crate can pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum BackendKind {
+    /// A SQLite file.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres,
+}
+
+impl BackendKind {
+    /// Tells from a URL which database it names.
+    ///
+    /// `sqlite:PATH`, `sqlite://PATH`, and plain paths ending in `.db`, `.sqlite` or `.sqlite3` are SQLite;
+    /// `postgres://` and `postgresql://` are PostgreSQL.
+    ///
+    /// # Errors
+    /// [`ConfigError`] on field `url` for anything else.
+    pub fn from_url(url: &str) -> Result<Self, ConfigError> {
+        let is = |prefix: &str| {
+            url.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        if is("postgres://") || is("postgresql://") {
+            return Ok(Self::Postgres);
+        }
+        let plain_file = !url.contains("://")
+            && [".db", ".sqlite", ".sqlite3"].iter().any(|ending| url.ends_with(ending));
+        if is("sqlite:") || plain_file {
+            return Ok(Self::Sqlite);
+        }
+        let problem = if url.trim().is_empty() {
+            "is empty; name a database"
+        } else {
+            "names no known database; use sqlite:PATH or postgres://USER@HOST/NAME"
+        };
+        Err(ConfigError::new("url", redact(url), problem))
+    }
+
+    /// The name used in metrics, logs and URLs: `sqlite` or `postgres`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sqlite => "sqlite",
+            Self::Postgres => "postgres",
+        }
+    }
+}
+
+impl fmt::Display for BackendKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The URL with passwords replaced by `***`: between `user:` and `@`, and in a `password=` parameter.
+pub(crate) fn redact(url: &str) -> String {
+    let mut shown = String::with_capacity(url.len());
+    let (scheme, rest) = match url.split_once("://") {
+        Some((scheme, rest)) => (Some(scheme), rest),
+        None => (None, url),
+    };
+    if let Some(scheme) = scheme {
+        shown.push_str(scheme);
+        shown.push_str("://");
+    }
+    // A password may hold `/`, `?` or `@` by mistake: hide up to the last `@` rather than too little.
+    let (credentials, rest) = match rest.rsplit_once('@') {
+        Some((credentials, rest)) if scheme.is_some() => (Some(credentials), rest),
+        _ => (None, rest),
+    };
+    if let Some(credentials) = credentials {
+        match credentials.split_once(':') {
+            Some((user, _)) => {
+                shown.push_str(user);
+                shown.push_str(":***@");
+            }
+            None => {
+                shown.push_str(credentials);
+                shown.push('@');
+            }
+        }
+    }
+    match rest.split_once("password=") {
+        Some((before, secret)) => {
+            shown.push_str(before);
+            shown.push_str("password=***");
+            if let Some(end) = secret.find('&') {
+                shown.push_str(&secret[end..]);
+            }
+        }
+        None => shown.push_str(rest),
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_their_backend() {
+        for url in ["sqlite:a.db", "sqlite:///var/a", "SQLITE:a", "data/app.db", "a.sqlite", "x.sqlite3"] {
+            assert_eq!(BackendKind::from_url(url).unwrap(), BackendKind::Sqlite, "{url}");
+        }
+        for url in ["postgres://u@h/d", "postgresql:///d", "Postgres://h"] {
+            assert_eq!(BackendKind::from_url(url).unwrap(), BackendKind::Postgres, "{url}");
+        }
+        for url in ["", "  ", "mysql://h/d", "http://x/y.db", "app", "é"] {
+            assert_eq!(BackendKind::from_url(url).unwrap_err().field(), "url", "{url}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_never_shown() {
+        for (url, shown) in [
+            ("postgres://u:secret@h:5432/d", "postgres://u:***@h:5432/d"),
+            ("postgres://u:se@cr/et@h/d", "postgres://u:***@h/d"),
+            ("postgres://u@h/d", "postgres://u@h/d"),
+            ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=***&x=1"),
+            ("sqlite:data/app.db", "sqlite:data/app.db"),
+            ("data/a@b.db", "data/a@b.db"),
+        ] {
+            assert_eq!(redact(url), shown);
+        }
+    }
+}
