@@ -11,6 +11,10 @@ use std::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio_util::task::TaskTracker;
 
+#[cfg(feature = "disk")]
+use crate::disk::DiskTier;
+#[cfg(feature = "redis")]
+use crate::redis::RedisTier;
 use crate::{
     cache::{Inner, Lower, TieredCache, check_name},
     clock::Clock,
@@ -179,7 +183,7 @@ impl CachesBuilder {
         let floors = Arc::new(Floors::new(SHARED_STRIPES));
         let tasks = TaskTracker::new();
         let clock = Clock::start();
-        let (origin, tiers) = self.open(&floors, &tasks).await?;
+        let (origin, tiers) = self.open(&floors).await?;
         Ok(Caches {
             shared: Arc::new(Shared {
                 namespace: self.namespace,
@@ -198,17 +202,26 @@ impl CachesBuilder {
     /// writes to them.
     #[cfg_attr(
         not(any(feature = "redis", feature = "disk")),
-        expect(clippy::unused_async, unused_variables, reason = "there is nothing to open")
+        expect(clippy::unused_async, unused_mut, unused_variables, reason = "nothing to open")
     )]
     async fn open(
         &self,
         floors: &Arc<Floors>,
-        tasks: &TaskTracker,
     ) -> Result<(u64, Vec<Arc<dyn Tier>>), BuildError> {
-        #[allow(unused_mut, clippy::allow_attributes, reason = "depends on the features")]
         let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
-        #[allow(unused_mut, clippy::allow_attributes, reason = "depends on the features")]
         let mut origin = hash::unique();
+        // The disk first: it can fail, and it knows the name under which this folder was written.
+        #[cfg(feature = "disk")]
+        if let Some(config) = &self.disk {
+            let disk = DiskTier::open(config, &self.namespace, floors).await?;
+            origin = disk.origin();
+            tiers.push(disk);
+        }
+        #[cfg(feature = "redis")]
+        if let Some(config) = &self.redis {
+            let redis = RedisTier::open(config, &self.namespace, self.epoch).await?;
+            tiers.insert(0, redis);
+        }
         Ok((origin, tiers))
     }
 }
