@@ -28,7 +28,8 @@ pub struct Snapshot {
     pub status: Readiness,
     /// Why the service failed; `None` otherwise.
     pub reason: Option<String>,
-    /// 0-100, never falls, and is 100 only once the service was ready. Every step weighs the same.
+    /// 0-100, never falls, and is 100 only once the service was ready. Every step weighs the same,
+    /// and becoming ready weighs as much as a step.
     pub percent: u8,
     /// When the run began, in milliseconds since 1970 by the wall clock.
     pub started_at_ms: u64,

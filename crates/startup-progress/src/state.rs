@@ -26,7 +26,7 @@ pub(crate) struct NewStep<'a> {
 /// A change of one step. A change that does not fit the step's status is ignored.
 #[derive(Debug, Clone)]
 #[cfg_attr(
-    not(any(feature = "init-graph", test)),
+    not(feature = "init-graph"),
     expect(dead_code, reason = "only a graph announces its stops")
 )]
 pub(crate) enum Change<'a> {
@@ -211,9 +211,10 @@ impl State {
     }
 
     fn raise_percent(&mut self) {
-        let all = self.steps.len() as u64 * WHOLE;
-        // 100 is for a ready service alone; steps that are over may be followed by new ones.
-        let reached = (self.work_done * 100).checked_div(all).unwrap_or(0).min(99);
+        // Becoming ready weighs as much as a step. So steps that are announced one by one raise
+        // the number by less and less, instead of jumping to 99 with the first that is over.
+        let all = (self.steps.len() as u64 + 1) * WHOLE;
+        let reached = self.work_done * 100 / all;
         self.percent = self.percent.max(u8::try_from(reached).unwrap_or(99));
     }
 

@@ -76,8 +76,9 @@ fn headline(snapshot: &Snapshot, width: usize) -> Line {
             line.push(Role::Normal, &format!("  {reason}"));
         }
         status => {
+            line.push(Role::Strong, &format!("{:>3}%  ", snapshot.percent));
             line.push(Role::Busy, &bar(u64::from(snapshot.percent), 100, 20));
-            line.push(Role::Normal, &format!(" {:>3}%  ", snapshot.percent));
+            line.push(Role::Normal, "  ");
             line.push(
                 Role::Dim,
                 &format!("{status} {}", duration(snapshot.elapsed_ms)),

@@ -65,7 +65,8 @@ fn at(snapshot: &Snapshot, step: &StepSnapshot) -> u64 {
 
 fn what(step: &StepSnapshot) -> String {
     let mut text = clean(&step.name);
-    if let (true, Some(took)) = (step.status.is_over(), step.took_ms) {
+    let ran = step.status.is_over() && step.status != StepStatus::Skipped;
+    if let Some(took) = step.took_ms.filter(|_| ran) {
         // Writing to a String cannot fail.
         let _ = write!(text, " in {}", duration(took));
     }

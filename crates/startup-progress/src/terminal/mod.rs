@@ -138,7 +138,7 @@ impl Painter {
             if self.is_last(&snapshot) {
                 break;
             }
-            self.pause().await;
+            pause(&self.progress).await;
         }
         Ok(())
     }
@@ -154,19 +154,12 @@ impl Painter {
             }
             // Dropped at either await, the log is whole: lines are written before and after only.
             self.progress.changed(snapshot.seq).await;
-            self.pause().await;
+            pause(&self.progress).await;
         }
     }
 
     fn is_last(&self, snapshot: &Snapshot) -> bool {
         snapshot.status != Readiness::Starting || self.progress.has_ended_for(&snapshot.cursor())
-    }
-
-    /// Waits for the next frame, or for the end, which is shown at once.
-    async fn pause(&self) {
-        let progress = &self.progress;
-        let end = progress.wait_for(|now| now != Readiness::Starting || progress.streams_closed());
-        let _ = tokio::time::timeout(FRAME_INTERVAL, end).await;
     }
 
     fn current_size(&self) -> (u16, u16) {
@@ -187,6 +180,13 @@ impl Painter {
             None => put(&mut io::stderr().lock(), text),
         }
     }
+}
+
+/// Waits for the next frame, or for the end, which is shown at once.
+async fn pause(progress: &Progress) {
+    let end = progress.wait_for(|now| now != Readiness::Starting || progress.streams_closed());
+    // Either way there is something to draw.
+    let _ = tokio::time::timeout(FRAME_INTERVAL, end).await;
 }
 
 fn put(writer: &mut impl Write, text: &str) -> io::Result<()> {
