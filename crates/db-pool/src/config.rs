@@ -179,7 +179,11 @@ impl PoolConfig {
         self.check_sizes(kind)?;
         self.check_durations()?;
         if self.name.is_empty() {
-            return Err(ConfigError::new("name", &self.name, "is empty; it labels the metrics"));
+            return Err(ConfigError::new(
+                "name",
+                &self.name,
+                "is empty; it labels the metrics",
+            ));
         }
         Ok(kind)
     }
@@ -193,18 +197,30 @@ impl PoolConfig {
             return bad("max_size", self.max_size, "is more than 10000");
         }
         if kind == BackendKind::Sqlite && self.max_size < 2 {
-            return bad("max_size", self.max_size, "must be at least 2 on SQLite: a writer and a reader");
+            return bad(
+                "max_size",
+                self.max_size,
+                "must be at least 2 on SQLite: a writer and a reader",
+            );
         }
         if let (BackendKind::Sqlite, Some(readers)) = (kind, self.readers) {
             if readers == 0 {
                 return bad("readers", readers, "must be at least 1");
             }
             if readers >= self.max_size {
-                return bad("readers", readers, "must be less than max_size: one connection writes");
+                return bad(
+                    "readers",
+                    readers,
+                    "must be less than max_size: one connection writes",
+                );
             }
         }
         if self.min_idle > self.reading_size(kind) {
-            return bad("min_idle", self.min_idle, "is more than there can be connections");
+            return bad(
+                "min_idle",
+                self.min_idle,
+                "is more than there can be connections",
+            );
         }
         Ok(())
     }
@@ -222,20 +238,34 @@ impl PoolConfig {
             ("max_lifetime", self.max_lifetime),
             ("statement_timeout", self.statement_timeout),
             ("lock_timeout", self.lock_timeout),
-            ("idle_in_transaction_timeout", self.idle_in_transaction_timeout),
+            (
+                "idle_in_transaction_timeout",
+                self.idle_in_transaction_timeout,
+            ),
         ];
-        let or_off = or_off.into_iter().filter_map(|(field, value)| Some((field, value?)));
+        let or_off = or_off
+            .into_iter()
+            .filter_map(|(field, value)| Some((field, value?)));
         let longest = [("validate_after_idle", self.validate_after_idle)];
         for (field, value) in always.into_iter().chain(or_off.clone()) {
             if value < Duration::from_millis(1) {
-                let problem = "is shorter than 1ms; where no limit is wanted, \"off\" may be allowed";
-                return Err(ConfigError::new(field, humantime::format_duration(value), problem));
+                let problem =
+                    "is shorter than 1ms; where no limit is wanted, \"off\" may be allowed";
+                return Err(ConfigError::new(
+                    field,
+                    humantime::format_duration(value),
+                    problem,
+                ));
             }
         }
         for (field, value) in always.into_iter().chain(or_off).chain(longest) {
             if value > MAX_DURATION {
                 let problem = "is longer than 20 days, the most that every backend accepts";
-                return Err(ConfigError::new(field, humantime::format_duration(value), problem));
+                return Err(ConfigError::new(
+                    field,
+                    humantime::format_duration(value),
+                    problem,
+                ));
             }
         }
         Ok(())

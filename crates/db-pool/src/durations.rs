@@ -14,8 +14,9 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration
 }
 
 fn parse(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text.trim())
-        .map_err(|problem| format!("`{text}` is no duration such as \"250ms\" or \"5m\": {problem}"))
+    humantime::parse_duration(text.trim()).map_err(|problem| {
+        format!("`{text}` is no duration such as \"250ms\" or \"5m\": {problem}")
+    })
 }
 
 /// The same for `Option<Duration>`: "off" is `None`.

@@ -21,7 +21,11 @@ impl ConfigError {
         value: impl fmt::Display,
         problem: &'static str,
     ) -> Self {
-        Self { field, value: value.to_string(), problem }
+        Self {
+            field,
+            value: value.to_string(),
+            problem,
+        }
     }
 
     /// The name of the field in [`PoolConfig`](crate::PoolConfig).
@@ -100,7 +104,13 @@ impl ConnectError {
         sqlstate: Option<String>,
         source: Box<dyn Error + Send + Sync>,
     ) -> Self {
-        Self(Arc::new(Details { kind, target, path, sqlstate, source: Some(source) }))
+        Self(Arc::new(Details {
+            kind,
+            target,
+            path,
+            sqlstate,
+            source: Some(source),
+        }))
     }
 
     /// What went wrong.
@@ -154,18 +164,35 @@ impl fmt::Display for ConnectError {
         use ConnectErrorKind as Kind;
         let target = &self.0.target;
         match self.0.kind {
-            Kind::TimedOut => write!(f, "{target} did not complete a connection within connect_timeout"),
-            Kind::Unreachable => write!(f, "{target} cannot be reached; check host, port and network"),
+            Kind::TimedOut => write!(
+                f,
+                "{target} did not complete a connection within connect_timeout"
+            ),
+            Kind::Unreachable => write!(
+                f,
+                "{target} cannot be reached; check host, port and network"
+            ),
             Kind::Authentication => write!(f, "{target} refused the user or password"),
             Kind::NoSuchDatabase => write!(f, "{target} names a database that does not exist"),
             Kind::TooManyConnections => {
-                write!(f, "{target} has no connection slot left; lower max_size or raise its limit")
+                write!(
+                    f,
+                    "{target} has no connection slot left; lower max_size or raise its limit"
+                )
             }
             Kind::NotReady => write!(f, "{target} is starting up or shutting down"),
-            Kind::Tls => write!(f, "{target} could not be reached through TLS; check sslmode and certificate"),
-            Kind::NoSuchDirectory => write!(f, "the folder of {target} does not exist; create it first"),
+            Kind::Tls => write!(
+                f,
+                "{target} could not be reached through TLS; check sslmode and certificate"
+            ),
+            Kind::NoSuchDirectory => {
+                write!(f, "the folder of {target} does not exist; create it first")
+            }
             Kind::ReadOnly => write!(f, "{target} cannot be written; check owner and permissions"),
-            Kind::Corrupt => write!(f, "{target} is damaged or no SQLite database; restore a backup"),
+            Kind::Corrupt => write!(
+                f,
+                "{target} is damaged or no SQLite database; restore a backup"
+            ),
             Kind::Locked => write!(f, "{target} is locked by another process"),
             Kind::Other => write!(f, "{target} could not be opened"),
         }?;
@@ -178,7 +205,10 @@ impl fmt::Display for ConnectError {
 
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn Error + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn Error + 'static))
     }
 }
 

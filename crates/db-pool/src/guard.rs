@@ -24,6 +24,12 @@ impl<B: Backend> Connection<B> {
     pub fn discard(this: Self) {
         drop(this.0.close());
     }
+
+    /// Makes sure that the connection is closed when it comes back, however it is dropped.
+    #[cfg(all(feature = "migrations", feature = "postgres"))]
+    pub(crate) fn retire(this: &mut Self) {
+        this.0.managed_mut().broken = true;
+    }
 }
 
 impl<B: Backend> Deref for Connection<B> {
@@ -42,7 +48,9 @@ impl<B: Backend> DerefMut for Connection<B> {
 
 impl<B: Backend> fmt::Debug for Connection<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("backend", &B::KIND).finish_non_exhaustive()
+        f.debug_struct("Connection")
+            .field("backend", &B::KIND)
+            .finish_non_exhaustive()
     }
 }
 
@@ -57,9 +65,17 @@ pub(crate) struct Checkout<B: Backend> {
 }
 
 impl<B: Backend> Checkout<B> {
-    pub(crate) fn new(pooled: Pooled<B>, permit: OwnedSemaphorePermit, shared: Arc<Shared>) -> Self {
+    pub(crate) fn new(
+        pooled: Pooled<B>,
+        permit: OwnedSemaphorePermit,
+        shared: Arc<Shared>,
+    ) -> Self {
         let lent = Lent::new(shared, pooled.slot.is_ok());
-        Self { pooled: Some(pooled), permit: Some(permit), lent: Some(lent) }
+        Self {
+            pooled: Some(pooled),
+            permit: Some(permit),
+            lent: Some(lent),
+        }
     }
 
     pub(crate) fn managed_mut(&mut self) -> &mut Managed<B::Connection> {
@@ -67,7 +83,10 @@ impl<B: Backend> Checkout<B> {
     }
 
     pub(crate) fn connection(&self) -> &B::Connection {
-        self.pooled.as_ref().and_then(|pooled| pooled.connection()).expect(LENT)
+        self.pooled
+            .as_ref()
+            .and_then(|pooled| pooled.connection())
+            .expect(LENT)
     }
 
     pub(crate) fn connection_mut(&mut self) -> &mut B::Connection {
@@ -169,7 +188,11 @@ impl Lent {
             shared.counters.in_use.fetch_add(1, Relaxed);
             shared.publish();
         }
-        Self { shared, counts, recovering: false }
+        Self {
+            shared,
+            counts,
+            recovering: false,
+        }
     }
 
     fn set_recovering(&mut self) {

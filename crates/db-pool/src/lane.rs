@@ -63,7 +63,9 @@ impl<B: Backend> AsyncConnectionCore for Lane<B> {
 
 impl<B: Backend> fmt::Debug for Lane<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lane").field("backend", &B::KIND).finish_non_exhaustive()
+        f.debug_struct("Lane")
+            .field("backend", &B::KIND)
+            .finish_non_exhaustive()
     }
 }
 

@@ -8,6 +8,8 @@ mod guard;
 mod lane;
 mod manager;
 mod metrics;
+#[cfg(feature = "migrations")]
+mod migrate;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -26,6 +28,8 @@ pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 pub use crate::guard::Connection;
 pub use crate::lane::Lane;
+#[cfg(feature = "migrations")]
+pub use crate::migrate::{Migratable, MigrateError};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};

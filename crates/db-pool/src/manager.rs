@@ -100,8 +100,20 @@ impl<B: Backend> Manager<B> {
                 None
             }
         };
-        let expires = self.shared.config.max_lifetime.map(|lifetime| now + jittered(lifetime));
-        Managed { slot, last_used: now, broken: false, born: now, expires, generation, counted }
+        let expires = self
+            .shared
+            .config
+            .max_lifetime
+            .map(|lifetime| now + jittered(lifetime));
+        Managed {
+            slot,
+            last_used: now,
+            broken: false,
+            born: now,
+            expires,
+            generation,
+            counted,
+        }
     }
 }
 
@@ -163,7 +175,11 @@ mod tests {
     fn lifetimes_differ_and_stay_within_a_quarter() {
         let whole = Duration::from_secs(1000);
         let drawn: Vec<_> = (0..64).map(|_| jittered(whole)).collect();
-        assert!(drawn.iter().all(|one| *one <= whole && *one >= whole * 3 / 4));
+        assert!(
+            drawn
+                .iter()
+                .all(|one| *one <= whole && *one >= whole * 3 / 4)
+        );
         assert!(drawn.iter().any(|one| *one != drawn[0]));
     }
 }

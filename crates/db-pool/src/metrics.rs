@@ -36,12 +36,9 @@ impl Metrics {
     pub(crate) fn new(pool: &str) -> Self {
         describe();
         let pool = pool.to_owned();
-        let connections =
-            |state: &'static str| ::metrics::gauge!(CONNECTIONS, "pool" => pool.clone(), "state" => state);
-        let timeouts =
-            |reason: &'static str| ::metrics::counter!(TIMEOUTS, "pool" => pool.clone(), "reason" => reason);
-        let abandoned =
-            |outcome: &'static str| ::metrics::counter!(ABANDONED, "pool" => pool.clone(), "outcome" => outcome);
+        let connections = |state: &'static str| ::metrics::gauge!(CONNECTIONS, "pool" => pool.clone(), "state" => state);
+        let timeouts = |reason: &'static str| ::metrics::counter!(TIMEOUTS, "pool" => pool.clone(), "reason" => reason);
+        let abandoned = |outcome: &'static str| ::metrics::counter!(ABANDONED, "pool" => pool.clone(), "outcome" => outcome);
         Self {
             idle: connections("idle"),
             in_use: connections("in_use"),
@@ -61,9 +58,21 @@ impl Metrics {
 fn describe() {
     ::metrics::describe_gauge!(CONNECTIONS, Unit::Count, "Open connections by state.");
     ::metrics::describe_gauge!(WAITERS, Unit::Count, "Callers waiting for a connection.");
-    ::metrics::describe_histogram!(ACQUIRE_SECONDS, Unit::Seconds, "Time to borrow a connection.");
+    ::metrics::describe_histogram!(
+        ACQUIRE_SECONDS,
+        Unit::Seconds,
+        "Time to borrow a connection."
+    );
     ::metrics::describe_counter!(TIMEOUTS, Unit::Count, "Borrowing given up, by reason.");
     ::metrics::describe_histogram!(CONNECT_SECONDS, Unit::Seconds, "Time to open a connection.");
-    ::metrics::describe_counter!(CONNECT_FAILURES, Unit::Count, "Connections that failed to open.");
-    ::metrics::describe_counter!(ABANDONED, Unit::Count, "Connections whose borrower vanished.");
+    ::metrics::describe_counter!(
+        CONNECT_FAILURES,
+        Unit::Count,
+        "Connections that failed to open."
+    );
+    ::metrics::describe_counter!(
+        ABANDONED,
+        Unit::Count,
+        "Connections whose borrower vanished."
+    );
 }

@@ -53,16 +53,32 @@ impl<B: Backend> Pool<B> {
         let reading = config.reading_size(kind);
         let shared = Arc::new(Shared::new(config, Handle::current()));
         let slots = |role, size, min_idle| {
-            Slots::new(Arc::clone(&connector), role, size, min_idle, Arc::clone(&shared))
+            Slots::new(
+                Arc::clone(&connector),
+                role,
+                size,
+                min_idle,
+                Arc::clone(&shared),
+            )
         };
         // The writer opens first: it creates a SQLite file and switches it to WAL before any reader looks.
         let main_idle = if B::SEPARATE_READERS { 0 } else { min_idle };
         let main_size = if B::SEPARATE_READERS { 1 } else { max_size };
         let main = slots(Role::Writer, main_size, main_idle);
-        drop(main.acquire().await.map_err(|error| open_error(error, &shared))?);
+        drop(
+            main.acquire()
+                .await
+                .map_err(|error| open_error(error, &shared))?,
+        );
         let readers = B::SEPARATE_READERS.then(|| slots(Role::Reader, reading, min_idle));
         tracing::debug!(pool = %shared.config.name, backend = %kind, max_size, "pool opened");
-        Ok(Self { inner: Arc::new(Inner { shared, main, readers }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                shared,
+                main,
+                readers,
+            }),
+        })
     }
 
     /// Borrows a connection that may write; on SQLite there is exactly one.
@@ -104,7 +120,11 @@ impl<B: Backend> Pool<B> {
         E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
         R: Send + 'a,
     {
-        let slots = if options.read_only { self.reading() } else { &self.inner.main };
+        let slots = if options.read_only {
+            self.reading()
+        } else {
+            &self.inner.main
+        };
         let mut checkout = slots.acquire().await?;
         let connection = checkout.connection_mut();
         // Dropped at any await below, the checkout finds the transaction open and has it rolled back.
@@ -116,7 +136,9 @@ impl<B: Backend> Pool<B> {
             }
             Err(error) => {
                 // What the caller needs to know is why the body failed; a failed rollback is the pool's to repair.
-                if let Err(rollback) = AnsiTransactionManager::rollback_transaction(connection).await {
+                if let Err(rollback) =
+                    AnsiTransactionManager::rollback_transaction(connection).await
+                {
                     tracing::debug!(error = %rollback, "rollback failed; the connection is repaired or closed");
                 }
                 Err(error)
@@ -134,7 +156,9 @@ impl<B: Backend> Pool<B> {
         let limit = self.inner.shared.config.validation_timeout;
         match timeout(limit, B::ping(checkout.connection_mut())).await {
             Ok(Ok(())) => Ok(started.elapsed()),
-            Ok(Err(error)) => Err(AcquireError::PingFailed { source: Some(error) }),
+            Ok(Err(error)) => Err(AcquireError::PingFailed {
+                source: Some(error),
+            }),
             Err(_) => Err(AcquireError::PingFailed { source: None }),
         }
     }
@@ -181,7 +205,10 @@ impl<B: Backend> Pool<B> {
             readers.close().await;
         }
         self.inner.main.close().await;
-        if timeout(shared.config.close_timeout, shared.all_closed()).await.is_err() {
+        if timeout(shared.config.close_timeout, shared.all_closed())
+            .await
+            .is_err()
+        {
             let open = shared.open_count();
             tracing::warn!(pool = %shared.config.name, open, "closed with connections still in use");
         }
@@ -199,13 +226,17 @@ impl<B: Backend> Pool<B> {
 
 impl<B: Backend> Clone for Pool<B> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
 impl<B: Backend> fmt::Debug for Pool<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("status", &self.status()).finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("status", &self.status())
+            .finish_non_exhaustive()
     }
 }
 

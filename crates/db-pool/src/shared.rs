@@ -93,7 +93,10 @@ impl Shared {
 }
 
 /// Proof that a connection's file or socket may still be open.
-#[expect(unnameable_types, reason = "part of the sealed supertrait of `Backend`")]
+#[expect(
+    unnameable_types,
+    reason = "part of the sealed supertrait of `Backend`"
+)]
 #[derive(Debug)]
 pub struct OpenToken(watch::Sender<usize>);
 

@@ -45,9 +45,18 @@ impl<B: Backend> Slots<B> {
             .connection_timeout(config.acquire_timeout * 2)
             // Last in, first out: connections above the need stay idle and can be closed.
             .queue_strategy(bb8::QueueStrategy::Lifo)
-            .build_unchecked(Manager { connector, role, shared: Arc::clone(&shared) });
+            .build_unchecked(Manager {
+                connector,
+                role,
+                shared: Arc::clone(&shared),
+            });
         let permits = Arc::new(Semaphore::new(size as usize));
-        Self { bb8, permits, size, shared }
+        Self {
+            bb8,
+            permits,
+            size,
+            shared,
+        }
     }
 
     pub(crate) fn size(&self) -> u32 {
@@ -60,7 +69,9 @@ impl<B: Backend> Slots<B> {
     /// go back. A connection being opened for it is opened all the same and serves the next caller.
     pub(crate) async fn acquire(&self) -> Result<Checkout<B>, AcquireError> {
         let started = Instant::now();
-        let result = self.acquire_by(started, started + self.shared.config.acquire_timeout).await;
+        let result = self
+            .acquire_by(started, started + self.shared.config.acquire_timeout)
+            .await;
         let (counters, metrics) = (&self.shared.counters, &self.shared.metrics);
         metrics.acquire.record(started.elapsed());
         match &result {
@@ -117,9 +128,10 @@ impl<B: Backend> Slots<B> {
         match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_closed)) => Err(AcquireError::Closed),
-            Err(_) => {
-                Err(AcquireError::Exhausted { waited: started.elapsed(), max_size: self.size })
-            }
+            Err(_) => Err(AcquireError::Exhausted {
+                waited: started.elapsed(),
+                max_size: self.size,
+            }),
         }
     }
 
@@ -221,7 +233,10 @@ impl<'a> Waiting<'a> {
     }
 
     fn publish(&self) {
-        self.0.metrics.waiters.set(self.0.counters.waiting.load(Relaxed) as f64);
+        self.0
+            .metrics
+            .waiters
+            .set(self.0.counters.waiting.load(Relaxed) as f64);
     }
 }
 
@@ -234,7 +249,11 @@ impl Drop for Waiting<'_> {
 
 /// How often idle and aged connections are looked for: often enough to matter, at most once a second.
 fn reaper_rate(idle_timeout: Option<Duration>, max_lifetime: Option<Duration>) -> Duration {
-    let shortest = idle_timeout.into_iter().chain(max_lifetime).min().unwrap_or(LONGEST_REAPER_RATE);
+    let shortest = idle_timeout
+        .into_iter()
+        .chain(max_lifetime)
+        .min()
+        .unwrap_or(LONGEST_REAPER_RATE);
     (shortest / 2).clamp(Duration::from_secs(1), LONGEST_REAPER_RATE)
 }
 

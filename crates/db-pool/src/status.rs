@@ -50,8 +50,21 @@ impl Status {
 
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, backend, max_size, size, idle, in_use, recovering, waiting, .. } = self;
-        write!(f, "{name} ({backend}): {size} of {max_size} open, {idle} idle, {in_use} in use")?;
+        let Self {
+            name,
+            backend,
+            max_size,
+            size,
+            idle,
+            in_use,
+            recovering,
+            waiting,
+            ..
+        } = self;
+        write!(
+            f,
+            "{name} ({backend}): {size} of {max_size} open, {idle} idle, {in_use} in use"
+        )?;
         if *recovering > 0 {
             write!(f, " ({recovering} recovering)")?;
         }

@@ -28,17 +28,26 @@ pub struct TransactionOptions {
 impl TransactionOptions {
     /// A transaction that only reads, from one snapshot.
     pub fn read_only() -> Self {
-        Self { isolation: Some(Isolation::RepeatableRead), read_only: true, deferrable: false }
+        Self {
+            isolation: Some(Isolation::RepeatableRead),
+            read_only: true,
+            deferrable: false,
+        }
     }
 
     /// A serializable transaction.
     pub fn serializable() -> Self {
-        Self { isolation: Some(Isolation::Serializable), ..Self::default() }
+        Self {
+            isolation: Some(Isolation::Serializable),
+            ..Self::default()
+        }
     }
 }
 
 /// An async closure whose future can be named, and so be required to be `Send`; every fitting closure implements it.
-pub trait AsyncFunc<T, R>: AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncFunc<T, R>>::Fut {
+pub trait AsyncFunc<T, R>:
+    AsyncFnOnce(T) -> R + FnOnce(T) -> <Self as AsyncFunc<T, R>>::Fut
+{
     /// The future that the closure returns.
     type Fut: Future<Output = R>;
 }

@@ -31,17 +31,23 @@ impl MaybeOpen {
 }
 
 fn opens(sql: &str) -> bool {
-    ["BEGIN", "START TRANSACTION", "SAVEPOINT"].iter().any(|word| starts_with(sql, word))
+    ["BEGIN", "START TRANSACTION", "SAVEPOINT"]
+        .iter()
+        .any(|word| starts_with(sql, word))
 }
 
 /// Only whole statements count: what follows in a batch may have opened another transaction.
 fn ends(sql: &str) -> bool {
     let sql = sql.trim().trim_end_matches(';');
-    ["COMMIT", "ROLLBACK", "END"].iter().any(|word| sql.eq_ignore_ascii_case(word))
+    ["COMMIT", "ROLLBACK", "END"]
+        .iter()
+        .any(|word| sql.eq_ignore_ascii_case(word))
 }
 
 fn starts_with(sql: &str, word: &str) -> bool {
-    sql.trim_start().get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word))
+    sql.trim_start()
+        .get(..word.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
 #[cfg(test)]
@@ -55,7 +61,11 @@ mod tests {
             open.sending(sql);
             assert!(!open.get(), "{sql}");
         }
-        for (begin, end) in [("BEGIN", "COMMIT"), (" begin immediate", "rollback;"), ("START TRANSACTION", "END")] {
+        for (begin, end) in [
+            ("BEGIN", "COMMIT"),
+            (" begin immediate", "rollback;"),
+            ("START TRANSACTION", "END"),
+        ] {
             open.sending(begin);
             open.confirmed(begin);
             assert!(open.get(), "{begin}");

@@ -24,13 +24,16 @@ impl BackendKind {
     /// [`ConfigError`] on field `url` for anything else.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         let is = |prefix: &str| {
-            url.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+            url.get(..prefix.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(prefix))
         };
         if is("postgres://") || is("postgresql://") {
             return Ok(Self::Postgres);
         }
         let plain_file = !url.contains("://")
-            && [".db", ".sqlite", ".sqlite3"].iter().any(|ending| url.ends_with(ending));
+            && [".db", ".sqlite", ".sqlite3"]
+                .iter()
+                .any(|ending| url.ends_with(ending));
         if is("sqlite:") || plain_file {
             return Ok(Self::Sqlite);
         }
@@ -104,14 +107,33 @@ mod tests {
 
     #[test]
     fn urls_name_their_backend() {
-        for url in ["sqlite:a.db", "sqlite:///var/a", "SQLITE:a", "data/app.db", "a.sqlite", "x.sqlite3"] {
-            assert_eq!(BackendKind::from_url(url).unwrap(), BackendKind::Sqlite, "{url}");
+        for url in [
+            "sqlite:a.db",
+            "sqlite:///var/a",
+            "SQLITE:a",
+            "data/app.db",
+            "a.sqlite",
+            "x.sqlite3",
+        ] {
+            assert_eq!(
+                BackendKind::from_url(url).unwrap(),
+                BackendKind::Sqlite,
+                "{url}"
+            );
         }
         for url in ["postgres://u@h/d", "postgresql:///d", "Postgres://h"] {
-            assert_eq!(BackendKind::from_url(url).unwrap(), BackendKind::Postgres, "{url}");
+            assert_eq!(
+                BackendKind::from_url(url).unwrap(),
+                BackendKind::Postgres,
+                "{url}"
+            );
         }
         for url in ["", "  ", "mysql://h/d", "http://x/y.db", "app", "é"] {
-            assert_eq!(BackendKind::from_url(url).unwrap_err().field(), "url", "{url}");
+            assert_eq!(
+                BackendKind::from_url(url).unwrap_err().field(),
+                "url",
+                "{url}"
+            );
         }
     }
 
@@ -121,7 +143,10 @@ mod tests {
             ("postgres://u:secret@h:5432/d", "postgres://u:***@h:5432/d"),
             ("postgres://u:se@cr/et@h/d", "postgres://u:***@h/d"),
             ("postgres://u@h/d", "postgres://u@h/d"),
-            ("postgres://h/d?user=u&password=secret&x=1", "postgres://h/d?user=u&password=***&x=1"),
+            (
+                "postgres://h/d?user=u&password=secret&x=1",
+                "postgres://h/d?user=u&password=***&x=1",
+            ),
             ("sqlite:data/app.db", "sqlite:data/app.db"),
             ("data/a@b.db", "data/a@b.db"),
         ] {

@@ -1,22 +1,22 @@
 //! SQLite: on the writer's own thread, in one transaction where the migrations allow it.
 
-use diesel::connection::SimpleConnection;
-use diesel::migration::{Migration, MigrationSource, MigrationVersion};
+use diesel::migration::{Migration, MigrationConnection};
 use diesel::sqlite::Sqlite as Db;
+use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::{BoxError, Migratable, MigrateError};
+use super::{Applied, LIST, Migratable, MigrateError, missing};
 use crate::guard::Connection;
 use crate::sqlite::Sqlite;
 
-type Sync = diesel::SqliteConnection;
+type SyncConnection = diesel::SqliteConnection;
 
 impl Migratable for Sqlite {
     async fn migrate(
         mut connection: Connection<Self>,
         migrations: EmbeddedMigrations,
     ) -> Result<Vec<String>, MigrateError> {
-        // The thread finishes what it has begun even if this future is dropped.
+        // Cancel-safe: the thread finishes what it has begun even if this future is dropped.
         connection
             .with_sync(move |connection| Ok(run(connection, &migrations)))
             .await
@@ -24,32 +24,73 @@ impl Migratable for Sqlite {
     }
 }
 
-fn run(connection: &mut Sync, source: &EmbeddedMigrations) -> Result<Vec<String>, MigrateError> {
-    if pending(connection, source)?.is_empty() {
+fn run(
+    connection: &mut SyncConnection,
+    source: &EmbeddedMigrations,
+) -> Result<Vec<String>, MigrateError> {
+    let wanted = pending(connection, source)?;
+    if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let outside = pending(connection, source)?
+    if wanted
         .iter()
-        .any(|migration| !migration.metadata().run_in_transaction());
-    if outside {
+        .any(|migration| !migration.metadata().run_in_transaction())
+    {
         return apply(connection, source);
     }
-    // Takes the write lock before looking again, so that a second process waits and then finds nothing to do.
-    connection.batch_execute("BEGIN IMMEDIATE").map_err(|error| list(error.into()))?;
-    let result = apply(connection, source);
-    let end = if result.is_ok() { "COMMIT" } else { "ROLLBACK" };
-    connection.batch_execute(end).map_err(|error| list(error.into()))?;
-    result
+    // Looks again with the write lock in hand: a second process that waited for it finds nothing to do.
+    connection
+        .immediate_transaction(|connection| Ok(apply(connection, source)?))
+        .map_err(|error| match error {
+            Stopped::Migrate(error) => error,
+            Stopped::Diesel(error) => MigrateError::List(error.into()),
+        })
 }
 
-fn apply(connection: &mut Sync, source: &EmbeddedMigrations) -> Result<Vec<String>, MigrateError> {
+fn apply(
+    connection: &mut SyncConnection,
+    source: &EmbeddedMigrations,
+) -> Result<Vec<String>, MigrateError> {
+    MigrationConnection::setup(connection).map_err(|error| MigrateError::List(error.into()))?;
     let mut applied = Vec::new();
     for migration in pending(connection, source)? {
         let version = migration.name().version().to_string();
-        connection
-            .run_migration(&migration)
-            .map_err(|source| MigrateError::Failed { version: version.clone(), source })?;
+        connection.run_migration(&*migration).map_err(|source| {
+            let version = version.clone();
+            MigrateError::Failed { version, source }
+        })?;
         applied.push(version);
     }
     Ok(applied)
+}
+
+fn pending(
+    connection: &mut SyncConnection,
+    source: &EmbeddedMigrations,
+) -> Result<Vec<Box<dyn Migration<Db>>>, MigrateError> {
+    let applied: QueryResult<Vec<Applied>> = sql_query(LIST).load(connection);
+    let applied = match applied {
+        Ok(applied) => applied,
+        Err(error) if error.to_string().contains("no such table") => Vec::new(),
+        Err(error) => return Err(MigrateError::List(error.into())),
+    };
+    missing(source, applied)
+}
+
+/// Why the transaction around all migrations was rolled back.
+enum Stopped {
+    Migrate(MigrateError),
+    Diesel(diesel::result::Error),
+}
+
+impl From<MigrateError> for Stopped {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
+impl From<diesel::result::Error> for Stopped {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Diesel(error)
+    }
 }

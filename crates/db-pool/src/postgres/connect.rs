@@ -1,5 +1,6 @@
 //! Opening a PostgreSQL connection: URL, TLS, session settings, and what a failure means.
 
+use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,10 @@ use crate::error::{ConfigError, ConnectError, ConnectErrorKind};
 use crate::shared::OpenToken;
 
 /// Everything that connecting needs; made once, so that a bad URL shows before anything is opened.
-#[expect(unnameable_types, reason = "part of the sealed supertrait of `Backend`")]
+#[expect(
+    unnameable_types,
+    reason = "part of the sealed supertrait of `Backend`"
+)]
 pub struct Connector {
     config: tokio_postgres::Config,
     tls: MakeRustlsConnect,
@@ -52,13 +56,20 @@ impl Connector {
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(20));
         let tls = MakeRustlsConnect::new(tls_config().ok_or_else(|| bad("cannot use TLS"))?);
-        Ok(Self { config: parsed, tls, shown_url })
+        Ok(Self {
+            config: parsed,
+            tls,
+            shown_url,
+        })
     }
 
     /// Connects and sets the session up. The caller bounds it; dropping the future closes the socket.
     pub(super) async fn connect(&self, token: OpenToken) -> Result<PgConnection, ConnectError> {
-        let (client, connection) =
-            self.config.connect(self.tls.clone()).await.map_err(|error| self.error(error))?;
+        let (client, connection) = self
+            .config
+            .connect(self.tls.clone())
+            .await
+            .map_err(|error| self.error(error))?;
         let driver = Driver::spawn(connection, token);
         let unfinished = AbortOnDrop::new(driver.clone());
         let inner = AsyncPgConnection::try_from(client).await.map_err(|error| {
@@ -72,7 +83,13 @@ impl Connector {
     fn error(&self, error: tokio_postgres::Error) -> ConnectError {
         let sqlstate = error.code().map(|code| code.code().to_owned());
         let kind = classify(&error);
-        ConnectError::with(kind, self.shown_url.clone(), None, sqlstate, Box::new(error))
+        ConnectError::with(
+            kind,
+            self.shown_url.clone(),
+            None,
+            sqlstate,
+            Box::new(error),
+        )
     }
 }
 
@@ -81,7 +98,10 @@ fn session_options(config: &PoolConfig, from_url: Option<&str>) -> String {
     let limits = [
         ("statement_timeout", config.statement_timeout),
         ("lock_timeout", config.lock_timeout),
-        ("idle_in_transaction_session_timeout", config.idle_in_transaction_timeout),
+        (
+            "idle_in_transaction_session_timeout",
+            config.idle_in_transaction_timeout,
+        ),
     ];
     let mut options: Vec<String> = limits
         .into_iter()
@@ -130,5 +150,13 @@ fn classify(error: &tokio_postgres::Error) -> ConnectErrorKind {
         Kind::Authentication
     } else {
         Kind::Other
+    }
+}
+
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("url", &self.shown_url)
+            .finish_non_exhaustive()
     }
 }

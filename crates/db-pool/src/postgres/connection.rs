@@ -38,7 +38,13 @@ pub struct PgConnection {
 
 impl PgConnection {
     pub(super) fn new(inner: AsyncPgConnection, driver: Driver, tls: MakeRustlsConnect) -> Self {
-        Self { inner, driver, tls, abandoned: Arc::default(), maybe_open: MaybeOpen::default() }
+        Self {
+            inner,
+            driver,
+            tls,
+            abandoned: Arc::default(),
+            maybe_open: MaybeOpen::default(),
+        }
     }
 
     pub(super) fn condition(&mut self) -> Condition {
@@ -46,7 +52,11 @@ impl PgConnection {
             return Condition::Broken;
         }
         let unsettled = self.abandoned.load(Ordering::Acquire) || self.in_transaction();
-        if unsettled { Condition::Dirty } else { Condition::Clean }
+        if unsettled {
+            Condition::Dirty
+        } else {
+            Condition::Clean
+        }
     }
 
     fn in_transaction(&mut self) -> bool {
@@ -55,7 +65,11 @@ impl PgConnection {
 
     /// Waits behind an abandoned statement, then ends what is open.
     pub(super) async fn recover(&mut self) -> QueryResult<()> {
-        let sql = if self.in_transaction() { "ROLLBACK" } else { "" };
+        let sql = if self.in_transaction() {
+            "ROLLBACK"
+        } else {
+            ""
+        };
         self.inner.batch_execute(sql).await?;
         self.abandoned.store(false, Ordering::Release);
         self.maybe_open.set(false);
@@ -75,7 +89,10 @@ impl PgConnection {
         }
         let (cancel, tls) = (self.inner.cancel_token(), self.tls.clone());
         tokio::spawn(async move {
-            if !matches!(tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await, Ok(Ok(()))) {
+            if !matches!(
+                tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await,
+                Ok(Ok(()))
+            ) {
                 tracing::debug!("an abandoned statement could not be cancelled on the server");
             }
         });
@@ -136,7 +153,10 @@ impl AsyncConnectionCore for PgConnection {
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
         let watch = self.watch();
-        Watched { watch, statement: AsyncConnectionCore::load(&mut self.inner, source) }
+        Watched {
+            watch,
+            statement: AsyncConnectionCore::load(&mut self.inner, source),
+        }
     }
 
     fn execute_returning_count<'conn, 'query, T>(
@@ -156,7 +176,9 @@ impl AsyncConnection for PgConnection {
     type TransactionManager = AnsiTransactionManager;
 
     async fn establish(_: &str) -> ConnectionResult<Self> {
-        Err(ConnectionError::BadConnection("open it through `db_pool::Pool`".to_owned()))
+        Err(ConnectionError::BadConnection(
+            "open it through `db_pool::Pool`".to_owned(),
+        ))
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -178,7 +200,9 @@ impl AsyncConnection for PgConnection {
 
 impl fmt::Debug for PgConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PgConnection").field("driver", &self.driver).finish_non_exhaustive()
+        f.debug_struct("PgConnection")
+            .field("driver", &self.driver)
+            .finish_non_exhaustive()
     }
 }
 
@@ -205,7 +229,10 @@ impl Watch {
         match (result, self.driver.fault()) {
             (Err(Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _)), Some(fault)) => {
                 let text = Box::new(fault.to_owned());
-                Err(Error::DatabaseError(DatabaseErrorKind::ClosedConnection, text))
+                Err(Error::DatabaseError(
+                    DatabaseErrorKind::ClosedConnection,
+                    text,
+                ))
             }
             (result, _) => result,
         }
@@ -221,7 +248,10 @@ impl Drop for Watch {
 }
 
 /// A statement; dropping it unfinished leaves the connection to be repaired.
-#[expect(unnameable_types, reason = "an associated type that nobody needs to name")]
+#[expect(
+    unnameable_types,
+    reason = "an associated type that nobody needs to name"
+)]
 pub struct Watched<F> {
     watch: Watch,
     statement: F,
@@ -244,7 +274,9 @@ where
 
 impl<F> fmt::Debug for Watched<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched").field("running", &self.watch.running).finish_non_exhaustive()
+        f.debug_struct("Watched")
+            .field("running", &self.watch.running)
+            .finish_non_exhaustive()
     }
 }
 

@@ -37,14 +37,20 @@ impl Driver {
             let _ = seen.set(text);
             drop(connection);
         });
-        Self { fault, task: task.abort_handle() }
+        Self {
+            fault,
+            task: task.abort_handle(),
+        }
     }
 
     /// Why the connection has ended; `None` while it lives.
     pub(super) fn fault(&self) -> Option<&str> {
         match self.fault.get() {
             Some(text) => Some(text),
-            None => self.task.is_finished().then_some("the connection was closed"),
+            None => self
+                .task
+                .is_finished()
+                .then_some("the connection was closed"),
         }
     }
 
@@ -56,7 +62,9 @@ impl Driver {
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("fault", &self.fault()).finish()
+        f.debug_struct("Driver")
+            .field("fault", &self.fault())
+            .finish()
     }
 }
 

@@ -80,7 +80,11 @@ impl SqliteConnection {
         let unsettled = self.worker.is_busy()
             || self.maybe_open.get()
             || AnsiTransactionManager::is_broken_transaction_manager(self);
-        if unsettled { Condition::Dirty } else { Condition::Clean }
+        if unsettled {
+            Condition::Dirty
+        } else {
+            Condition::Clean
+        }
     }
 
     /// Queues a rollback behind whatever still runs.
@@ -92,7 +96,9 @@ impl SqliteConnection {
     }
 
     pub(super) async fn ping(&mut self) -> QueryResult<()> {
-        self.worker.call(|connection| connection.batch_execute("SELECT 1")).await
+        self.worker
+            .call(|connection| connection.batch_execute("SELECT 1"))
+            .await
     }
 
     /// Runs one statement whose text and values are `collected`.
@@ -180,7 +186,9 @@ impl AsyncConnection for SqliteConnection {
     type TransactionManager = AnsiTransactionManager;
 
     async fn establish(_: &str) -> ConnectionResult<Self> {
-        Err(ConnectionError::BadConnection("open it through `db_pool::Pool`".to_owned()))
+        Err(ConnectionError::BadConnection(
+            "open it through `db_pool::Pool`".to_owned(),
+        ))
     }
 
     fn transaction_state(&mut self) -> &mut AnsiTransactionManager {
@@ -215,12 +223,18 @@ fn collect<T: QueryFragment<Db>>(query: &T) -> QueryResult<(String, bool, BindDa
     query.collect_binds(&mut binds, &mut (), &Db)?;
     let mut builder = SqliteQueryBuilder::default();
     query.to_sql(&mut builder, &Db)?;
-    Ok((builder.finish(), query.is_safe_to_cache_prepared(&Db)?, binds.moveable()))
+    Ok((
+        builder.finish(),
+        query.is_safe_to_cache_prepared(&Db)?,
+        binds.moveable(),
+    ))
 }
 
 fn roll_back(connection: &mut diesel::SqliteConnection) -> QueryResult<()> {
     match connection.batch_execute("ROLLBACK") {
-        Err(Error::DatabaseError(_, info)) if info.message().contains("no transaction is active") => {
+        Err(Error::DatabaseError(_, info))
+            if info.message().contains("no transaction is active") =>
+        {
             Ok(())
         }
         result => result,
@@ -240,18 +254,26 @@ impl Relay {
         self.tell(InstrumentationEvent::start_query(&StrQueryHelper::new(sql)));
         let result = call.await;
         let error = result.as_ref().err();
-        self.tell(InstrumentationEvent::finish_query(&StrQueryHelper::new(sql), error));
+        self.tell(InstrumentationEvent::finish_query(
+            &StrQueryHelper::new(sql),
+            error,
+        ));
         result
     }
 
     fn tell(&self, event: InstrumentationEvent<'_>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).on_connection_event(event);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .on_connection_event(event);
     }
 }
 
 impl Default for Relay {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new(DynInstrumentation::default_instrumentation())))
+        Self(Arc::new(Mutex::new(
+            DynInstrumentation::default_instrumentation(),
+        )))
     }
 }
 

@@ -63,7 +63,11 @@ impl Driver<SqliteConnection> for Sqlite {
 
     fn begin(options: &TransactionOptions) -> String {
         // A writer that begins deferred can fail half-way, when it first writes after another process has.
-        let sql = if options.read_only { "BEGIN DEFERRED" } else { "BEGIN IMMEDIATE" };
+        let sql = if options.read_only {
+            "BEGIN DEFERRED"
+        } else {
+            "BEGIN IMMEDIATE"
+        };
         sql.to_owned()
     }
 }

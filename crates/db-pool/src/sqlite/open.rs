@@ -10,7 +10,10 @@ use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError, ConnectErrorKind};
 
 /// Which file to open, and how.
-#[expect(unnameable_types, reason = "part of the sealed supertrait of `Backend`")]
+#[expect(
+    unnameable_types,
+    reason = "part of the sealed supertrait of `Backend`"
+)]
 #[derive(Clone, Debug)]
 pub struct Target {
     path: PathBuf,
@@ -23,7 +26,9 @@ impl Target {
     pub(super) fn new(config: &PoolConfig) -> Result<Self, ConfigError> {
         let bad = |problem| Err(ConfigError::new("url", &config.url, problem));
         let url = config.url.as_str();
-        let is_url = url.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("sqlite:"));
+        let is_url = url
+            .get(..7)
+            .is_some_and(|start| start.eq_ignore_ascii_case("sqlite:"));
         let (path, parameters) = if is_url {
             let rest = url[7..].strip_prefix("//").unwrap_or(&url[7..]);
             match rest.split_once('?') {
@@ -42,7 +47,9 @@ impl Target {
         let in_memory = path.contains(":memory:")
             || parameters.is_some_and(|parameters| parameters.contains("mode=memory"));
         if in_memory {
-            return bad("is in memory, where every connection sees a database of its own; use a temporary file");
+            return bad(
+                "is in memory, where every connection sees a database of its own; use a temporary file",
+            );
         }
         // SQLite takes only paths that begin with `file:` as URIs.
         let location = match parameters {
@@ -54,7 +61,11 @@ impl Target {
             None => path.to_owned(),
         };
         let busy_timeout_ms = config.lock_timeout.map_or(0, |limit| limit.as_millis());
-        Ok(Self { path: path.into(), location, busy_timeout_ms })
+        Ok(Self {
+            path: path.into(),
+            location,
+            busy_timeout_ms,
+        })
     }
 
     fn shown(&self) -> String {
@@ -104,7 +115,13 @@ pub(super) fn open(target: &Target, role: Role) -> Result<diesel::SqliteConnecti
         let kind = ConnectErrorKind::NoSuchDirectory;
         let source = format!("`{}` is no folder", folder.display());
         let path = Some(target.path.clone());
-        return Err(ConnectError::with(kind, target.shown(), path, None, source.into()));
+        return Err(ConnectError::with(
+            kind,
+            target.shown(),
+            path,
+            None,
+            source.into(),
+        ));
     }
     let mut connection = diesel::SqliteConnection::establish(&target.location)
         .map_err(|error| target.error(Box::new(error)))?;
@@ -127,7 +144,11 @@ fn check_writable(
         Err(error) => {
             let error = target.error(Box::new(error));
             // Another process that writes just now is no reason not to open.
-            if error.kind() == ConnectErrorKind::Locked { Ok(()) } else { Err(error) }
+            if error.kind() == ConnectErrorKind::Locked {
+                Ok(())
+            } else {
+                Err(error)
+            }
         }
     }
 }
@@ -143,7 +164,11 @@ fn classify(message: &str, path: &Path) -> ConnectErrorKind {
         ConnectErrorKind::Locked
     } else if has("unable to open database file") || has("Unable to open the database file") {
         // The folder exists: what is missing is the right to read or create the file, unless it is a folder itself.
-        if path.is_dir() { ConnectErrorKind::Other } else { ConnectErrorKind::ReadOnly }
+        if path.is_dir() {
+            ConnectErrorKind::Other
+        } else {
+            ConnectErrorKind::ReadOnly
+        }
     } else {
         ConnectErrorKind::Other
     }

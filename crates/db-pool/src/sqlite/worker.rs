@@ -51,20 +51,24 @@ impl Worker {
             Role::Writer => "sqlite-writer",
             Role::Reader => "sqlite-reader",
         };
-        thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Declared first, dropped last: after the file is closed.
-            let _token = token;
-            match open() {
-                Ok(connection) => {
-                    if opened.send(Ok(())).is_ok() {
-                        run(connection, queue, &seen, role);
+        thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || {
+                // Declared first, dropped last: after the file is closed.
+                let _token = token;
+                match open() {
+                    Ok(connection) => {
+                        if opened.send(Ok(())).is_ok() {
+                            run(connection, queue, &seen, role);
+                        }
                     }
+                    Err(error) => drop(opened.send(Err(error))),
                 }
-                Err(error) => drop(opened.send(Err(error))),
-            }
-        })?;
+            })?;
         // The thread answers before it ends, unless opening panicked.
-        let opened = opening.await.map_err(|_| io::Error::other("the SQLite thread panicked"))?;
+        let opened = opening
+            .await
+            .map_err(|_| io::Error::other("the SQLite thread panicked"))?;
         Ok(opened.map(|()| Self { jobs, state }))
     }
 
@@ -142,7 +146,10 @@ impl Drop for Ticket {
 
 fn gone() -> Error {
     let text = "the thread of this SQLite connection panicked or ended; borrow another connection";
-    Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, Box::new(text.to_owned()))
+    Error::DatabaseError(
+        DatabaseErrorKind::UnableToSendCommand,
+        Box::new(text.to_owned()),
+    )
 }
 
 /// A borrower waits for each of its statements, so more than one is queued only behind abandoned ones.
