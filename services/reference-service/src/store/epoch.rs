@@ -1,6 +1,11 @@
 //! The cache epoch: a number in the database that tells caches whether they may still be believed.
 
-use diesel::prelude::*;
+use std::ops::Add;
+
+use diesel::{
+    dsl::{Eq, Update},
+    prelude::*,
+};
 use diesel_async::RunQueryDsl;
 
 use super::{Store, error::StoreError, schema::cache_epoch};
@@ -29,12 +34,18 @@ impl Store {
     /// The database's failures only.
     pub async fn bump_cache_epoch(&self) -> Result<u64, StoreError> {
         let epoch: i64 = write_on!(self, |conn| {
-            diesel::update(cache_epoch::table)
-                .set(cache_epoch::epoch.eq(cache_epoch::epoch + 1))
+            bump()
                 .returning(cache_epoch::epoch)
                 .get_result(conn)
                 .await?
         });
         Ok(epoch.unsigned_abs())
     }
+}
+
+type Next = <cache_epoch::epoch as Add<i64>>::Output;
+
+/// The statement that raises the epoch, also for use inside a transaction.
+pub(super) fn bump() -> Update<cache_epoch::table, Eq<cache_epoch::epoch, Next>> {
+    diesel::update(cache_epoch::table).set(cache_epoch::epoch.eq(cache_epoch::epoch + 1))
 }

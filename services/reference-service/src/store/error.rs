@@ -30,6 +30,10 @@ pub enum StoreError {
     /// The database holds something that this service never wrote, or its file is damaged.
     #[error("the database holds a value that cannot be read; restore a backup or correct the row")]
     Corrupt(#[source] Box<dyn Error + Send + Sync>),
+    /// The batches of an import ended without [`Batch::End`](crate::store::Batch::End); nothing was
+    /// stored.
+    #[error("the import ended before its last record, nothing was stored")]
+    ImportEnded,
     /// The database refused a statement for another reason.
     #[error("the database refused a statement")]
     Backend(#[source] Box<DieselError>),
@@ -45,6 +49,18 @@ impl StoreError {
             Self::Open(error) => !(error.is_config() || self.is_corrupt() || error.is_read_only()),
             _ => false,
         }
+    }
+
+    /// Whether a setting is to blame.
+    #[must_use]
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_config())
+    }
+
+    /// Whether the SQLite file or its folder cannot be written.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        matches!(self, Self::Open(error) if error.is_read_only())
     }
 
     /// Whether stored data is damaged.
@@ -137,15 +153,25 @@ pub enum UpdateError<E = std::convert::Infallible> {
     /// The caller's change refused.
     #[error("the change was refused")]
     Rejected(#[source] E),
-    /// Others kept changing it; every attempt came too late.
-    #[error("others changed it during each of {attempts} attempts; try again later")]
-    Contended {
-        /// How often it was tried.
-        attempts: u32,
-    },
+    /// Others kept changing it; every one of a bounded number of attempts came too late.
+    #[error("others kept changing it meanwhile; try again later")]
+    Contended,
     /// The store failed.
     #[error(transparent)]
     Store(StoreError),
+}
+
+impl<E> UpdateError<E> {
+    /// The same error with another reason to refuse, for callers that treat all changes alike.
+    pub fn map_rejected<F>(self, map: impl FnOnce(E) -> F) -> UpdateError<F> {
+        match self {
+            Self::NotFound => UpdateError::NotFound,
+            Self::VersionMismatch { current } => UpdateError::VersionMismatch { current },
+            Self::Rejected(error) => UpdateError::Rejected(map(error)),
+            Self::Contended => UpdateError::Contended,
+            Self::Store(error) => UpdateError::Store(error),
+        }
+    }
 }
 
 impl<E> From<StoreError> for UpdateError<E> {

@@ -12,6 +12,8 @@ mod on_backend;
 mod batch;
 mod epoch;
 mod error;
+mod health;
+mod import;
 mod records;
 mod schema;
 mod search;
@@ -19,12 +21,17 @@ mod tasks;
 mod types;
 mod update;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use db_pool::{BackendKind, Pool, PoolConfig, Postgres, Sqlite, Status};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
+use health::Health;
+
+use crate::domain::{RecordFilter, TaskFilter};
+
 pub use error::{StoreError, UpdateError};
+pub use import::Batch;
 
 /// The most rows that one listing returns: a page of 1,000 and the row that proves there is more.
 pub const LIST_ROWS_MAX: usize = 1_001;
@@ -40,6 +47,7 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/po
 #[derive(Clone, Debug)]
 pub struct Store {
     pools: Pools,
+    health: Arc<Health>,
 }
 
 #[derive(Clone, Debug)]
@@ -60,7 +68,10 @@ impl Store {
             BackendKind::Sqlite => Pools::Sqlite(Pool::connect(config).await?),
             BackendKind::Postgres => Pools::Postgres(Pool::connect(config).await?),
         };
-        Ok(Self { pools })
+        Ok(Self {
+            pools,
+            health: Arc::default(),
+        })
     }
 
     /// Brings the schema up to date and names the migrations that ran; none when it was.
@@ -93,6 +104,16 @@ impl Store {
             Pools::Sqlite(pool) => pool.status(),
             Pools::Postgres(pool) => pool.status(),
         }
+    }
+
+    /// Whether there is neither a task nor a record.
+    ///
+    /// # Errors
+    /// The database's failures only.
+    pub async fn is_empty(&self) -> Result<bool, StoreError> {
+        let tasks = self.tasks(&TaskFilter::default(), None, 1).await?;
+        let records = self.records(&RecordFilter::default(), None, 1).await?;
+        Ok(tasks.is_empty() && records.is_empty())
     }
 
     /// Asks the database for a sign of life and returns how long it took.

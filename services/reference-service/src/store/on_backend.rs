@@ -40,17 +40,18 @@ macro_rules! write_on {
     };
 }
 
-/// Runs statements in one transaction: `transaction!(self, |conn| { ...; Ok(()) })`.
+/// Runs statements in one transaction, rolled back unless the body ends with `Ok`:
+/// `transaction!(self, |conn| { ...; Ok(()) })`. The body's error type is the enclosing function's.
 macro_rules! transaction {
     ($store:expr, |$conn:ident| $body:expr) => {
         match &$store.pools {
             $crate::store::Pools::Sqlite(pool) => {
-                let guard = &mut *pool.acquire().await?;
-                diesel_async::AsyncConnection::transaction(guard, async |$conn| $body).await
+                pool.transaction(TransactionOptions::default(), async move |$conn| $body)
+                    .await
             }
             $crate::store::Pools::Postgres(pool) => {
-                let guard = &mut *pool.acquire().await?;
-                diesel_async::AsyncConnection::transaction(guard, async |$conn| $body).await
+                pool.transaction(TransactionOptions::default(), async move |$conn| $body)
+                    .await
             }
         }
     };

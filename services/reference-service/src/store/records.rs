@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{
     Store,
-    batch::{InsertRecords, ROWS_PER_STATEMENT},
     error::{StoreError, UpdateError},
     row_limit,
     schema::{record_tags, records},
@@ -14,7 +13,7 @@ use super::{
     types::{Id, Moment},
     update::{ATTEMPTS, Versioned, successor},
 };
-use crate::domain::{Record, RecordFilter};
+use crate::domain::{Record, RecordFilter, RecordKey};
 
 /// The records of a filter, without its tag, for the database at hand.
 macro_rules! restricted {
@@ -45,21 +44,6 @@ impl Store {
         Ok(())
     }
 
-    /// Stores many new records in one transaction: all of them or none.
-    ///
-    /// # Errors
-    /// [`StoreError::Conflict`] when one of the identifiers is taken.
-    pub async fn insert_records(&self, records: &[Record]) -> Result<(), StoreError> {
-        records.iter().try_for_each(Versioned::check)?;
-        transaction!(self, |conn| {
-            for chunk in records.chunks(ROWS_PER_STATEMENT) {
-                let rows: Vec<RecordRow> = chunk.iter().map(RecordRow::from).collect();
-                InsertRecords(&rows).execute(conn).await?;
-            }
-            Ok(())
-        })
-    }
-
     /// The record with this identifier.
     ///
     /// # Errors
@@ -73,7 +57,7 @@ impl Store {
     }
 
     /// The records that `filter` lets through, newest first; at most `limit` and
-    /// [`LIST_ROWS_MAX`](super::LIST_ROWS_MAX). With `after`, only those behind that identifier.
+    /// [`LIST_ROWS_MAX`](super::LIST_ROWS_MAX). With `after`, only those behind that place.
     ///
     /// A search text without any letter or digit finds nothing. Words are compared without regard to
     /// case; accents count. A search looks for the first 64 different words.
@@ -83,7 +67,7 @@ impl Store {
     pub async fn records(
         &self,
         filter: &RecordFilter,
-        after: Option<Uuid>,
+        after: Option<&RecordKey>,
         limit: usize,
     ) -> Result<Vec<Record>, StoreError> {
         super::no_nul("tag", filter.tag.as_deref().unwrap_or_default())?;
@@ -95,8 +79,8 @@ impl Store {
         let rows: Vec<RecordRow> = read!(self, |conn| match &filter.tag {
             None => {
                 let mut query = restricted!(records::table, filter, words);
-                if let Some(id) = after {
-                    query = query.filter(records::id.lt(Id(id)));
+                if let Some(RecordKey(id)) = after {
+                    query = query.filter(records::id.lt(Id(*id)));
                 }
                 query
                     .order(records::id.desc())
@@ -108,8 +92,8 @@ impl Store {
             Some(tag) => {
                 let tagged = record_tags::table.inner_join(records::table);
                 let mut query = restricted!(tagged, filter, words).filter(record_tags::tag.eq(tag));
-                if let Some(id) = after {
-                    query = query.filter(record_tags::record_id.lt(Id(id)));
+                if let Some(RecordKey(id)) = after {
+                    query = query.filter(record_tags::record_id.lt(Id(*id)));
                 }
                 query
                     .order(record_tags::record_id.desc())
@@ -151,7 +135,7 @@ impl Store {
                     return Ok(after);
                 }
             }
-            Err(UpdateError::Contended { attempts: ATTEMPTS })
+            Err(UpdateError::Contended)
         })
     }
 
@@ -179,7 +163,7 @@ impl Store {
                     return Ok(());
                 }
             }
-            Err(UpdateError::Contended { attempts: ATTEMPTS })
+            Err(UpdateError::Contended)
         })
     }
 

@@ -136,7 +136,7 @@ impl Store {
                     return Ok(after);
                 }
             }
-            Err(UpdateError::Contended { attempts: ATTEMPTS })
+            Err(UpdateError::Contended)
         })
     }
 
@@ -162,7 +162,7 @@ impl Store {
                     return Ok(());
                 }
             }
-            Err(UpdateError::Contended { attempts: ATTEMPTS })
+            Err(UpdateError::Contended)
         })
     }
 

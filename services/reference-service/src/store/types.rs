@@ -22,14 +22,20 @@ pub(super) mod sql {
     #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
     #[diesel(postgres_type(oid = 2950, array_oid = 2951))]
     #[diesel(sqlite_type(name = "Binary"))]
-    #[expect(unnameable_types, reason = "the table macro makes public columns of it")]
+    #[expect(
+        unnameable_types,
+        reason = "the table macro makes public columns of it"
+    )]
     pub struct Id;
 
     /// A moment: PostgreSQL `timestamptz`, SQLite `INTEGER` of microseconds since 1970.
     #[derive(Clone, Copy, Debug, Default, QueryId, SqlType)]
     #[diesel(postgres_type(oid = 1184, array_oid = 1185))]
     #[diesel(sqlite_type(name = "Long"))]
-    #[expect(unnameable_types, reason = "the table macro makes public columns of it")]
+    #[expect(
+        unnameable_types,
+        reason = "the table macro makes public columns of it"
+    )]
     pub struct Moment;
 }
 
