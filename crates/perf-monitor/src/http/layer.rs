@@ -19,8 +19,11 @@ use super::store::{Store, UNMATCHED};
 /// Measures every request that passes; made by [`Monitor::layer`](crate::Monitor::layer).
 ///
 /// Each request is counted exactly once: when the response's body has ended, when the service
-/// fails or panics, or when the client goes away. With axum use it in `Router::layer`, where the
-/// matched route is known, and put it outside of layers for time-outs, compression and panics.
+/// fails or panics, or when the client goes away.
+///
+/// With axum use it in `Router::layer`, where the matched route is known; wrapped around a whole
+/// router as a service it sees no route. Put it outside of layers for time-outs and compression,
+/// so that it measures what the client gets. A layer that catches panics may be on either side.
 #[derive(Clone, Debug)]
 pub struct PerfLayer {
     store: Arc<Store>,

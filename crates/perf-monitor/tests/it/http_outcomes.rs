@@ -7,8 +7,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::{BoxFuture, pending};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use http::{Method, Request, Response, header};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
+use http_body::{Body as _, Frame};
+use http_body_util::{BodyExt as _, Full, StreamBody};
 use perf_monitor::http::RouteName;
 use perf_monitor::{Monitor, MonitorConfig};
 use proptest::prelude::*;
@@ -231,6 +231,48 @@ async fn a_request_is_active_until_its_body_has_ended() {
         "01230123"
     );
     assert_eq!(monitor.snapshot().http.active, 0);
+}
+
+#[tokio::test]
+async fn the_body_is_passed_on_with_its_trailers_and_its_size() {
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let mut trailers = http::HeaderMap::new();
+    trailers.insert("checksum", "7".parse().unwrap());
+    let sent = trailers.clone();
+    let service = monitor.layer().layer(service_fn(move |_: Request<()>| {
+        let body = Full::new(bytes::Bytes::from_static(b"0123"));
+        let trailers = std::future::ready(Some(Ok(sent.clone())));
+        std::future::ready(Ok::<_, Infallible>(Response::new(
+            body.with_trailers(trailers),
+        )))
+    }));
+    let body = service.oneshot(Request::new(())).await.unwrap().into_body();
+    assert!(!body.is_end_stream());
+    let received = body.collect().await.unwrap();
+    assert_eq!(received.trailers(), Some(&trailers));
+    assert_eq!(received.to_bytes(), "0123");
+    let service = monitor.layer().layer(service_fn(|_: Request<()>| {
+        let body = Full::new(bytes::Bytes::from_static(b"0123"));
+        std::future::ready(Ok::<_, Infallible>(Response::new(body)))
+    }));
+    let body = service.oneshot(Request::new(())).await.unwrap().into_body();
+    assert_eq!(body.size_hint().exact(), Some(4));
+}
+
+#[tokio::test]
+async fn a_switch_of_protocols_ends_with_its_head() {
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let service = monitor
+        .layer()
+        .layer(service_fn(|_: Request<()>| Complete(101).answer()));
+    let response = service.oneshot(Request::new(())).await.unwrap();
+    let http = monitor.snapshot().http;
+    assert_eq!(
+        (http.active, http.routes[0].count, http.routes[0].aborted),
+        (0, 1, 0)
+    );
+    drop(response);
+    assert_eq!(monitor.snapshot().http.routes[0].count, 1);
 }
 
 #[tokio::test(start_paused = true)]
