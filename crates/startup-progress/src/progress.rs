@@ -161,11 +161,11 @@ impl Progress {
 
     // === checks ===
 
-    /// Registers a health check, called at each `/readyz` and (at most once a second) for
-    /// snapshots and streams; returns `false` when [`checks_max`](ProgressConfig::checks_max) is
-    /// reached.
+    /// Registers a health check; returns `false` when [`checks_max`](ProgressConfig::checks_max)
+    /// is reached.
     ///
-    /// The closure runs on the caller's task: let it read a status that something else keeps, not
+    /// It is called by every [`snapshot`](Self::snapshot) (so by each `/readyz` and `/startup`), by
+    /// a stream that opens and by its heartbeats. The closure runs on the caller's task: let it read a status that something else keeps, not
     /// do work, and do not let it call this `Progress`. A second check of a name replaces the
     /// first; a check that panics has failed.
     pub fn check(

@@ -1,4 +1,12 @@
 //! The axum router: probes for orchestrators, a snapshot and a stream for people and tools.
+//!
+//! ```
+//! # use startup_progress::Progress;
+//! let progress = Progress::new("reference-service");
+//! let app: axum::Router = axum::Router::new()
+//!     .route("/hello", axum::routing::get(async || "hello"))
+//!     .merge(startup_progress::http::router(progress));
+//! ```
 
 mod events;
 mod probes;

@@ -1,4 +1,16 @@
 //! The terminal view: a live list on a terminal, one line per change anywhere else.
+//!
+//! ```
+//! # use startup_progress::{Progress, terminal::TerminalMode};
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let progress = Progress::new("reference-service");
+//! let painting = tokio::spawn(progress.paint(TerminalMode::Auto).run());
+//! progress.step("database").finish();
+//! progress.ready();
+//! painting.await.expect("the view does not panic");
+//! # }
+//! ```
 
 mod line;
 mod list;

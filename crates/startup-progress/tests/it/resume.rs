@@ -11,7 +11,7 @@ use startup_progress::{
 };
 
 /// One thing that happens, to the server or to a client; numbers choose among what there is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Op {
     NewStep,
     Advance(usize, u64),
@@ -269,4 +269,47 @@ fn cursors_survive_the_wire_and_nonsense_does_not() {
     for nonsense in ["", "7", "run:", "run:-1", "run:99999999999999999999999"] {
         assert!(nonsense.parse::<Cursor>().is_err(), "{nonsense:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_reader_beside_four_writers_ends_in_the_servers_state() {
+    let progress = Progress::new("test");
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let progress = progress.clone();
+            tokio::spawn(async move {
+                for number in 0..50 {
+                    let step = progress.step(format!("{writer}.{number}")).total(10);
+                    for _ in 0..10 {
+                        step.advance(1);
+                        tokio::task::yield_now().await;
+                    }
+                    step.finish();
+                }
+            })
+        })
+        .collect();
+    let reader = {
+        let progress = progress.clone();
+        tokio::spawn(async move {
+            let mut client = Client::default();
+            client.read(&progress);
+            while client
+                .folded
+                .as_ref()
+                .is_some_and(|folded| folded.status != Readiness::Ready)
+            {
+                let seen = client.folded.as_ref().map_or(0, |folded| folded.seq);
+                progress.changed(seen).await;
+                client.read(&progress);
+            }
+            client.folded
+        })
+    };
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    progress.ready();
+    let folded = reader.await.unwrap().map(timeless);
+    assert_eq!(folded, Some(timeless(progress.snapshot())));
 }

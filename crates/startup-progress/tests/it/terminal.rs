@@ -118,15 +118,26 @@ async fn no_line_is_wider_than_the_terminal() {
         "#]],
     )
     .await;
-    list(
-        &progress,
-        (1, 1),
-        false,
-        expect![[r#"
+    list(&progress, (3, 2), false, expect![[r#"
+        r…
+    "#]]).await;
+}
 
-        "#]],
-    )
-    .await;
+#[tokio::test(start_paused = true)]
+async fn a_terminal_without_size_is_no_reason_to_panic() {
+    let progress = Progress::new("reference-service");
+    let _steps = in_the_middle(&progress).await;
+    for size in [(0, 0), (1, 1), (0, 24), (80, 0), (u16::MAX, u16::MAX)] {
+        let screen = Screen::default();
+        let painter = progress.paint(TerminalMode::Tty).to_writer(screen.clone());
+        let painter = painter.colors(false).size(size.0, size.1);
+        let _ = timeout(Duration::ZERO, painter.run()).await;
+        let frame = screen.last_frame();
+        assert!(
+            frame.lines().count() <= usize::from(size.1).max(1),
+            "{size:?}: {frame:?}"
+        );
+    }
 }
 
 #[tokio::test(start_paused = true)]
