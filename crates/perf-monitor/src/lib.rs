@@ -4,6 +4,7 @@ mod buckets;
 mod config;
 mod error;
 mod facade;
+mod families;
 #[cfg(feature = "http")]
 pub mod http;
 mod monitor;

@@ -11,9 +11,10 @@ use tokio::time::Instant;
 use crate::config::MonitorConfig;
 use crate::error::MonitorError;
 use crate::facade::Facade;
+use crate::families;
 use crate::probe::{Probes, Sample};
 use crate::process::ProcessCache;
-use crate::snapshot::{HttpSummary, OwnHealth, ProcessUsage, ServiceInfo, Snapshot};
+use crate::snapshot::{HttpSummary, OwnHealth, ServiceInfo, Snapshot};
 use crate::tasks;
 use crate::text::Document;
 
@@ -142,10 +143,12 @@ impl Monitor {
     pub fn prometheus(&self) -> String {
         let inner = &self.inner;
         let mut document = Document::default();
-        self.write_build(&mut document);
-        self.write_self(&mut document);
+        families::write_build(&mut document, &inner.config);
+        families::write_probes(&mut document, &inner.probes.read());
+        families::write_own_health(&mut document, &self.own_health());
+        families::write_pending(&mut document, inner.facade.pending_samples());
         if let Some(process) = inner.process.recent() {
-            write_process(&mut document, &process);
+            families::write_process(&mut document, &process);
         }
         #[cfg(feature = "http")]
         inner.http.write(&mut document);
@@ -211,75 +214,6 @@ impl Monitor {
             probe_failures: 0,
         }
     }
-
-    fn write_build(&self, document: &mut Document) {
-        let config = &self.inner.config;
-        let labels = [
-            ("service", config.service.as_str()),
-            ("version", &config.version),
-            ("revision", &config.revision),
-        ];
-        document
-            .family("build_info", "gauge", "Which build this is; always 1.")
-            .sample("", &labels, 1);
-    }
-
-    /// Writes the probes and what the monitor had to leave out.
-    fn write_self(&self, document: &mut Document) {
-        let readings = self.inner.probes.read();
-        let mut values = document.family(
-            "perf_monitor_probe_value",
-            "gauge",
-            "What the probes of the service report.",
-        );
-        for reading in &readings {
-            for (name, value) in reading.values.iter().flatten() {
-                values.sample("", &[("probe", &reading.name), ("name", name)], value);
-            }
-        }
-        let mut failures = document.family(
-            "perf_monitor_probe_failures_total",
-            "counter",
-            "Panics of probes.",
-        );
-        for reading in &readings {
-            failures.sample("", &[("probe", &reading.name)], reading.failures);
-        }
-        let health = self.own_health();
-        for (name, help, value) in [
-            (
-                "perf_monitor_dropped_series_total",
-                "Refused attempts to register a series.",
-                health.dropped_series,
-            ),
-            (
-                "perf_monitor_http_overflow_total",
-                "Records of HTTP requests that went to the route __other__.",
-                health.http_overflow,
-            ),
-            (
-                "perf_monitor_refused_probes_total",
-                "Refused probes.",
-                health.refused_probes,
-            ),
-            (
-                "perf_monitor_dropped_probe_values_total",
-                "Values of probes that were left out.",
-                health.dropped_probe_values,
-            ),
-        ] {
-            document
-                .family(name, "counter", help)
-                .sample("", &[], value);
-        }
-        document
-            .family(
-                "perf_monitor_pending_samples",
-                "gauge",
-                "Samples of histograms that wait to be drained.",
-            )
-            .sample("", &[], self.inner.facade.pending_samples());
-    }
 }
 
 impl fmt::Debug for Monitor {
@@ -299,56 +233,6 @@ impl fmt::Debug for LocalGuard<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LocalGuard").finish_non_exhaustive()
     }
-}
-
-fn write_process(document: &mut Document, process: &ProcessUsage) {
-    document
-        .family(
-            "process_cpu_seconds_total",
-            "counter",
-            "Total user and system CPU time spent in seconds.",
-        )
-        .sample("", &[], process.cpu_seconds);
-    for (name, help, value) in [
-        (
-            "process_resident_memory_bytes",
-            "Resident memory size in bytes.",
-            process.resident_bytes,
-        ),
-        (
-            "process_virtual_memory_bytes",
-            "Virtual memory size in bytes.",
-            process.virtual_bytes,
-        ),
-        (
-            "process_open_fds",
-            "Number of open file descriptors.",
-            process.open_fds,
-        ),
-        (
-            "process_threads",
-            "Number of OS threads in the process.",
-            process.threads,
-        ),
-    ] {
-        document.family(name, "gauge", help).sample("", &[], value);
-    }
-    if let Some(max_fds) = process.max_fds {
-        document
-            .family(
-                "process_max_fds",
-                "gauge",
-                "Maximum number of open file descriptors.",
-            )
-            .sample("", &[], max_fds);
-    }
-    document
-        .family(
-            "process_start_time_seconds",
-            "gauge",
-            "Start time of the process since the Unix epoch in seconds.",
-        )
-        .sample("", &[], process.start_time);
 }
 
 const SCHEMA_VERSION: u32 = 1;

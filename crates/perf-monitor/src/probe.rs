@@ -79,10 +79,16 @@ impl Probes {
             failures: AtomicU64::new(0),
             read: Box::new(read),
         });
-        match position {
-            Some(position) => list[position] = probe,
-            None => list.push(probe),
-        }
+        let replaced = match position {
+            Some(position) => Some(std::mem::replace(&mut list[position], probe)),
+            None => {
+                list.push(probe);
+                None
+            }
+        };
+        // Foreign code may run when the closure drops, and it may ask for this lock.
+        drop(list);
+        drop(replaced);
     }
 
     /// Reads every probe, sorted by name, without holding the lock while foreign code runs.
