@@ -26,6 +26,8 @@ pub struct Component {
     pub(crate) provides: Option<(TypeId, &'static str)>,
     pub(crate) needs: Vec<Need>,
     pub(crate) added_at: &'static Location<'static>,
+    /// File and line of the function itself, which only `#[component]` knows.
+    pub(crate) defined_at: Option<(&'static str, u32)>,
     pub(crate) body: Body,
 }
 
@@ -116,6 +118,7 @@ impl Component {
             provides,
             needs,
             added_at,
+            defined_at: None,
             body,
         }
     }
@@ -147,6 +150,24 @@ pub trait IntoComponent<Marker> {
     /// Makes the component, with options as declared.
     #[track_caller]
     fn into_component(self) -> Component;
+}
+
+/// The marker of what `#[component]` writes.
+#[derive(Debug)]
+pub struct Declared;
+
+/// A component by a function that `#[component]` was written on.
+#[track_caller]
+pub fn declared<M>(
+    function: impl IntoComponent<M>,
+    name: &'static str,
+    file: &'static str,
+    line: u32,
+) -> Component {
+    let mut component = function.into_component();
+    component.name = name.into();
+    component.defined_at = Some((file, line));
+    component
 }
 
 macro_rules! impl_into_component {

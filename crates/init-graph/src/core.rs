@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::context::Advance;
 use crate::error::BoxError;
+use crate::guard::drop_quietly;
 use crate::observers::Observers;
 use crate::plan::{NodeId, Plan};
 
@@ -121,18 +122,24 @@ impl Core {
         hook
     }
 
-    /// Drops every hook unrun and takes no more; returns how many there were.
+    /// Drops the hooks of a node unrun and takes no more; returns how many there were.
+    pub(crate) fn close_hooks_of(&self, id: NodeId) -> usize {
+        let mut hooks = lock(&self.cells[id.index()].hooks);
+        hooks.closed = true;
+        let stack = std::mem::take(&mut hooks.stack);
+        // Outside the lock: what a hook owns may use its context while it is dropped.
+        drop(hooks);
+        let count = stack.len();
+        stack.into_iter().for_each(drop_quietly);
+        count
+    }
+
     pub(crate) fn close_hooks(&self) -> usize {
-        let ids = (0..self.cells.len()).map(|index| &self.cells[index].hooks);
-        ids.map(|hooks| {
-            let mut hooks = lock(hooks);
-            hooks.closed = true;
-            let stack = std::mem::take(&mut hooks.stack);
-            // Outside the lock: what a hook owns may use its context while it is dropped.
-            drop(hooks);
-            stack.len()
-        })
-        .sum()
+        self.plan
+            .nodes()
+            .iter()
+            .map(|node| self.close_hooks_of(node.id()))
+            .sum()
     }
 }
 

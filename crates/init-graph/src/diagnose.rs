@@ -200,9 +200,14 @@ impl Diagnose<'_> {
     }
 
     fn place(&self, at: usize) -> String {
-        let added_at = self.components[at].added_at;
+        let component = &self.components[at];
+        let added_at = component.added_at;
+        let defined = component
+            .defined_at
+            .map(|(file, line)| format!("{file}:{line}, "))
+            .unwrap_or_default();
         format!(
-            "`{}` (added at {}:{})",
+            "`{}` ({defined}added at {}:{})",
             self.names[at],
             added_at.file(),
             added_at.line()

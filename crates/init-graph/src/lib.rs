@@ -9,6 +9,7 @@ mod event;
 mod graph;
 mod param;
 mod plan;
+mod render;
 mod report;
 mod running;
 mod wiring_error;
@@ -26,6 +27,7 @@ mod guard;
 mod observers;
 mod run;
 mod start;
+mod starter;
 mod stop;
 mod telemetry;
 mod walk;
@@ -44,8 +46,13 @@ pub use crate::report::{NodeReport, Outcome, Report, StopReport};
 pub use crate::error::{BoxError, Cause, GraphError, NodeError, Result, StartError, StopError};
 pub use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 
+#[cfg(feature = "macros")]
+#[doc(inline)]
+pub use init_graph_macros::component;
+
 /// For the code that `#[component]` writes; not part of the API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::param::{Fetch, Needs};
+    pub use crate::component::{Component, Declared, IntoComponent, declared};
+    pub use crate::param::{Fetch, Needs, is_parameter};
 }

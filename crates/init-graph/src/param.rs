@@ -39,6 +39,9 @@ mod sealed {
     impl Sealed for Context {}
 }
 
+/// Compiles only for a parameter; `#[component]` calls it with the span of each.
+pub fn is_parameter<P: Param>() {}
+
 /// What a component needs, parameter by parameter.
 #[derive(Debug, Default)]
 pub struct Needs {

@@ -99,6 +99,8 @@ impl Visitor for Stopper {
             let span = info_span!("component_stop", name = node.name(), stage = node.stage());
             self.stop(node).instrument(span).await;
             self.stopped.fetch_add(1, Ordering::Relaxed);
+        } else {
+            core.close_hooks_of(node.id);
         }
         self.states[node.id.index()].store(STOPPED, Ordering::Relaxed);
         Flow::Release

@@ -101,10 +101,10 @@ impl<V: Visitor> Walk<V> {
         let mut mine = None;
         for follower in self.next.of(node) {
             // Release publishes what the visit wrote, acquire lets the last one see what all the others wrote.
-            if self.remaining[*follower as usize].fetch_sub(1, Ordering::AcqRel) == 1 {
-                if let Some(other) = mine.replace(*follower) {
-                    self.spawn(other);
-                }
+            if self.remaining[*follower as usize].fetch_sub(1, Ordering::AcqRel) == 1
+                && let Some(other) = mine.replace(*follower)
+            {
+                self.spawn(other);
             }
         }
         mine

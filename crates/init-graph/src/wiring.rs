@@ -115,12 +115,10 @@ impl<'a> Index<'a> {
                 };
                 match provider {
                     None if need.required => {
-                        errors.push((at, diagnose.missing(at, need, errors.len())))
+                        errors.push((at, diagnose.missing(at, need, errors.len())));
                     }
-                    Some(provider) if need.kind == Kind::Hard && !component.optional => {
-                        if self.components[provider as usize].optional {
-                            errors.push((at, diagnose.needs_optional(at, need, provider as usize)));
-                        }
+                    Some(provider) if self.may_fall_away(component, need.kind, provider) => {
+                        errors.push((at, diagnose.needs_optional(at, need, provider as usize)));
                     }
                     _ => {}
                 }
@@ -129,6 +127,10 @@ impl<'a> Index<'a> {
             resolved.push(providers);
         }
         resolved
+    }
+
+    fn may_fall_away(&self, component: &Component, kind: Kind, provider: u32) -> bool {
+        kind == Kind::Hard && !component.optional && self.components[provider as usize].optional
     }
 
     fn finish(
