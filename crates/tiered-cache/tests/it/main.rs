@@ -1,0 +1,14 @@
+//! The contract of tiered-cache, one module per behaviour.
+
+#[cfg(feature = "disk")]
+mod disk;
+mod invalidation;
+#[cfg(feature = "macros")]
+mod macros;
+mod memory;
+#[cfg(feature = "redis")]
+mod redis;
+#[cfg(feature = "redis")]
+mod redis_faults;
+mod single_flight;
+mod stats;
