@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use crate::process::{self, on_path};
-use crate::services;
+use crate::services::{Kind, Missing};
 
 /// What the tests need and this machine lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,50 +70,52 @@ const MANAGERS: [Manager; 5] = [
     },
 ];
 
-/// Installs what is missing where that can be done; otherwise says which command does it.
-pub(crate) fn missing() -> anyhow::Result<()> {
-    let needs = needs();
-    if needs.is_empty() {
-        eprintln!("install: servers and C compiler are there already");
-        return Ok(());
+/// Installs these servers where that can be done; otherwise says which command does it.
+pub(crate) fn servers(missing: &[Missing]) -> anyhow::Result<()> {
+    install(&needs(missing))
+}
+
+/// The same for a C compiler.
+pub(crate) fn compiler() -> anyhow::Result<()> {
+    let has_compiler = std::env::var_os("CC").is_some() || on_path("cc").is_some();
+    if has_compiler {
+        Ok(())
+    } else {
+        install(&[Need::Compiler])
     }
-    let Some(manager) = MANAGERS
+}
+
+/// The command that installs these servers here, for the closing words of a run that skipped suites.
+pub(crate) fn advice(missing: &[Missing]) -> Option<String> {
+    Some(manager()?.advice(&needs(missing)))
+}
+
+fn needs(missing: &[Missing]) -> Vec<Need> {
+    let need = |one: &Missing| match one.kind {
+        Kind::Postgres => Need::Postgres,
+        Kind::Redis => Need::Redis,
+    };
+    missing.iter().map(need).collect()
+}
+
+fn manager() -> Option<&'static Manager> {
+    MANAGERS
         .iter()
         .find(|manager| on_path(manager.program).is_some())
-    else {
-        eprintln!("install: no known package manager; install {needs:?} by hand");
-        return Ok(());
-    };
-    if manager.program == "apt-get" {
-        return install_by_apt(manager, &needs);
+}
+
+fn install(needs: &[Need]) -> anyhow::Result<()> {
+    match manager() {
+        None => eprintln!("install: no known package manager; install {needs:?} by hand"),
+        Some(manager) if manager.program == "apt-get" => return install_by_apt(manager, needs),
+        Some(manager) => {
+            eprintln!(
+                "install: run this, then the same again: {}",
+                manager.advice(needs)
+            );
+        }
     }
-    eprintln!(
-        "install: run this, then again without --install: {}",
-        manager.advice(&needs)
-    );
     Ok(())
-}
-
-/// The command that installs both servers here, for the closing words of a run that skipped suites.
-pub(crate) fn advice() -> Option<String> {
-    let manager = MANAGERS
-        .iter()
-        .find(|manager| on_path(manager.program).is_some())?;
-    Some(manager.advice(&needs()))
-}
-
-fn needs() -> Vec<Need> {
-    let mut needs = Vec::new();
-    if std::env::var_os("TEST_DATABASE_URL").is_none() && !services::have_postgres() {
-        needs.push(Need::Postgres);
-    }
-    if std::env::var_os("TEST_REDIS_URL").is_none() && !services::have_redis() {
-        needs.push(Need::Redis);
-    }
-    if std::env::var_os("CC").is_none() && on_path("cc").is_none() {
-        needs.push(Need::Compiler);
-    }
-    needs
 }
 
 impl Manager {

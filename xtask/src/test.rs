@@ -6,20 +6,18 @@ use std::process::Command;
 use anyhow::bail;
 use xshell::cmd;
 
-use crate::args::TestOptions;
+use crate::args::{Backend, TestOptions};
 use crate::services::{Kind, Missing, Services};
 use crate::workspace::{Workspace, cargo};
 use crate::{install, process};
 
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> anyhow::Result<()> {
-    if options.install {
-        install::missing()?;
-    }
-    let services = Services::acquire(workspace, options.backend)?;
-    if process::in_ci() && !services.missing.is_empty() {
+    let services = acquire(workspace, options)?;
+    let may_skip = options.backend == Backend::Auto && !process::in_ci();
+    if !may_skip && !services.missing.is_empty() {
         // Before an hour of compiling rather than after.
         bail!(
-            "CI is set, so nothing may be skipped\n{}",
+            "nothing may be skipped here\n{}",
             skipped(&services.missing)
         );
     }
@@ -38,6 +36,22 @@ pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> anyhow::Resul
         eprintln!("{}", skipped(&missing));
     }
     outcome
+}
+
+/// Installs only what neither the environment nor containers give.
+fn acquire(workspace: &Workspace, options: &TestOptions) -> anyhow::Result<Services> {
+    let services = Services::acquire(workspace, options.backend)?;
+    if !options.install {
+        return Ok(services);
+    }
+    install::compiler()?;
+    if services.missing.is_empty() {
+        eprintln!("install: nothing to do");
+        return Ok(services);
+    }
+    install::servers(&services.missing)?;
+    drop(services);
+    Services::acquire(workspace, options.backend)
 }
 
 /// Without a choice of targets this includes the doc tests.
@@ -95,7 +109,7 @@ fn skipped(missing: &[Missing]) -> String {
         .map(|one| format!("skipped: the {} suites ({})", one.kind.title(), one.reason))
         .collect();
     lines.push("to run them: cargo xtask test --install".to_owned());
-    if let Some(command) = install::advice() {
+    if let Some(command) = install::advice(missing) {
         lines.push(format!("         or: {command}"));
     }
     lines.push("         or: set TEST_DATABASE_URL and TEST_REDIS_URL".to_owned());

@@ -11,7 +11,6 @@ mod state;
 use anyhow::{Context, bail};
 
 pub(crate) use self::docker::engine as container_engine;
-pub(crate) use self::programs::{have_postgres, have_redis};
 use self::state::State;
 use crate::args::{Action, Backend};
 use crate::workspace::Workspace;
@@ -77,8 +76,7 @@ impl Services {
     /// Servers that live as long as the returned value; those left by `services up` are used and left alone.
     ///
     /// # Errors
-    /// With an explicit backend every server that it cannot give; with `Auto` only those that are there and do not
-    /// work: one that is nowhere to be had is listed as missing.
+    /// A server that is there and does not work. One that is nowhere to be had is listed as missing.
     pub(crate) fn acquire(workspace: &Workspace, backend: Backend) -> anyhow::Result<Self> {
         if backend == Backend::Auto
             && let Some(state) = State::read(workspace)
@@ -128,11 +126,6 @@ impl Services {
         }
         if matches!(backend, Backend::Auto | Backend::Local) && !wanted.is_empty() {
             services.start_local(workspace, &wanted)?;
-        }
-        if backend == Backend::Local
-            && let Some(missing) = services.missing.first()
-        {
-            bail!("{}: {}", missing.kind.title(), missing.reason);
         }
         services.running.sort_by_key(|service| service.kind);
         Ok(services)
@@ -222,8 +215,8 @@ fn up(workspace: &Workspace, backend: Backend) -> anyhow::Result<()> {
     for missing in &services.missing {
         eprintln!("no {}: {}", missing.kind.title(), missing.reason);
     }
-    if services.running.is_empty() {
-        bail!("no server could be had; `cargo xtask test --install` installs them");
+    if services.running.is_empty() || backend != Backend::Auto && !services.missing.is_empty() {
+        bail!("not every server could be had; `cargo xtask test --install` installs them");
     }
     let running = services.running.clone();
     services.keep(workspace)?;

@@ -22,14 +22,6 @@ pub(crate) enum Programs {
     Redis { server: PathBuf },
 }
 
-pub(crate) fn have_postgres() -> bool {
-    find(Kind::Postgres).is_ok()
-}
-
-pub(crate) fn have_redis() -> bool {
-    find(Kind::Redis).is_ok()
-}
-
 pub(crate) fn find(kind: Kind) -> anyhow::Result<Programs> {
     match kind {
         Kind::Postgres => {
