@@ -44,9 +44,11 @@ impl StoreError {
     /// stopping or gone.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
+        let lasting = || self.is_config() || self.is_corrupt() || self.is_read_only();
         match self {
             Self::Unavailable(_) => true,
-            Self::Open(error) => !(error.is_config() || self.is_corrupt() || error.is_read_only()),
+            Self::Open(_)
+            | Self::Migrate(MigrateError::Acquire(_) | MigrateError::Locked { .. }) => !lasting(),
             _ => false,
         }
     }
@@ -60,7 +62,12 @@ impl StoreError {
     /// Whether the SQLite file or its folder cannot be written.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
-        matches!(self, Self::Open(error) if error.is_read_only())
+        match self {
+            Self::Open(error) => error.is_read_only(),
+            Self::Migrate(error) => chain_says(error, &READ_ONLY),
+            Self::Backend(error) => chain_says(&**error, &READ_ONLY),
+            _ => false,
+        }
     }
 
     /// Whether stored data is damaged.
@@ -69,6 +76,7 @@ impl StoreError {
         match self {
             Self::Corrupt(_) => true,
             Self::Open(error) => error.is_corrupt(),
+            Self::Migrate(error) => chain_says(error, &CORRUPT),
             _ => false,
         }
     }
@@ -81,7 +89,12 @@ impl StoreError {
 
 impl From<AcquireError> for StoreError {
     fn from(error: AcquireError) -> Self {
-        Self::Unavailable(Box::new(error))
+        match &error {
+            AcquireError::ConnectFailed { source, .. } if source.is_corrupt() => {
+                Self::corrupt(error)
+            }
+            _ => Self::Unavailable(Box::new(error)),
+        }
     }
 }
 
@@ -112,18 +125,6 @@ enum Verdict {
 /// Sorts what the drivers report without a code of its own: they keep neither SQLSTATE nor SQLite's
 /// result code, only the message.
 fn judge(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInformation) -> Verdict {
-    const UNAVAILABLE: [&str; 8] = [
-        "database is locked",
-        "database table is locked",
-        "canceling statement due to statement timeout",
-        "canceling statement due to lock timeout",
-        "deadlock detected",
-        "terminating connection",
-        "the database system is",
-        "database or disk is full",
-    ];
-    const CORRUPT: [&str; 2] = ["database disk image is malformed", "file is not a database"];
-
     let message = information.message();
     let says = |texts: &[&str]| texts.iter().any(|text| message.contains(text));
     match kind {
@@ -136,6 +137,28 @@ fn judge(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInformation) -
         _ => Verdict::Refused,
     }
 }
+
+/// Whether an error or one of its causes says one of `texts`.
+fn chain_says(error: &(dyn Error + 'static), texts: &[&str]) -> bool {
+    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    causes.any(|error| {
+        let message = error.to_string();
+        texts.iter().any(|text| message.contains(text))
+    })
+}
+
+const UNAVAILABLE: [&str; 8] = [
+    "database is locked",
+    "database table is locked",
+    "canceling statement due to statement timeout",
+    "canceling statement due to lock timeout",
+    "deadlock detected",
+    "terminating connection",
+    "the database system is",
+    "database or disk is full",
+];
+const CORRUPT: [&str; 2] = ["database disk image is malformed", "file is not a database"];
+const READ_ONLY: [&str; 1] = ["attempt to write a readonly database"];
 
 /// A change to one stored thing did not happen. `E` is the caller's own reason to refuse.
 #[derive(Debug, thiserror::Error)]

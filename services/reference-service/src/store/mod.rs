@@ -66,7 +66,8 @@ impl Store {
         let kind = BackendKind::from_url(&config.url).map_err(db_pool::OpenError::from)?;
         let pools = match kind {
             BackendKind::Sqlite => Pools::Sqlite(Pool::connect(config).await?),
-            BackendKind::Postgres => Pools::Postgres(Pool::connect(config).await?),
+            // A kind that this store does not know is refused by the pool itself.
+            _ => Pools::Postgres(Pool::connect(config).await?),
         };
         Ok(Self {
             pools,

@@ -1,0 +1,227 @@
+//! What the service starts: one function per component, its parameters are what it needs.
+//!
+//! The graph starts everything as soon as its parameters are there and stops it in reverse. Add a
+//! component by writing a function and one line in [`graph`].
+
+use std::time::Duration;
+
+use db_pool::{BackendKind, PoolConfig};
+use init_graph::{After, BoxError, Context, Dep, Graph};
+use perf_monitor::{Monitor, Sample};
+use startup_progress::{Health, Progress};
+use tiered_cache::{
+    Caches, Compression, DiskConfig, DiskStatus, Policy, RedisConfig, RedisStatus, TieredCache,
+};
+use uuid::Uuid;
+
+use crate::{
+    commands::demo,
+    config::{CompressionChoice, Config, DatabaseConfig},
+    data_dir::DataLock,
+    domain::Record,
+    state::AppState,
+    store::Store,
+};
+
+/// What the components are given: everything that exists before the graph runs.
+#[derive(Clone, Debug)]
+pub struct Given {
+    /// The checked configuration.
+    pub config: Config,
+    /// Progress and health checks.
+    pub progress: Progress,
+    /// Metrics, unless switched off.
+    pub monitor: Option<Monitor>,
+    /// Whether an empty database is filled with the sample.
+    pub demo: bool,
+}
+
+/// The database is at the newest schema.
+#[derive(Debug)]
+pub struct Schema {
+    /// Raised by every writer that bypasses the service's caches.
+    pub cache_epoch: u64,
+}
+
+/// The sample is there, if it was asked for.
+#[derive(Debug)]
+pub struct Sampled;
+
+/// Every component of the service.
+pub fn graph(given: Given) -> Graph {
+    let mut graph = Graph::new();
+    graph.stop_timeout(given.config.shutdown.timeout);
+    graph.observe(given.progress.observer());
+    graph.value(given);
+    graph.add(data_lock).named("data folder").stage("storage");
+    graph.add(store).named("database").stage("storage").timeout(Duration::from_secs(30));
+    graph.add(schema).named("migrations").stage("storage").timeout(Duration::from_secs(600));
+    graph.add(sample).named("sample").stage("storage").timeout(Duration::from_secs(60));
+    graph.add(caches).named("cache tiers").stage("cache").timeout(Duration::from_secs(30));
+    graph.add(records).named("records cache").stage("cache");
+    graph.add(state).named("routes").stage("http");
+    graph
+}
+
+async fn data_lock(given: Dep<Given>) -> Result<DataLock, BoxError> {
+    let url = given.config.database.url.clone();
+    Ok(tokio::task::spawn_blocking(move || DataLock::take(url.expose())).await??)
+}
+
+async fn store(
+    given: Dep<Given>,
+    _folder: Dep<DataLock>,
+    context: Context,
+) -> Result<Store, BoxError> {
+    let store = Store::connect(pool_config(&given.config.database)).await?;
+    context.on_stop({
+        let store = store.clone();
+        async move || {
+            store.close().await;
+            Ok(())
+        }
+    });
+    if let Some(monitor) = &given.monitor {
+        let store = store.clone();
+        monitor.probe("database", move |sample: &mut Sample| {
+            let status = store.status();
+            for (name, count) in [
+                ("size", status.size),
+                ("in_use", status.in_use),
+                ("waiting", status.waiting),
+            ] {
+                sample.gauge(name, u32::try_from(count).unwrap_or(u32::MAX).into());
+            }
+        });
+    }
+    Ok(store)
+}
+
+async fn schema(given: Dep<Given>, store: Dep<Store>) -> Result<Schema, BoxError> {
+    for migration in store.migrate().await? {
+        tracing::info!(migration, "migration applied");
+    }
+    given.progress.check("database", {
+        let store = Dep::into_inner(store.clone());
+        move || match store.health() {
+            None => Health::Pass,
+            Some(reason) => Health::Fail(reason),
+        }
+    });
+    Ok(Schema { cache_epoch: store.cache_epoch().await? })
+}
+
+async fn sample(
+    given: Dep<Given>,
+    store: Dep<Store>,
+    _schema: After<Schema>,
+) -> Result<Sampled, BoxError> {
+    if given.demo && demo::fill_when_empty(&store).await? {
+        tracing::info!("an empty database was filled with the sample");
+    }
+    Ok(Sampled)
+}
+
+async fn caches(
+    given: Dep<Given>,
+    schema: Dep<Schema>,
+    context: Context,
+) -> Result<Caches, BoxError> {
+    let config = &given.config.cache;
+    let mut builder = Caches::builder().namespace("reference-service").epoch(schema.cache_epoch);
+    if let Some(url) = &config.redis.url {
+        builder = builder
+            .redis(RedisConfig { url: url.expose().to_owned(), ..RedisConfig::default() });
+    }
+    if config.disk.enabled {
+        builder = builder.disk(DiskConfig {
+            path: config.disk.path.clone(),
+            capacity_bytes: config.disk.capacity.as_u64(),
+            ..DiskConfig::default()
+        });
+    }
+    let caches = builder.build().await?;
+    context.on_stop({
+        let caches = caches.clone();
+        async move || {
+            caches.close().await;
+            Ok(())
+        }
+    });
+    check_caches(&given, &caches);
+    Ok(caches)
+}
+
+/// A tier that is away makes the service slower, not wrong: it warns and stays ready.
+fn check_caches(given: &Given, caches: &Caches) {
+    if given.config.cache.redis.url.is_some() {
+        let caches = caches.clone();
+        given.progress.check("redis", move || match caches.status().redis {
+            RedisStatus::Connected { .. } => Health::Pass,
+            status => Health::Warn(status.to_string()),
+        });
+    }
+    if given.config.cache.disk.enabled {
+        let caches = caches.clone();
+        given.progress.check("disk", move || match caches.status().disk {
+            DiskStatus::Ok => Health::Pass,
+            status => Health::Warn(status.to_string()),
+        });
+    }
+}
+
+async fn records(
+    given: Dep<Given>,
+    caches: Dep<Caches>,
+) -> Result<TieredCache<Uuid, Record>, BoxError> {
+    let config = &given.config.cache;
+    let policy = Policy {
+        ttl: config.ttl,
+        memory_capacity: config.memory.capacity,
+        compression: match config.compression {
+            CompressionChoice::None => Compression::None,
+            CompressionChoice::Lz4 => Compression::Lz4,
+        },
+        ..Policy::default()
+    };
+    let records = caches.cache::<Uuid, Record>("records", policy)?;
+    if let Some(monitor) = &given.monitor {
+        let records = records.clone();
+        monitor.probe("records cache", move |sample: &mut Sample| {
+            sample.gauge("hit_ratio", records.stats().hit_ratio());
+        });
+    }
+    Ok(records)
+}
+
+async fn state(
+    store: Dep<Store>,
+    records: Dep<TieredCache<Uuid, Record>>,
+    _sampled: After<Sampled>,
+) -> Result<AppState, BoxError> {
+    Ok(AppState { store: (*store).clone(), records: (*records).clone() })
+}
+
+/// The preset for the backend with what the configuration overrides.
+pub fn pool_config(config: &DatabaseConfig) -> PoolConfig {
+    let url = config.url.expose();
+    let preset = match BackendKind::from_url(url) {
+        Ok(BackendKind::Sqlite) => {
+            let mut preset = PoolConfig::embedded(url);
+            preset.readers = config.pool.max_size.or(preset.readers);
+            preset
+        }
+        // An unknown scheme was refused when the configuration was checked.
+        _ => {
+            let mut preset = PoolConfig::web(url);
+            preset.max_size = config.pool.max_size.unwrap_or(preset.max_size);
+            preset.min_idle = preset.min_idle.min(preset.max_size);
+            preset
+        }
+    };
+    PoolConfig {
+        acquire_timeout: config.pool.acquire_timeout.unwrap_or(preset.acquire_timeout),
+        statement_timeout: config.pool.statement_timeout.or(preset.statement_timeout),
+        ..preset
+    }
+}

@@ -1,0 +1,259 @@
+//! Reads the four layers, merges them, and turns what is wrong into one clear sentence.
+
+use std::{collections::HashMap, fmt, path::PathBuf};
+
+use config::{Environment, File, FileFormat};
+use serde_json::Value;
+
+use super::Config;
+
+/// Where configuration comes from: injectable, so that tests set nothing global.
+#[derive(Clone, Debug, Default)]
+pub struct Inputs {
+    /// Environment variables; only `APP_CONFIG` and `APP__…` are looked at.
+    pub env: HashMap<String, String>,
+    /// The folder in which `config/default.toml` and a relative `APP_CONFIG` are looked for.
+    pub folder: PathBuf,
+}
+
+/// Why the configuration cannot be used; the process then exits with 64.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A file that was named or found cannot be read as TOML.
+    #[error("configuration file {path} cannot be used")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong with it.
+        #[source]
+        source: config::ConfigError,
+    },
+    /// No setting has this name.
+    #[error("unknown configuration key `{key}` = `{value}` ({origin}){}", suggestion(.nearest.as_deref()))]
+    UnknownKey {
+        /// Dotted key.
+        key: String,
+        /// Its value as text.
+        value: String,
+        /// Which layer it came from.
+        origin: String,
+        /// A setting with nearly that name.
+        nearest: Option<String>,
+    },
+    /// The value does not fit the setting.
+    #[error("configuration key `{key}` = `{value}`{}: {reason}", origin_text(.origin.as_deref()))]
+    Value {
+        /// Dotted key.
+        key: String,
+        /// Its value as text; secrets are redacted.
+        value: String,
+        /// Which layer it came from.
+        origin: Option<String>,
+        /// What was expected.
+        reason: String,
+    },
+}
+
+// === impl Inputs ===
+
+impl Inputs {
+    /// The process's own environment and working folder.
+    pub fn of_process() -> Self {
+        Self {
+            // A variable that is no Unicode cannot be ours: our names and values are text.
+            env: std::env::vars_os()
+                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .filter(|(key, _)| key.starts_with(PREFIX) || key == FILE_VARIABLE)
+                .collect(),
+            folder: PathBuf::from("."),
+        }
+    }
+}
+
+// === impl ConfigError ===
+
+impl ConfigError {
+    /// A value that parsed but cannot work, with its origin unknown or plain from the key.
+    pub(super) fn value(key: &str, value: &dyn fmt::Display, reason: String) -> Self {
+        Self::Value { key: key.to_owned(), value: value.to_string(), origin: None, reason }
+    }
+}
+
+/// One source of values with the words that name it in messages.
+struct Layer {
+    origin: Origin,
+    values: config::Config,
+}
+
+enum Origin {
+    BuiltIn,
+    File(String),
+    Environment,
+}
+
+impl Origin {
+    fn describe(&self, key: &str) -> String {
+        match self {
+            Self::BuiltIn => "built-in default".to_owned(),
+            Self::File(path) => format!("from {path}"),
+            Self::Environment => {
+                format!("from {PREFIX}{}", key.to_uppercase().replace('.', SEPARATOR))
+            }
+        }
+    }
+}
+
+pub(super) fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
+    let defaults = serde_json::to_value(Config::default())
+        .expect("plain structs of strings and numbers are valid JSON");
+    let known = leaves(&defaults);
+    let layers = layers(inputs)?;
+    for layer in &layers {
+        refuse_unknown_keys(layer, &known)?;
+    }
+    let mut merged = config::Config::builder();
+    for layer in &layers {
+        merged = merged.add_source(layer.values.clone());
+    }
+    let merged = merged.build().map_err(|error| ConfigError::Value {
+        key: "?".to_owned(),
+        value: "?".to_owned(),
+        origin: None,
+        reason: error.to_string(),
+    })?;
+    serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
+        let key = error.path().to_string();
+        let layer = layers.iter().rev().find(|layer| {
+            layer.values.get::<config::Value>(&key).is_ok()
+        });
+        ConfigError::Value {
+            value: shown(&key, merged.get::<Value>(&key).ok().as_ref()),
+            origin: layer.map(|layer| layer.origin.describe(&key)),
+            reason: reason(error.inner()),
+            key,
+        }
+    })
+}
+
+/// The layers in the order in which later ones win.
+fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
+    let mut layers = vec![Layer {
+        origin: Origin::BuiltIn,
+        values: config::Config::try_from(&Config::default())
+            .expect("plain structs of strings and numbers are valid values"),
+    }];
+    let named = inputs.env.get(FILE_VARIABLE).filter(|path| !path.is_empty());
+    for (path, required) in [(Some("config/default.toml"), false), (named.map(String::as_str), true)]
+        .into_iter()
+        .filter_map(|(path, required)| Some((inputs.folder.join(path?), required)))
+    {
+        let shown = path.display().to_string();
+        let values = config::Config::builder()
+            .add_source(File::from(path).format(FileFormat::Toml).required(required))
+            .build()
+            .map_err(|source| ConfigError::File { path: shown.clone(), source })?;
+        layers.push(Layer { origin: Origin::File(shown), values });
+    }
+    let env = inputs.env.iter().filter(|(key, _)| key.starts_with(PREFIX));
+    let values = config::Config::builder()
+        .add_source(
+            Environment::with_prefix("APP")
+                .prefix_separator(SEPARATOR)
+                .separator(SEPARATOR)
+                // An empty variable means "not set", as in compose files with optional values.
+                .ignore_empty(true)
+                .source(Some(env.map(|(key, value)| (key.clone(), value.clone())).collect())),
+        )
+        .build()
+        .map_err(|source| ConfigError::File { path: "the environment".to_owned(), source })?;
+    layers.push(Layer { origin: Origin::Environment, values });
+    Ok(layers)
+}
+
+fn refuse_unknown_keys(layer: &Layer, known: &[(String, Value)]) -> Result<(), ConfigError> {
+    let values = layer.values.clone().try_deserialize::<Value>().unwrap_or_default();
+    let is_known = |key: &str| known.iter().any(|(known, _)| known == key);
+    match leaves(&values).into_iter().find(|(key, value)| {
+        // A table where a value is expected (or the reverse) is left to the typed error.
+        let starts_known = known.iter().any(|(known, _)| known.starts_with(&format!("{key}.")));
+        !is_known(key) && !starts_known && !value.is_null()
+    }) {
+        None => Ok(()),
+        Some((key, value)) => Err(ConfigError::UnknownKey {
+            value: shown(&key, Some(&value)),
+            origin: layer.origin.describe(&key),
+            nearest: nearest(&key, known.iter().map(|(known, _)| known.as_str())),
+            key,
+        }),
+    }
+}
+
+/// Every leaf of a tree of tables as `section.key`.
+fn leaves(value: &Value) -> Vec<(String, Value)> {
+    fn walk(prefix: &str, value: &Value, found: &mut Vec<(String, Value)>) {
+        match value {
+            Value::Object(table) if !table.is_empty() || prefix.is_empty() => {
+                for (key, value) in table {
+                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    walk(&path, value, found);
+                }
+            }
+            leaf => found.push((prefix.to_owned(), leaf.clone())),
+        }
+    }
+    let mut found = Vec::new();
+    walk("", value, &mut found);
+    found
+}
+
+/// The known key that shares the longest start or end with the unknown one.
+fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let shared = |a: &mut dyn Iterator<Item = char>, b: &mut dyn Iterator<Item = char>| {
+        a.zip(b).take_while(|(a, b)| a == b).count()
+    };
+    known
+        .map(|known| {
+            let start = shared(&mut key.chars(), &mut known.chars());
+            let end = shared(&mut key.chars().rev(), &mut known.chars().rev());
+            (start + end, known)
+        })
+        .filter(|(score, known)| score * 2 > known.len())
+        .max_by_key(|(score, _)| *score)
+        .map(|(_, known)| known.to_owned())
+}
+
+/// A value for a message: secrets and passwords are never printed.
+fn shown(key: &str, value: Option<&Value>) -> String {
+    let text = match value {
+        Some(Value::String(text)) => text.clone(),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    match key.rsplit('.').next() {
+        Some("key" | "password" | "secret" | "token") => "[redacted]".to_owned(),
+        Some("url") => super::ConnectionUrl::from(text.as_str()).to_string(),
+        _ => text,
+    }
+}
+
+/// The cause without the key and origin that our own message already names.
+fn reason(error: &config::ConfigError) -> String {
+    match error {
+        config::ConfigError::At { error, .. } => reason(error),
+        config::ConfigError::Type { expected, .. } => format!("expected {expected}"),
+        other => other.to_string(),
+    }
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
+}
+
+fn origin_text(origin: Option<&str>) -> String {
+    origin.map(|origin| format!(" ({origin})")).unwrap_or_default()
+}
+
+const PREFIX: &str = "APP__";
+const SEPARATOR: &str = "__";
+const FILE_VARIABLE: &str = "APP_CONFIG";

@@ -1,0 +1,360 @@
+//! The whole configuration of the service as one plain struct; every subsystem gets its part of it.
+//!
+//! Four layers, later ones win: built-in defaults, `config/default.toml`, the file that
+//! `APP_CONFIG` names, and environment variables `APP__SECTION__KEY`. An unknown key or a bad
+//! value is an error that names key, value and origin, before anything is opened or bound.
+
+mod load;
+mod text;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytesize::ByteSize;
+use serde::{Deserialize, Serialize};
+
+pub use self::load::{ConfigError, Inputs};
+pub use self::text::{ConnectionUrl, Secret};
+
+/// Everything that can be configured; see `config/default.toml` for the same with comments.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The listener of the API.
+    pub http: HttpConfig,
+    /// The listener of metrics and start-up views, for operators only.
+    pub admin: AdminConfig,
+    /// SQLite file or PostgreSQL server.
+    pub database: DatabaseConfig,
+    /// The tiers in front of the database.
+    pub cache: CacheConfig,
+    /// Metrics of process, HTTP, pool and cache.
+    pub monitor: MonitorConfig,
+    /// What is logged, and how.
+    pub log: LogConfig,
+    /// How the process ends.
+    pub shutdown: ShutdownConfig,
+}
+
+/// The API's listener and the limits of one request.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Where the API listens; port 0 takes a free one. Default `127.0.0.1:8080`.
+    pub address: SocketAddr,
+    /// Longest wait for the head of a request, and for the next request of an idle connection.
+    /// Default 20 s; keep it above the idle timeout of a load balancer in front.
+    #[serde(with = "text::duration")]
+    pub header_timeout: Duration,
+    /// Longest time for handling one request before it is answered with 504. Default 30 s.
+    #[serde(with = "text::duration")]
+    pub request_timeout: Duration,
+    /// Largest request body. Default 1 MiB; a larger one is answered with 413.
+    #[serde(with = "text::size")]
+    pub body_limit: ByteSize,
+    /// Connections served at the same time; further ones wait in the backlog. Default 10,000.
+    pub max_connections: usize,
+}
+
+/// The admin listener: `/metrics`, `/monitor` and the start-up views.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminConfig {
+    /// Where it listens; port 0 takes a free one. Default `127.0.0.1:8081`.
+    pub address: SocketAddr,
+    /// Asked for as `Authorization: Bearer …` on everything but the probes. Default none; needed
+    /// when `address` is not a loopback address.
+    pub key: Option<Secret>,
+}
+
+/// Which database, and the pool in front of it.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DatabaseConfig {
+    /// `sqlite:PATH` or `postgres://user:password@host/name`. Default `sqlite:data/service.db`.
+    pub url: ConnectionUrl,
+    /// What differs from the pool's preset for the backend.
+    pub pool: PoolConfig,
+}
+
+/// Overrides of the preset that `db_pool` has for the backend.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoolConfig {
+    /// Most connections to PostgreSQL, or readers of SQLite (which has one writer).
+    pub max_size: Option<u32>,
+    /// Longest wait for a connection.
+    #[serde(with = "text::optional_duration")]
+    pub acquire_timeout: Option<Duration>,
+    /// Longest run of one statement.
+    #[serde(with = "text::optional_duration")]
+    pub statement_timeout: Option<Duration>,
+}
+
+/// The tiers in front of the database: memory, Redis, disk.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// How long an entry may be served. Default 1 h.
+    #[serde(with = "text::duration")]
+    pub ttl: Duration,
+    /// How values are stored in Redis and on disk. Default `lz4`.
+    pub compression: CompressionChoice,
+    /// Memory tier.
+    pub memory: MemoryConfig,
+    /// Redis tier; off without a URL.
+    pub redis: RedisConfig,
+    /// Disk tier.
+    pub disk: DiskConfig,
+}
+
+/// How cached values are compressed.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CompressionChoice {
+    /// Stored as they are.
+    None,
+    /// LZ4 above a threshold.
+    Lz4,
+}
+
+/// The memory tier.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MemoryConfig {
+    /// Most entries per cache. Default 10,000.
+    pub capacity: usize,
+}
+
+/// The Redis tier, shared by all processes of the service.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://host:6379` (also `rediss://`, `redis-sentinel://`, `redis-cluster://`). Default
+    /// none: no Redis tier.
+    pub url: Option<ConnectionUrl>,
+}
+
+/// The disk tier, which survives a restart.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskConfig {
+    /// Off switch. Default true.
+    pub enabled: bool,
+    /// Its folder, made when missing; one process at a time. Default `data/cache`.
+    pub path: PathBuf,
+    /// Most bytes it may hold. Default 256 MiB.
+    #[serde(with = "text::size")]
+    pub capacity: ByteSize,
+}
+
+/// Metrics and their sampler.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MonitorConfig {
+    /// Off switch: `/metrics` is then 404. Default true.
+    pub enabled: bool,
+    /// How often the process is sampled. Default 60 s.
+    #[serde(with = "text::duration")]
+    pub interval: Duration,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// `text` for people, `json` for collectors. Default `text`.
+    pub format: LogFormat,
+    /// Filter in the syntax of `tracing_subscriber::EnvFilter`. Default `info`.
+    pub filter: String,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// One readable line.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How the process ends after SIGTERM.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ShutdownConfig {
+    /// How long requests are still accepted after readiness went off, so that load balancers
+    /// notice. Default 0 s; 5 s is usual behind Kubernetes.
+    #[serde(with = "text::duration")]
+    pub drain_delay: Duration,
+    /// Longest wait for running requests, and after that for the components to stop. Default 30 s
+    /// each.
+    #[serde(with = "text::duration")]
+    pub timeout: Duration,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads and checks the four layers.
+    ///
+    /// # Errors
+    ///
+    /// An unreadable file, an unknown key, a bad value, or a combination that cannot work; the
+    /// message names key, value and origin.
+    pub fn load(inputs: &Inputs) -> Result<Self, ConfigError> {
+        let config = load::load(inputs)?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The configuration as TOML, with every secret replaced by `[redacted]`.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self)
+            .expect("plain structs of strings, numbers and tables are valid TOML")
+    }
+
+    /// What no single value shows: combinations that cannot work.
+    fn check(&self) -> Result<(), ConfigError> {
+        let bad = ConfigError::value;
+        db_pool::BackendKind::from_url(self.database.url.expose()).map_err(|error| {
+            bad("database.url", &self.database.url, error.to_string())
+        })?;
+        if let Some(url) = &self.cache.redis.url
+            && !REDIS_SCHEMES.iter().any(|scheme| url.expose().starts_with(scheme))
+        {
+            let reason = format!("expected one of {}", REDIS_SCHEMES.join(", "));
+            return Err(bad("cache.redis.url", url, reason));
+        }
+        if self.cache.ttl.is_zero() {
+            return Err(bad("cache.ttl", &"0s", "must be above zero".to_owned()));
+        }
+        if self.cache.memory.capacity == 0 {
+            return Err(bad("cache.memory.capacity", &0, "must be at least 1".to_owned()));
+        }
+        if self.database.pool.max_size == Some(0) {
+            return Err(bad("database.pool.max_size", &0, "must be at least 1".to_owned()));
+        }
+        if self.monitor.interval.is_zero() {
+            return Err(bad("monitor.interval", &"0s", "must be above zero".to_owned()));
+        }
+        if self.http.max_connections == 0 {
+            return Err(bad("http.max_connections", &0, "must be at least 1".to_owned()));
+        }
+        for (key, wait) in [
+            ("http.header_timeout", self.http.header_timeout),
+            ("http.request_timeout", self.http.request_timeout),
+        ] {
+            if wait.is_zero() {
+                return Err(bad(key, &"0s", "must be above zero".to_owned()));
+            }
+        }
+        if self.http.address == self.admin.address && self.http.address.port() != 0 {
+            let reason = "the API listens there already (http.address)".to_owned();
+            return Err(bad("admin.address", &self.admin.address, reason));
+        }
+        if !self.admin.address.ip().is_loopback() && self.admin.key.is_none() {
+            let reason = "set admin.key (APP__ADMIN__KEY) to listen beyond loopback".to_owned();
+            return Err(bad("admin.address", &self.admin.address, reason));
+        }
+        if self.admin.key.as_ref().is_some_and(|key| key.expose().len() < KEY_LEN_MIN) {
+            let reason = format!("must have at least {KEY_LEN_MIN} characters");
+            return Err(bad("admin.key", &"[redacted]", reason));
+        }
+        Ok(())
+    }
+}
+
+// === defaults ===
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            address: loopback(8080),
+            header_timeout: Duration::from_secs(20),
+            request_timeout: Duration::from_secs(30),
+            body_limit: ByteSize::mib(1),
+            max_connections: 10_000,
+        }
+    }
+}
+
+impl Default for AdminConfig {
+    fn default() -> Self {
+        Self { address: loopback(8081), key: None }
+    }
+}
+
+impl Default for DatabaseConfig {
+    fn default() -> Self {
+        Self {
+            url: ConnectionUrl::from("sqlite:data/service.db"),
+            pool: PoolConfig::default(),
+        }
+    }
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        Self {
+            ttl: Duration::from_secs(3600),
+            compression: CompressionChoice::Lz4,
+            memory: MemoryConfig::default(),
+            redis: RedisConfig::default(),
+            disk: DiskConfig::default(),
+        }
+    }
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self { capacity: 10_000 }
+    }
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            path: PathBuf::from("data/cache"),
+            capacity: ByteSize::mib(256),
+        }
+    }
+}
+
+impl Default for MonitorConfig {
+    fn default() -> Self {
+        Self { enabled: true, interval: Duration::from_secs(60) }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, filter: "info".to_owned() }
+    }
+}
+
+impl Default for ShutdownConfig {
+    fn default() -> Self {
+        Self { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+    }
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)
+}
+
+const REDIS_SCHEMES: [&str; 6] = [
+    "redis://",
+    "rediss://",
+    "redis-sentinel://",
+    "rediss-sentinel://",
+    "redis-cluster://",
+    "rediss-cluster://",
+];
+
+/// Shorter keys can be guessed.
+const KEY_LEN_MIN: usize = 16;

@@ -1,0 +1,165 @@
+//! How single values are written as text: durations, sizes, URLs and secrets.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize, Serializer};
+
+/// A value that is never shown: `Debug`, `Display` and serialization say `[redacted]`.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+pub struct Secret(String);
+
+/// A URL whose password is never shown: `Debug`, `Display` and serialization replace it.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
+pub struct ConnectionUrl(String);
+
+// === impl Secret ===
+
+impl Secret {
+    /// The value itself.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(REDACTED)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(REDACTED)
+    }
+}
+
+// === impl ConnectionUrl ===
+
+impl ConnectionUrl {
+    /// The URL with its password.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ConnectionUrl {
+    fn from(value: &str) -> Self {
+        Self(value.to_owned())
+    }
+}
+
+impl fmt::Display for ConnectionUrl {
+    /// Hides the password of `scheme://user:password@host` and of a `password=` parameter.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((scheme, rest)) = self.0.split_once("://") else {
+            return f.write_str(&self.0);
+        };
+        let (authority_and_path, query) = match rest.split_once('?') {
+            Some((head, query)) => (head, Some(query)),
+            None => (rest, None),
+        };
+        write!(f, "{scheme}://")?;
+        // The last `@`: an unescaped one inside a password must not uncover the rest of it.
+        match authority_and_path.rsplit_once('@') {
+            Some((credentials, host)) => match credentials.split_once(':') {
+                Some((user, _)) => write!(f, "{user}:{REDACTED}@{host}")?,
+                None => write!(f, "{credentials}@{host}")?,
+            },
+            None => f.write_str(authority_and_path)?,
+        }
+        for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+            f.write_str(if index == 0 { "?" } else { "&" })?;
+            match pair.split_once('=') {
+                Some((key, _)) if key.to_ascii_lowercase().contains("password") => {
+                    write!(f, "{key}={REDACTED}")?;
+                }
+                _ => f.write_str(pair)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for ConnectionUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for ConnectionUrl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+const REDACTED: &str = "[redacted]";
+
+/// Durations as `250ms`, `5m`, `1h 30m`.
+pub(super) mod duration {
+    pub(crate) use jiff::fmt::serde::unsigned_duration::friendly::compact::required::{
+        deserialize, serialize,
+    };
+}
+
+/// The same for a duration that may be left out.
+pub(super) mod optional_duration {
+    pub(crate) use jiff::fmt::serde::unsigned_duration::friendly::compact::optional::{
+        deserialize, serialize,
+    };
+}
+
+/// Sizes as `64MiB`.
+pub(super) mod size {
+    use bytesize::ByteSize;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        size: &ByteSize,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&size.display().iec())
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ByteSize, D::Error> {
+        ByteSize::deserialize(deserializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_in_urls_are_hidden_wherever_they_stand() {
+        for (url, shown) in [
+            ("sqlite:data/service.db", "sqlite:data/service.db"),
+            ("postgres://db/app", "postgres://db/app"),
+            ("postgres://app@db/app", "postgres://app@db/app"),
+            ("postgres://app:pw@db:5432/app", "postgres://app:[redacted]@db:5432/app"),
+            ("postgres://app:p@:w@db/app", "postgres://app:[redacted]@db/app"),
+            ("redis://:pw@cache:6379/0", "redis://:[redacted]@cache:6379/0"),
+            (
+                "postgres://db/app?user=a&Password=pw&sslmode=require",
+                "postgres://db/app?user=a&Password=[redacted]&sslmode=require",
+            ),
+        ] {
+            assert_eq!(ConnectionUrl::from(url).to_string(), shown);
+            assert_eq!(format!("{:?}", ConnectionUrl::from(url)), shown);
+        }
+    }
+
+    #[test]
+    fn a_secret_is_shown_nowhere() {
+        let secret = Secret::from("correct horse battery");
+        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert_eq!(serde_json::to_string(&secret).expect("plain string"), "\"[redacted]\"");
+    }
+}

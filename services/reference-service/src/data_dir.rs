@@ -1,0 +1,91 @@
+//! The folder of the SQLite file: made when missing, and held by one process at a time.
+
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    path::{Path, PathBuf},
+};
+
+use crate::failure::DataError;
+
+/// Held as long as the process works on the data; the system releases it even after a kill.
+#[derive(Debug)]
+pub struct DataLock {
+    _file: Option<File>,
+}
+
+impl DataLock {
+    /// Makes the folder of a SQLite database and takes its lock. A server's database has neither.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be made or written, or another process holds it.
+    pub fn take(database_url: &str) -> Result<Self, DataError> {
+        let Some(database) = sqlite_path(database_url) else {
+            return Ok(Self { _file: None });
+        };
+        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            fs::create_dir_all(folder)
+                .map_err(|source| DataError::Unusable { path: folder.to_owned(), source })?;
+        }
+        let path = lock_path(&database);
+        let unusable = |source| DataError::Unusable { path: path.clone(), source };
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Self { _file: Some(file) }),
+            Err(TryLockError::WouldBlock) => Err(DataError::InUse { path }),
+            Err(TryLockError::Error(source)) => Err(unusable(source)),
+        }
+    }
+}
+
+/// The file of a SQLite URL; `None` for other databases.
+fn sqlite_path(url: &str) -> Option<PathBuf> {
+    match db_pool::BackendKind::from_url(url) {
+        Ok(db_pool::BackendKind::Sqlite) => {
+            let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+            Some(PathBuf::from(path.unwrap_or(url)))
+        }
+        _ => None,
+    }
+}
+
+fn lock_path(database: &Path) -> PathBuf {
+    let mut name = database.file_name().unwrap_or_default().to_owned();
+    name.push(".lock");
+    database.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_process_holds_the_data_and_the_next_one_gets_it() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let url = format!("sqlite:{}/new/app.db", folder.path().display());
+        let first = DataLock::take(&url).expect("nobody holds it");
+        let second = DataLock::take(&url).expect_err("held");
+        assert!(matches!(&second, DataError::InUse { path } if path.ends_with("new/app.db.lock")));
+        drop(first);
+        DataLock::take(&url).expect("released");
+    }
+
+    #[test]
+    fn a_folder_that_is_a_file_is_named() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        fs::write(folder.path().join("data"), "").expect("file");
+        let url = format!("sqlite:{}/data/app.db", folder.path().display());
+        let error = DataLock::take(&url).expect_err("a file is in the way");
+        assert!(matches!(&error, DataError::Unusable { path, .. } if path.ends_with("data")));
+    }
+
+    #[test]
+    fn a_database_server_needs_no_folder() {
+        DataLock::take("postgres://localhost/app").expect("nothing to lock");
+    }
+}

@@ -1,0 +1,158 @@
+//! The accept loop: our own on hyper-util, with a header timeout, a connection cap and a bounded
+//! drain.
+//!
+//! `axum::serve` sets no timer, so that a client may hold a connection for ever by sending its
+//! header byte by byte, and at shutdown it waits for open streams without a bound.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+/// A bound socket that does not serve yet: connections wait in its backlog.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    limits: Limits,
+}
+
+/// What one listener allows.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest wait for the head of a request, and for the next one of an idle connection.
+    pub header_timeout: Duration,
+    /// Connections served at the same time; further ones wait in the backlog.
+    pub connections_max: usize,
+    /// Longest wait for running requests once the drain has begun.
+    pub drain_timeout: Duration,
+}
+
+/// How a listener ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Drained {
+    /// Connections that were cut because the drain took too long.
+    pub aborted: usize,
+}
+
+impl Listener {
+    /// Binds the address; port 0 takes a free one.
+    ///
+    /// # Errors
+    ///
+    /// The port is in use, or the address is not one of this machine.
+    pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
+        let socket = TcpListener::bind(address).await?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address, limits })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `drain` is cancelled, then finishes running requests within the drain timeout.
+    ///
+    /// Dropping the future cuts every connection at once.
+    pub async fn serve(self, router: Router, drain: CancellationToken) -> Drained {
+        let Self { socket, limits, .. } = self;
+        let permits = Arc::new(Semaphore::new(limits.connections_max));
+        let mut connections = JoinSet::new();
+        loop {
+            let permit = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                permit = Arc::clone(&permits).acquire_owned() => {
+                    permit.expect("the semaphore is never closed")
+                }
+                // Finished tasks are collected here and below, so that the set stays small.
+                Some(_) = connections.join_next() => continue,
+            };
+            let accepted = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                accepted = socket.accept() => accepted,
+            };
+            while connections.try_join_next().is_some() {}
+            match accepted {
+                Ok((stream, _peer)) => {
+                    let connection = connection(stream, router.clone(), limits, drain.clone());
+                    connections.spawn(async move {
+                        connection.await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => pause_after(&error).await,
+            }
+        }
+        // Closed before the drain: a new client is refused at once and goes elsewhere.
+        drop(socket);
+        finish(connections, limits.drain_timeout).await
+    }
+}
+
+/// Serves one connection; on drain it finishes the running request and closes.
+async fn connection(stream: TcpStream, router: Router, limits: Limits, drain: CancellationToken) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY not set");
+    }
+    // HTTP/1 only: with protocol detection hyper waits without a bound for the first bytes.
+    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(HEADER_BYTES_MAX);
+    let connection = builder
+        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(error, "connection ended early");
+    }
+}
+
+async fn finish(mut connections: JoinSet<()>, limit: Duration) -> Drained {
+    let all = async { while connections.join_next().await.is_some() {} };
+    if timeout(limit, all).await.is_ok() {
+        return Drained::default();
+    }
+    let aborted = connections.len();
+    connections.shutdown().await;
+    Drained { aborted }
+}
+
+/// A client that went away costs nothing; a process without file descriptors has to wait for one.
+async fn pause_after(error: &io::Error) {
+    let of_the_client = matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+    );
+    if !of_the_client {
+        tracing::error!(%error, "cannot accept connections, next try in a second");
+        sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Head of a request; hyper answers a longer one with 431.
+const HEADER_BYTES_MAX: usize = 64 * 1024;
