@@ -15,7 +15,7 @@ use super::account::{Account, create_private};
 use super::external;
 use super::programs::Programs;
 use super::server::{Folder, Launch, Server};
-use super::state::Process;
+use super::state::{self, Process};
 use crate::process;
 use crate::workspace::Workspace;
 
@@ -35,6 +35,7 @@ pub(crate) struct Local {
 impl Local {
     /// Makes the folder; starts nothing yet.
     pub(crate) fn new(workspace: &Workspace) -> anyhow::Result<Self> {
+        state::sweep(workspace);
         let account = Account::unprivileged();
         let name = format!("run-{}", std::process::id());
         let preferred = make_folder(workspace.target.join("services").join(&name));
@@ -76,10 +77,12 @@ impl Local {
         programs: &Programs,
         ports: &mut dyn FnMut() -> anyhow::Result<u16>,
     ) -> anyhow::Result<String> {
-        match programs {
-            Programs::Postgres { server, initdb } => self.start_postgres(server, initdb, ports),
-            Programs::Redis { server } => self.start_redis(server, ports),
-        }
+        let url = match programs {
+            Programs::Postgres { server, initdb } => self.start_postgres(server, initdb, ports)?,
+            Programs::Redis { server } => self.start_redis(server, ports)?,
+        };
+        state::write_processes(self.folder(), &self.processes())?;
+        Ok(url)
     }
 
     fn start_postgres(

@@ -81,10 +81,7 @@ impl Services {
         if backend == Backend::Auto
             && let Some(state) = State::read(workspace)
             && state.is_complete()
-            && state
-                .services
-                .iter()
-                .all(|service| external::check(service).is_ok())
+            && state.answers()
         {
             eprintln!("using the servers of `cargo xtask services up`");
             return Ok(Self {
@@ -199,11 +196,7 @@ pub(crate) fn run(workspace: &Workspace, action: Action, backend: Backend) -> an
 /// Only the `export` lines go to standard output, so that a shell can evaluate it.
 fn up(workspace: &Workspace, backend: Backend) -> anyhow::Result<()> {
     if let Some(state) = State::read(workspace) {
-        if state
-            .services
-            .iter()
-            .all(|service| external::check(service).is_ok())
-        {
+        if state.is_complete() && state.answers() {
             eprintln!("already up");
             print_exports(&state.services);
             return Ok(());

@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::server::Folder;
-use super::{Kind, Service, docker};
+use super::{Kind, Service, docker, external};
 use crate::process::POLL;
 use crate::workspace::Workspace;
 
@@ -48,6 +48,12 @@ impl State {
         Kind::ALL
             .iter()
             .all(|kind| self.services.iter().any(|service| service.kind == *kind))
+    }
+
+    pub(crate) fn answers(&self) -> bool {
+        self.services
+            .iter()
+            .all(|service| external::check(service).is_ok())
     }
 
     /// Ends everything and forgets it.
@@ -153,6 +159,62 @@ impl Process {
     }
 }
 
+/// Ends and removes what a run left behind that was killed before it could do so itself: folders `run-<process>` of
+/// processes that are gone, unless `services up` knows them.
+pub(crate) fn sweep(workspace: &Workspace) {
+    let known = State::read(workspace).and_then(|state| state.folder);
+    let Ok(entries) = workspace.target.join("services").read_dir() else {
+        return;
+    };
+    for folder in entries.flatten().map(|entry| entry.path()) {
+        if Some(&folder) == known.as_ref() || !is_abandoned(&folder) {
+            continue;
+        }
+        eprintln!(
+            "removing {}, left by a run that was killed",
+            folder.display()
+        );
+        for process in read_processes(&folder) {
+            process.stop(&folder);
+        }
+        drop(Folder::new(folder));
+    }
+}
+
+/// Without `/proc` nobody can tell, so nothing is.
+fn is_abandoned(folder: &Path) -> bool {
+    let name = folder
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default();
+    let owner = name
+        .strip_prefix("run-")
+        .and_then(|owner| owner.parse::<u32>().ok());
+    owner.is_some_and(|owner| {
+        Path::new("/proc/self").exists() && !Path::new(&format!("/proc/{owner}")).exists()
+    })
+}
+
+/// Notes the processes in their folder, for [`sweep`].
+pub(crate) fn write_processes(folder: &Path, processes: &[Process]) -> anyhow::Result<()> {
+    let lines: Vec<_> = processes
+        .iter()
+        .map(|process| process.id.to_string())
+        .collect();
+    std::fs::write(folder.join("processes"), lines.join("\n")).context("cannot note a process")
+}
+
+fn read_processes(folder: &Path) -> Vec<Process> {
+    let text = std::fs::read_to_string(folder.join("processes")).unwrap_or_default();
+    text.lines()
+        .filter_map(|line| {
+            Some(Process {
+                id: line.parse().ok()?,
+            })
+        })
+        .collect()
+}
+
 fn file(workspace: &Workspace) -> PathBuf {
     workspace.target.join("services").join("state.json")
 }
@@ -174,6 +236,38 @@ mod tests {
         };
         assert!(!state.is_complete());
         assert_eq!(State::from_json(&state.to_json()), Some(state));
+    }
+
+    #[test]
+    fn only_what_a_dead_run_left_is_swept() {
+        let target = std::env::temp_dir().join(format!("xtask-sweep-{}", std::process::id()));
+        let target = Folder::new(target);
+        let services = target.path().join("services");
+        // No process has the highest number: the limit of the kernel is far below.
+        let [dead, alive, kept, other] = [
+            format!("run-{}", u32::MAX),
+            format!("run-{}", std::process::id()),
+            format!("run-{}", u32::MAX - 1),
+            "other".to_owned(),
+        ]
+        .map(|name| services.join(name));
+        for folder in [&dead, &alive, &kept, &other] {
+            std::fs::create_dir_all(folder).expect("a writable temporary folder");
+        }
+        write_processes(&dead, &[Process { id: u32::MAX }]).expect("a writable folder");
+        let workspace = Workspace {
+            root: "/".into(),
+            target: target.path().to_owned(),
+            packages: std::collections::BTreeMap::new(),
+        };
+        let state = State {
+            folder: Some(kept.clone()),
+            ..State::default()
+        };
+        state.write(&workspace).expect("a writable folder");
+        sweep(&workspace);
+        assert!(!dead.exists());
+        assert!(alive.exists() && kept.exists() && other.exists());
     }
 
     #[test]
