@@ -1,0 +1,102 @@
+//! `#[component]` is the builder, written beside the function.
+
+use std::time::Duration;
+
+use expect_test::expect;
+use init_graph::{Context, Dep, Graph, Result, component};
+
+use crate::support::{Log, ms, without_lines};
+
+struct Config(&'static str);
+struct Database(String);
+struct Cache;
+struct Api;
+
+/// The tables of the service.
+#[component(
+    name = "the database",
+    stage = "storage",
+    timeout = "50ms",
+    stop_timeout = "1s",
+    optional
+)]
+async fn database(config: Dep<Config>, cx: Context) -> Result<Database> {
+    if config.0 == "slow" {
+        tokio::time::sleep(ms(500)).await;
+    }
+    cx.message("connected");
+    Ok(Database(config.0.to_owned()))
+}
+
+#[component]
+async fn api(database: Option<Dep<Database>>) -> Result<Api> {
+    assert!(database.is_none_or(|database| !database.0.is_empty()));
+    Ok(Api)
+}
+
+#[component]
+async fn cache(_: Dep<Api>) -> Result<Cache> {
+    Ok(Cache)
+}
+
+#[component]
+async fn circular_config(_: Dep<Cache>) -> Result<Database> {
+    Ok(Database(String::new()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_options_of_the_attribute_are_applied_by_add() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.value(Config("slow"));
+    graph.add(database);
+    graph.add(api);
+    let plan = graph.plan().unwrap();
+    let node = plan
+        .nodes()
+        .iter()
+        .find(|node| node.name() == "the database")
+        .unwrap();
+    assert_eq!((node.stage(), node.is_optional()), (Some("storage"), true));
+    assert!(node.added_at().file().ends_with("macros.rs"));
+    assert_eq!(plan.nodes().last().unwrap().name(), "api");
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.report().took(), ms(50));
+    assert_eq!(log.count("failed the database: did not end within 50ms"), 1);
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_given_at_add_wins_over_the_attribute() {
+    let mut graph = Graph::new();
+    graph.value(Config("slow"));
+    graph
+        .add(database)
+        .named("tables")
+        .timeout(Duration::from_secs(1));
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.get::<Database>().unwrap().0, "slow");
+    assert_eq!(running.report().nodes()[1].name, "tables");
+    running.shutdown().await.unwrap();
+}
+
+#[test]
+fn errors_name_the_line_of_the_function_too() {
+    let mut graph = Graph::new();
+    graph.add(api);
+    graph.add(cache);
+    graph.add(circular_config);
+    let error = graph.check().unwrap_err();
+    expect![[r#""#]].assert_eq(&without_lines(&error.to_string()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_function_can_be_called_by_hand() {
+    assert!(matches!(api::call(None).await, Ok(Api)));
+}
+
+#[test]
+fn mistakes_are_compile_errors_at_their_place() {
+    trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
+}

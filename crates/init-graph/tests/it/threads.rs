@@ -1,0 +1,168 @@
+//! The same promises on several threads, where the paused clock cannot put events in order.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use init_graph::{Context, Event, Graph, Result};
+
+/// 0 before, 1 while, 2 after the initialiser; 3 while, 4 after the hook.
+#[derive(Default)]
+struct States(Vec<AtomicU32>);
+
+impl States {
+    fn advance(&self, node: usize, to: u32) {
+        let before = self.0[node].swap(to, Ordering::SeqCst);
+        assert_eq!(before + 1, to, "n{node}");
+    }
+
+    fn is(&self, node: usize, state: u32) -> bool {
+        self.0[node].load(Ordering::SeqCst) == state
+    }
+}
+
+async fn initialise(
+    cx: Context,
+    states: Arc<States>,
+    own: usize,
+    layout: Arc<Layout>,
+) -> Result<()> {
+    assert!(
+        layout.before[own].iter().all(|other| states.is(*other, 2)),
+        "n{own} began too early"
+    );
+    states.advance(own, 1);
+    if own.is_multiple_of(3) {
+        tokio::task::yield_now().await;
+    }
+    let (hook_states, hook_layout) = (Arc::clone(&states), Arc::clone(&layout));
+    cx.on_stop(move || async move {
+        let behind_stopped = hook_layout.behind[own]
+            .iter()
+            .all(|other| hook_states.is(*other, 4) || hook_states.is(*other, 0));
+        assert!(behind_stopped, "n{own} stops too early");
+        hook_states.advance(own, 3);
+        tokio::task::yield_now().await;
+        hook_states.advance(own, 4);
+        Ok(())
+    });
+    states.advance(own, 2);
+    if layout.fails == Some(own) {
+        Err("as told".into())
+    } else {
+        Ok(())
+    }
+}
+
+struct Layout {
+    before: Vec<Vec<usize>>,
+    behind: Vec<Vec<usize>>,
+    fails: Option<usize>,
+}
+
+impl Layout {
+    /// A lattice: each node needs up to three of those shortly before it.
+    fn new(nodes: usize, fails: Option<usize>) -> Arc<Self> {
+        let before: Vec<Vec<usize>> = (0..nodes)
+            .map(|own| {
+                [1, 7, 31]
+                    .into_iter()
+                    .filter_map(|step| own.checked_sub(step + own % 5))
+                    .collect()
+            })
+            .collect();
+        let mut behind = vec![Vec::new(); nodes];
+        for (own, others) in before.iter().enumerate() {
+            for other in others {
+                behind[*other].push(own);
+            }
+        }
+        Arc::new(Self {
+            before,
+            behind,
+            fails,
+        })
+    }
+}
+
+fn graph(layout: &Arc<Layout>, states: &Arc<States>) -> Graph {
+    let mut graph = Graph::new();
+    for (own, before) in layout.before.iter().enumerate() {
+        let (layout, states) = (Arc::clone(layout), Arc::clone(states));
+        let component = graph
+            .add(move |cx: Context| initialise(cx, Arc::clone(&states), own, Arc::clone(&layout)));
+        component.named(format!("n{own}"));
+        for other in before {
+            component.after(format!("n{other}"));
+        }
+    }
+    graph
+}
+
+fn states(nodes: usize) -> Arc<States> {
+    Arc::new(States((0..nodes).map(|_| AtomicU32::new(0)).collect()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn order_holds_on_several_threads_at_start_and_stop() {
+    for _ in 0..20 {
+        let (layout, states) = (Layout::new(500, None), states(500));
+        let running = graph(&layout, &states).start().await.unwrap();
+        assert!((0..500).all(|node| states.is(node, 2)));
+        let report = running.shutdown().await.unwrap();
+        assert_eq!(report.stopped(), 500);
+        assert!((0..500).all(|node| states.is(node, 4)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn whatever_began_is_undone_on_several_threads() {
+    for fails in (0..300).step_by(13) {
+        let (layout, states) = (Layout::new(300, Some(fails)), states(300));
+        let ends = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ends);
+        let mut graph = graph(&layout, &states);
+        graph.observe(move |event: &Event<'_>| match event {
+            Event::Starting { .. } => drop(counted.fetch_add(1, Ordering::SeqCst)),
+            Event::Ready { .. } | Event::Failed { .. } | Event::Cancelled { .. } => {
+                counted.fetch_sub(1, Ordering::SeqCst);
+            }
+            _ => {}
+        });
+        let error = graph.start().await.unwrap_err();
+        assert_eq!(error.failures()[0].node().name(), format!("n{fails}"));
+        assert!(
+            error.rollback().unwrap().is_clean(),
+            "{}",
+            error.rollback().unwrap()
+        );
+        assert_eq!(ends.load(Ordering::SeqCst), 0, "every begin has an end");
+        // A node that was cancelled before it registered its hook stays at 1.
+        assert!(
+            (0..300).all(|node| states.is(node, 0) || states.is(node, 1) || states.is(node, 4))
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_start_dropped_at_any_moment_leaves_nothing_running() {
+    for moment in 0..30 {
+        let (layout, states) = (Layout::new(300, None), states(300));
+        let (finished, mut all_finished) = tokio::sync::watch::channel(false);
+        let mut graph = graph(&layout, &states);
+        graph.observe(move |event: &Event<'_>| {
+            if matches!(event, Event::Finished { .. }) {
+                finished.send_replace(true);
+            }
+        });
+        let start = tokio::time::timeout(Duration::from_micros(moment * 100), graph.start()).await;
+        match start {
+            Ok(running) => assert_eq!(running.unwrap().shutdown().await.unwrap().stopped(), 300),
+            Err(_) => drop(all_finished.wait_for(|finished| *finished).await),
+        }
+        assert!(
+            (0..300).all(|node| states.is(node, 0) || states.is(node, 1) || states.is(node, 4)),
+            "moment {moment}"
+        );
+    }
+}
