@@ -10,7 +10,8 @@ use init_graph::{Event, Node, Observer, Plan};
 
 use crate::{
     Progress, StepStatus,
-    state::{Change, NewStep, StepId},
+    life::Change,
+    state::{NewStep, StepId},
 };
 
 /// Shows every node of one graph as a step; made by [`Progress::observer`].

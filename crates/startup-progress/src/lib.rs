@@ -3,6 +3,7 @@
 mod config;
 mod cursor;
 mod health;
+mod life;
 mod progress;
 mod readiness;
 mod snapshot;

@@ -13,7 +13,8 @@ use tokio::{sync::watch, time::Instant};
 use crate::{
     Cursor, Health, ProgressConfig, Readiness, Snapshot, Step, Update,
     health::Check,
-    state::{Change, NewStep, State, StepId},
+    life::Change,
+    state::{NewStep, State, StepId},
 };
 
 /// The progress of one start of a service; a cheap clone of a shared state.

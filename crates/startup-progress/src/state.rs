@@ -9,6 +9,7 @@ use std::{collections::BTreeMap, time::Duration};
 use crate::{
     CheckSnapshot, Cursor, Delta, FORMAT_VERSION, ProgressConfig, Readiness, Snapshot,
     StepSnapshot, StepStatus, Update,
+    life::{Change, WHOLE, apply, millis, work},
 };
 
 /// Which step; an index into the state's list.
@@ -21,35 +22,6 @@ pub(crate) struct NewStep<'a> {
     pub(crate) name: &'a str,
     pub(crate) stage: Option<&'a str>,
     pub(crate) dependencies: Vec<&'a str>,
-}
-
-/// A change of one step. A change that does not fit the step's status is ignored.
-#[derive(Debug, Clone)]
-#[cfg_attr(
-    not(feature = "init-graph"),
-    expect(dead_code, reason = "only a graph announces its stops")
-)]
-pub(crate) enum Change<'a> {
-    /// It begins; a failed one begins again.
-    Begin,
-    Stage(&'a str),
-    Total(u64),
-    /// So many more units are done.
-    Advance(u64),
-    /// So many units are done in all.
-    Position {
-        current: u64,
-        total: Option<u64>,
-    },
-    Message(&'a str),
-    /// The start of the step is over.
-    End {
-        status: StepStatus,
-        text: Option<&'a str>,
-    },
-    Stopping,
-    Stopped,
-    StopFailed(&'a str),
 }
 
 /// Everything known about one run.
@@ -80,9 +52,6 @@ struct Numbered<T> {
     seq: u64,
     item: T,
 }
-
-/// One whole step, in thousandths.
-const WHOLE: u64 = 1000;
 
 impl State {
     pub(crate) fn new(
@@ -297,74 +266,4 @@ impl State {
             .map(|(name, check)| (name.clone(), check.item.clone()))
             .collect()
     }
-}
-
-/// How much of a step is done, in thousandths; every step weighs the same.
-fn work(step: &StepSnapshot) -> u64 {
-    if step.status.is_over() {
-        return WHOLE;
-    }
-    let Some(total) = step.total.filter(|total| *total > 0) else {
-        return 0;
-    };
-    let share = u128::from(step.current.min(total)) * u128::from(WHOLE) / u128::from(total);
-    u64::try_from(share).unwrap_or(WHOLE)
-}
-
-/// The life of one step; returns whether the change fitted its status and changed something.
-fn apply(
-    step: &mut StepSnapshot,
-    change: &Change<'_>,
-    now: Duration,
-    config: &ProgressConfig,
-) -> bool {
-    use StepStatus::{Done, Failed, Pending, Running, Stopped, Stopping};
-    let open = !step.status.is_over();
-    match change {
-        Change::Begin if matches!(step.status, Pending | Failed) => {
-            step.status = Running;
-            let started_ms = millis(now);
-            step.started_ms.get_or_insert(started_ms);
-            step.took_ms = None;
-            step.error = None;
-        }
-        Change::Stage(stage) if open => step.stage = Some(config.cut(stage)),
-        Change::Total(total) if open && step.total != Some(*total) => step.total = Some(*total),
-        Change::Advance(units) if open && *units > 0 => {
-            step.current = step.current.saturating_add(*units);
-        }
-        Change::Position { current, total } if open => {
-            let total = total.or(step.total);
-            if (step.current, step.total) == (*current, total) {
-                return false;
-            }
-            (step.current, step.total) = (*current, total);
-        }
-        Change::Message(text) if open && step.message.as_deref() != Some(*text) => {
-            step.message = Some(config.cut(text));
-        }
-        Change::End { status, text } if open && status.is_over() => {
-            step.status = *status;
-            step.took_ms = step
-                .started_ms
-                .map(|started| millis(now).saturating_sub(started));
-            let text = text.map(|text| config.cut(text));
-            match status {
-                Failed => step.error = text,
-                _ => step.message = text.or_else(|| step.message.take()),
-            }
-        }
-        Change::Stopping if step.status == Done => step.status = Stopping,
-        Change::Stopped if matches!(step.status, Done | Stopping) => step.status = Stopped,
-        Change::StopFailed(error) if matches!(step.status, Done | Stopping) => {
-            step.status = Failed;
-            step.error = Some(config.cut(error));
-        }
-        _ => return false,
-    }
-    true
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

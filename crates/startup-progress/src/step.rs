@@ -2,10 +2,7 @@
 
 use std::{fmt, thread};
 
-use crate::{
-    Progress, StepStatus,
-    state::{Change, StepId},
-};
+use crate::{Progress, StepStatus, life::Change, state::StepId};
 
 /// A running step; ends with [`finish`](Self::finish), [`skip`](Self::skip) or
 /// [`fail`](Self::fail).

@@ -97,7 +97,11 @@ async fn changes_within_50_ms_are_one_frame() {
     };
     let read = async {
         let mut frames = 0;
-        while stream.frame().await.is_some() {
+        while let Some(frame) = stream.frame().await {
+            assert_eq!(
+                frame.comments, [""; 0],
+                "the stream ends before it is silent"
+            );
             frames += 1;
         }
         frames

@@ -8,7 +8,10 @@ use std::{
 
 use expect_test::{Expect, expect};
 use startup_progress::{Progress, terminal::TerminalMode};
-use tokio::time::{advance, timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{advance, timeout},
+};
 
 /// A writer whose text the test can take.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +40,14 @@ impl Write for Screen {
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// Waits for a view that has a reason to end; on the paused clock a minute costs nothing.
+async fn ended(painting: JoinHandle<()>) {
+    timeout(Duration::from_secs(60), painting)
+        .await
+        .expect("the view ends")
+        .unwrap();
 }
 
 /// Draws what there is now and compares the frame.
@@ -118,9 +129,15 @@ async fn no_line_is_wider_than_the_terminal() {
         "#]],
     )
     .await;
-    list(&progress, (3, 2), false, expect![[r#"
+    list(
+        &progress,
+        (3, 2),
+        false,
+        expect![[r#"
         r…
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,7 +197,7 @@ async fn the_list_is_redrawn_in_place_and_ends_with_ready() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     step.finish();
     progress.ready();
-    painting.await.unwrap();
+    ended(painting).await;
     let text = screen.take();
     assert!(
         text.contains("\x1b[2F"),
@@ -214,7 +231,7 @@ async fn the_log_has_one_line_per_change() {
     progress.step("redis").fail("connection refused");
     progress.step("demo data").skip("not asked for");
     progress.ready();
-    painting.await.unwrap();
+    ended(painting).await;
     expect![[r#"
         [   0.000s] starting  reference-service
         [   0.000s] running   warm cache
@@ -262,7 +279,7 @@ async fn closing_the_streams_ends_the_view() {
         let painting = tokio::spawn(progress.paint(mode).to_writer(Screen::default()).run());
         tokio::task::yield_now().await;
         progress.close_streams();
-        painting.await.unwrap();
+        ended(painting).await;
     }
 }
 
@@ -278,9 +295,8 @@ async fn a_writer_that_fails_ends_the_view() {
         }
     }
     // Nothing is ever ready here: only the error can end it.
-    Progress::new("test")
+    let painter = Progress::new("test")
         .paint(TerminalMode::Tty)
-        .to_writer(Closed)
-        .run()
-        .await;
+        .to_writer(Closed);
+    ended(tokio::spawn(painter.run())).await;
 }
