@@ -29,7 +29,8 @@ pub(crate) fn type_label(full: &str) -> String {
             ':' => label.truncate(segment_start),
             _ => {
                 label.push(character);
-                if !(character.is_alphanumeric() || character == '_') {
+                // Braces: a type inside of a function has `{{closure}}` in its path.
+                if !(character.is_alphanumeric() || "_{}".contains(character)) {
                     segment_start = label.len();
                 }
             }
@@ -77,6 +78,7 @@ mod tests {
             "Arc<Database>"
         );
         assert_eq!(type_label("(app::A, [app::b::B; 3])"), "(A, [B; 3])");
+        assert_eq!(type_label("app::main::{{closure}}::Late"), "Late");
         assert_eq!(type_label("u64"), "u64");
     }
 }

@@ -73,7 +73,7 @@ fn assert_undone(log: &Log, elapsed: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn a_start_cancelled_at_any_stage_undoes_what_was_registered() {
-    for elapsed in (1..30).step_by(2) {
+    for elapsed in (1..30).filter(|elapsed| elapsed % 5 != 0) {
         let log = Log::default();
         let token = CancellationToken::new();
         let mut graph = chain(&log);
@@ -96,7 +96,7 @@ async fn a_start_cancelled_at_any_stage_undoes_what_was_registered() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dropped_start_undoes_what_was_registered_on_a_task_of_its_own() {
-    for elapsed in (1..30).step_by(2) {
+    for elapsed in (1..30).filter(|elapsed| elapsed % 5 != 0) {
         let log = Log::default();
         let start = chain(&log).start();
         assert!(timeout(ms(elapsed), start).await.is_err());

@@ -47,7 +47,8 @@ async fn the_report_draws_when_each_component_ran() {
           Cache     storage     30ms  ██████··························  failed, optional
           Warm                   0ms  ······ ·························  skipped
           Api                   60ms  ····················████████████
-          critical chain: Database 100ms > Api 60ms"#]].assert_eq(&running.report().to_string());
+          critical chain: Database 100ms > Api 60ms"#]]
+    .assert_eq(&running.report().to_string());
     running.shutdown().await.unwrap();
 }
 
@@ -132,5 +133,6 @@ fn the_plan_lists_the_nodes_in_start_order() {
           Cache     [storage]  optional  after Config
           Warm      optional  after Cache
           Api       after Database, Cache
-    "#]].assert_eq(&graph().plan().unwrap().to_string());
+    "#]]
+    .assert_eq(&graph().plan().unwrap().to_string());
 }

@@ -37,9 +37,11 @@ async fn initialise(
     }
     let (hook_states, hook_layout) = (Arc::clone(&states), Arc::clone(&layout));
     cx.on_stop(move || async move {
-        let behind_stopped = hook_layout.behind[own]
-            .iter()
-            .all(|other| hook_states.is(*other, 4) || hook_states.is(*other, 0));
+        let behind_stopped = hook_layout.behind[own].iter().all(|other| {
+            [0, 1, 4]
+                .into_iter()
+                .any(|state| hook_states.is(*other, state))
+        });
         assert!(behind_stopped, "n{own} stops too early");
         hook_states.advance(own, 3);
         tokio::task::yield_now().await;

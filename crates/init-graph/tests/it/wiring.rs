@@ -53,12 +53,15 @@ fn a_cycle_is_shown_as_a_path() {
     graph.add(database);
     graph.add(cache);
     graph.add(metrics);
-    let kinds = check(&graph, &expect![[r#"
+    let kinds = check(
+        &graph,
+        &expect![[r#"
         dependency cycle of 3 nodes
           `database` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Cache>` as parameter 2, made by `cache`
           `cache` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Metrics>` as parameter 1, made by `metrics`
           `metrics` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Option<Dep<Database>>` as parameter 1, made by `database`
-          help: move what both sides need into a component of its own"#]]);
+          help: move what both sides need into a component of its own"#]],
+    );
     assert_eq!(kinds, [WiringErrorKind::Cycle]);
 }
 
@@ -66,10 +69,16 @@ fn a_cycle_is_shown_as_a_path() {
 fn a_component_that_needs_itself_is_a_cycle() {
     let mut graph = Graph::new();
     graph.add(|_: Dep<Api>| async { Ok::<_, BoxError>(Api) });
-    assert_eq!(check(&graph, &expect![[r#"
+    assert_eq!(
+        check(
+            &graph,
+            &expect![[r#"
         `Api` depends on itself
           `Api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Api>` as parameter 1, made by `Api`
-          help: move what both sides need into a component of its own"#]]), [WiringErrorKind::Cycle]);
+          help: move what both sides need into a component of its own"#]]
+        ),
+        [WiringErrorKind::Cycle]
+    );
 }
 
 #[test]
@@ -82,11 +91,17 @@ fn the_shortest_of_several_cycles_is_shown() {
             component.after(*other);
         }
     }
-    assert_eq!(check(&graph, &expect![[r#"
+    assert_eq!(
+        check(
+            &graph,
+            &expect![[r#"
         dependency cycle of 2 nodes (the shortest among 3 nodes that depend on each other)
           `a` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `b`, made by `b`
           `b` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `a`, made by `a`
-          help: move what both sides need into a component of its own"#]]), [WiringErrorKind::Cycle]);
+          help: move what both sides need into a component of its own"#]]
+        ),
+        [WiringErrorKind::Cycle]
+    );
 }
 
 #[test]
@@ -94,10 +109,16 @@ fn a_missing_provider_is_named_with_its_consumer() {
     let mut graph = Graph::new();
     graph.value(Config);
     graph.add(api);
-    assert_eq!(check(&graph, &expect![[r#"
+    assert_eq!(
+        check(
+            &graph,
+            &expect![[r#"
         nothing provides `it::wiring::Database`
           `api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Database>` as parameter 2
-          help: add a component that returns `Database`, or a value of it"#]]), [WiringErrorKind::Missing]);
+          help: add a component that returns `Database`, or a value of it"#]]
+        ),
+        [WiringErrorKind::Missing]
+    );
 }
 
 #[test]
@@ -110,7 +131,9 @@ fn a_near_miss_is_suggested() {
         .add(|_: After<Api>| async { Ok::<_, BoxError>(()) })
         .named("last")
         .after("appi");
-    let kinds = check(&graph, &expect![[r#"
+    let kinds = check(
+        &graph,
+        &expect![[r#"
         3 wiring errors
         nothing provides `it::wiring::Config`
           `api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Config>` as parameter 1
@@ -120,7 +143,8 @@ fn a_near_miss_is_suggested() {
           help: did you mean `it::wiring::other::Database`, provided by `Database` (added at crates/init-graph/tests/it/wiring.rs:N)?
         there is no node named `appi`
           `last` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `appi`
-          help: did you mean `api` (added at crates/init-graph/tests/it/wiring.rs:N)?"#]]);
+          help: did you mean `api` (added at crates/init-graph/tests/it/wiring.rs:N)?"#]],
+    );
     assert_eq!(kinds, [WiringErrorKind::Missing; 3]);
 }
 
@@ -132,11 +156,14 @@ fn two_providers_of_a_type_are_shown_with_both_places() {
         .add(|| async { Ok::<_, BoxError>(Config) })
         .named("from file");
     assert_eq!(
-        check(&graph, &expect![[r#"
+        check(
+            &graph,
+            &expect![[r#"
             two nodes provide `it::wiring::Config`
               `Config` (added at crates/init-graph/tests/it/wiring.rs:N)
               `from file` (added at crates/init-graph/tests/it/wiring.rs:N)
-              help: give one of them a type of its own, such as `struct SecondConfig(Config);`"#]]),
+              help: give one of them a type of its own, such as `struct SecondConfig(Config);`"#]]
+        ),
         [WiringErrorKind::DuplicateType]
     );
 }
@@ -158,11 +185,14 @@ fn two_components_of_one_given_name_are_an_error_and_default_names_get_a_number(
     assert_eq!(names, ["closure", "closure-3", "closure-2"]);
     graph.add(nothing).named("closure-2");
     assert_eq!(
-        check(&graph, &expect![[r#"
+        check(
+            &graph,
+            &expect![[r#"
             two nodes are named `closure-2`
               `closure-2` (added at crates/init-graph/tests/it/wiring.rs:N)
               `closure-2` (added at crates/init-graph/tests/it/wiring.rs:N)
-              help: rename one with `named`"#]]),
+              help: rename one with `named`"#]]
+        ),
         [WiringErrorKind::DuplicateName]
     );
 }
@@ -176,11 +206,14 @@ fn a_required_component_cannot_need_an_optional_one() {
         .optional();
     graph.add(api);
     assert_eq!(
-        check(&graph, &expect![[r#"
+        check(
+            &graph,
+            &expect![[r#"
             `api` must start but needs `Database`, which may fail
               `api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Database>` as parameter 2
               `Database` (added at crates/init-graph/tests/it/wiring.rs:N) as optional
-              help: take `Option<Dep<Database>>`, or make `api` optional too"#]]),
+              help: take `Option<Dep<Database>>`, or make `api` optional too"#]]
+        ),
         [WiringErrorKind::NeedsOptional]
     );
 }
@@ -194,7 +227,9 @@ fn a_time_limit_of_zero_is_an_error() {
         .timeout(Duration::ZERO)
         .stop_timeout(Duration::ZERO);
     assert_eq!(
-        check(&graph, &expect![[r#"
+        check(
+            &graph,
+            &expect![[r#"
             3 wiring errors
             the timeout of `Api` is zero
               `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
@@ -203,7 +238,8 @@ fn a_time_limit_of_zero_is_an_error() {
               `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
               help: leave out `stop_timeout` for no limit of its own
             the stop timeout of the graph is zero
-              help: give `Graph::stop_timeout` the time that hooks may take"#]]),
+              help: give `Graph::stop_timeout` the time that hooks may take"#]]
+        ),
         [WiringErrorKind::ZeroTimeout; 3]
     );
 }
