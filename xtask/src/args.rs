@@ -73,6 +73,14 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<
         return Ok(Command::Help);
     };
     let rest = rest.to_vec();
+    // What follows `--` is for the tests.
+    if rest
+        .iter()
+        .take_while(|arg| *arg != "--")
+        .any(|arg| arg == "--help" || arg == "-h")
+    {
+        return Ok(Command::Help);
+    }
     match name.to_str() {
         Some("help" | "--help" | "-h") => Ok(Command::Help),
         Some("services") => parse_services(rest),
@@ -161,9 +169,12 @@ mod tests {
     }
 
     #[test]
-    fn nothing_asks_for_help() {
+    fn help_is_given_when_asked_for_or_at_a_loss() {
         assert_eq!(parsed(""), Ok(Command::Help));
         assert_eq!(parsed("--help"), Ok(Command::Help));
+        assert_eq!(parsed("test --help"), Ok(Command::Help));
+        assert_eq!(parsed("services up -h"), Ok(Command::Help));
+        assert!(matches!(parsed("test -- --help"), Ok(Command::Test(_))));
     }
 
     #[test]
