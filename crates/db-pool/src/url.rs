@@ -6,7 +6,6 @@ use crate::error::ConfigError;
 
 /// The databases this crate can pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum BackendKind {
     /// A SQLite file.
     Sqlite,

@@ -1,0 +1,1 @@
+ALTER TABLE nothing_like_this ADD COLUMN x INTEGER;

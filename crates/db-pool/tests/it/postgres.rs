@@ -1,0 +1,443 @@
+//! PostgreSQL, where `TEST_DATABASE_URL` names a server; every test makes a database of its own.
+
+use std::time::Duration;
+
+use db_pool::{AcquireError, ConnectErrorKind, Pool, PoolConfig, Postgres, TransactionOptions};
+use diesel::sql_query;
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
+use tokio::time::timeout;
+
+use crate::support::{Count, Word, chain, eventually};
+
+/// A database that is dropped by [`Database::drop_it`]; a failed test leaves it for inspection.
+struct Database {
+    admin: Pool<Postgres>,
+    name: String,
+    url: String,
+}
+
+impl Database {
+    /// `None`, after saying so, where no server is named.
+    async fn new() -> Option<Self> {
+        let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
+            eprintln!("skipped: TEST_DATABASE_URL is not set");
+            return None;
+        };
+        let mut config = PoolConfig::web(&*server);
+        (config.max_size, config.min_idle) = (1, 0);
+        let admin = Pool::<Postgres>::connect(config).await.unwrap();
+        let unique = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let name = format!("db_pool_{}_{}", std::process::id(), unique.as_nanos());
+        let create = format!("CREATE DATABASE {name}");
+        admin
+            .acquire()
+            .await
+            .unwrap()
+            .batch_execute(&create)
+            .await
+            .unwrap();
+        let (start, parameters) = match server.split_once('?') {
+            Some((start, parameters)) => (start, format!("?{parameters}")),
+            None => (&*server, String::new()),
+        };
+        let (authority, _) = start.rsplit_once('/').unwrap();
+        let url = format!("{authority}/{name}{parameters}");
+        Some(Self { admin, name, url })
+    }
+
+    async fn pool(&self, change: impl FnOnce(&mut PoolConfig)) -> Pool<Postgres> {
+        let mut config = PoolConfig::web(&*self.url);
+        config.max_size = 4;
+        change(&mut config);
+        Pool::connect(config).await.unwrap()
+    }
+
+    /// Asks the server through a connection of its own.
+    async fn count(&self, sql: &str) -> i64 {
+        let mut lane = self.admin.read().await.unwrap();
+        let sql = sql.replace("$database", &format!("'{}'", self.name));
+        sql_query(sql)
+            .get_result::<Count>(&mut lane)
+            .await
+            .unwrap()
+            .n
+    }
+
+    async fn drop_it(self) {
+        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+        self.admin
+            .acquire()
+            .await
+            .unwrap()
+            .batch_execute(&sql)
+            .await
+            .unwrap();
+        assert_eq!(self.admin.close().await, 0);
+    }
+}
+
+async fn notes(pool: &Pool<Postgres>) -> i64 {
+    let mut lane = pool.read().await.unwrap();
+    sql_query("SELECT count(*) AS n FROM notes")
+        .get_result::<Count>(&mut lane)
+        .await
+        .unwrap()
+        .n
+}
+
+async fn create_notes(pool: &Pool<Postgres>) {
+    let sql = "CREATE TABLE notes (id SERIAL PRIMARY KEY, text TEXT NOT NULL)";
+    pool.acquire()
+        .await
+        .unwrap()
+        .batch_execute(sql)
+        .await
+        .unwrap();
+}
+
+const INSERT: &str = "INSERT INTO notes (text) VALUES ('x')";
+
+#[tokio::test]
+async fn a_wrong_password_fails_fast_and_for_good() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let (start, rest) = database.url.split_once('@').unwrap();
+    let user = start
+        .trim_start_matches("postgres://")
+        .trim_start_matches("postgresql://");
+    let user = user.split(':').next().unwrap();
+    let url = format!("postgres://{user}:wrong-on-purpose@{rest}");
+    let started = tokio::time::Instant::now();
+    match Pool::<Postgres>::connect(PoolConfig::web(url)).await {
+        Err(error) => {
+            assert!(started.elapsed() < Duration::from_secs(2));
+            let connect = error.connect().unwrap();
+            assert_eq!(
+                connect.kind(),
+                ConnectErrorKind::Authentication,
+                "{}",
+                chain(&error)
+            );
+            assert_eq!(connect.sqlstate(), Some("28P01"));
+            assert!(connect.is_permanent());
+            assert!(
+                !chain(&error).contains("wrong-on-purpose"),
+                "{}",
+                chain(&error)
+            );
+        }
+        Ok(_) => eprintln!("skipped: this server trusts everybody"),
+    }
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_missing_database_fails_fast_with_its_code() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let url = database.url.replace(&database.name, "no_such_database");
+    let error = Pool::<Postgres>::connect(PoolConfig::web(url))
+        .await
+        .unwrap_err();
+    let connect = error.connect().unwrap();
+    assert_eq!(
+        (connect.kind(), connect.sqlstate()),
+        (ConnectErrorKind::NoSuchDatabase, Some("3D000"))
+    );
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_connect_failure_after_opening_reaches_the_caller_at_once() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database
+        .pool(|c| c.acquire_timeout = Duration::from_secs(30))
+        .await;
+    let held = pool.acquire().await.unwrap();
+    let mut admin = database.admin.acquire().await.unwrap();
+    let forbid = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name);
+    admin.batch_execute(&forbid).await.unwrap();
+    drop(admin);
+    let started = tokio::time::Instant::now();
+    let error = pool.acquire().await.unwrap_err();
+    assert!(
+        started.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        started.elapsed()
+    );
+    let AcquireError::ConnectFailed {
+        source,
+        sqlstate,
+        permanent,
+        ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert_eq!(sqlstate.as_deref(), Some("55000"), "{}", chain(source));
+    assert!(!permanent && !error.is_timeout());
+    assert_eq!(pool.status().connect_failures_total, 1);
+    drop(held);
+    // The one that works still works.
+    assert!(pool.acquire().await.is_ok());
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn session_settings_arrive_with_the_login() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|c| c.name = "orders".into()).await;
+    let mut lane = pool.read().await.unwrap();
+    for (name, value) in [
+        ("statement_timeout", "30s"),
+        ("lock_timeout", "5s"),
+        ("idle_in_transaction_session_timeout", "1min"),
+        ("application_name", "orders"),
+        ("TimeZone", "UTC"),
+    ] {
+        let sql = format!("SELECT current_setting('{name}') AS word");
+        let word: Word = sql_query(sql).get_result(&mut lane).await.unwrap();
+        assert_eq!(word.word, value, "{name}");
+    }
+    drop(lane);
+    assert_eq!(pool.close().await, 0);
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_transaction_commits_rolls_back_and_survives_being_dropped() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|c| c.max_size = 1).await;
+    create_notes(&pool).await;
+    let options = TransactionOptions::serializable();
+    let inserted = pool
+        .transaction(options, async |connection| {
+            Ok::<_, diesel::result::Error>(sql_query(INSERT).execute(connection).await?)
+        })
+        .await;
+    assert_eq!(inserted, Ok(1));
+    let refused = pool
+        .transaction(options, async |connection| {
+            sql_query(INSERT).execute(connection).await?;
+            Err::<(), _>(diesel::result::Error::RollbackTransaction)
+        })
+        .await;
+    assert_eq!(refused, Err(diesel::result::Error::RollbackTransaction));
+    assert_eq!(pool.status().recovered_total, 0);
+    let dropped = pool.transaction(options, async |connection| {
+        sql_query(INSERT).execute(connection).await?;
+        std::future::pending::<()>().await;
+        Ok::<_, diesel::result::Error>(())
+    });
+    assert!(timeout(Duration::from_millis(300), dropped).await.is_err());
+    assert_eq!(notes(&pool).await, 1);
+    let status = pool.status();
+    assert_eq!(
+        (status.recovered_total, status.connects_total),
+        (1, 1),
+        "{status}"
+    );
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_transaction_dropped_at_any_await_never_reaches_the_next_borrower() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|c| (c.max_size, c.min_idle) = (1, 0)).await;
+    create_notes(&pool).await;
+    for polls in 0..20 {
+        let mut connection = pool.acquire().await.unwrap();
+        {
+            let mut transaction = Box::pin(connection.transaction(async |connection| {
+                sql_query(INSERT).execute(connection).await?;
+                sql_query("DELETE FROM notes").execute(connection).await
+            }));
+            for _ in 0..polls {
+                if futures_util::FutureExt::now_or_never(transaction.as_mut()).is_some() {
+                    break;
+                }
+                // A real await: the driver task and the socket need a turn.
+                tokio::time::sleep(Duration::from_micros(200)).await;
+            }
+        }
+        drop(connection);
+        let open: i64 = {
+            let mut next = pool.acquire().await.unwrap();
+            let sql = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND pid = pg_backend_pid() AND xact_start < query_start";
+            sql_query(sql)
+                .get_result::<Count>(&mut next)
+                .await
+                .unwrap()
+                .n
+        };
+        assert_eq!((open, notes(&pool).await), (0, 0), "after {polls} polls");
+    }
+    assert_eq!(pool.status().in_use, 0);
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_panic_in_a_transaction_rolls_back() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|c| c.max_size = 1).await;
+    create_notes(&pool).await;
+    let panicking = pool.clone();
+    let task = tokio::spawn(async move {
+        panicking
+            .transaction(TransactionOptions::default(), async |connection| {
+                let rows = sql_query(INSERT).execute(connection).await?;
+                assert_eq!(rows, 0, "on purpose");
+                Ok::<_, diesel::result::Error>(())
+            })
+            .await
+    });
+    assert!(task.await.unwrap_err().is_panic());
+    assert_eq!(notes(&pool).await, 0);
+    assert_eq!(pool.status().recovered_total, 1);
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_statement_dropped_and_never_ending_is_cancelled_on_the_server() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database
+        .pool(|c| c.recovery_timeout = Duration::from_millis(50))
+        .await;
+    let mut connection = pool.acquire().await.unwrap();
+    let sleeping = connection.batch_execute("SELECT pg_sleep(600)");
+    assert!(timeout(Duration::from_millis(200), sleeping).await.is_err());
+    drop(connection);
+    eventually("given up", || pool.status().discarded_total == 1).await;
+    assert!(pool.acquire().await.is_ok());
+    let running = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = $database AND query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()";
+    let mut left = i64::MAX;
+    for _ in 0..200 {
+        left = database.count(running).await;
+        if left == 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(left, 0, "the server stopped working on it");
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn connections_killed_by_the_server_are_replaced_unnoticed() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database
+        .pool(|c| c.validate_after_idle = Duration::ZERO)
+        .await;
+    drop(futures_util::future::join_all((0..4).map(|_| pool.acquire())).await);
+    let kill = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE datname = $database";
+    assert_eq!(database.count(kill).await, 4);
+    for _ in 0..8 {
+        let mut lane = pool.read().await.unwrap();
+        sql_query("SELECT 1::bigint AS n")
+            .get_result::<Count>(&mut lane)
+            .await
+            .unwrap();
+    }
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
+async fn a_statement_on_a_killed_connection_says_why() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|_| {}).await;
+    let mut connection = pool.acquire().await.unwrap();
+    let kill = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE datname = $database";
+    assert_eq!(database.count(kill).await, 1);
+    let mut errors = Vec::new();
+    for _ in 0..2 {
+        errors.push(
+            connection
+                .batch_execute("SELECT 1")
+                .await
+                .unwrap_err()
+                .to_string(),
+        );
+    }
+    assert!(errors[1].contains("57P01"), "{errors:?}");
+    drop(connection);
+    assert!(pool.ping().await.is_ok());
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[cfg(feature = "migrations")]
+#[tokio::test]
+async fn concurrent_migrators_apply_each_migration_once() {
+    use crate::migrations::{BAD_MIGRATIONS, MIGRATIONS};
+
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pools =
+        futures_util::future::join_all((0..4).map(|_| database.pool(|c| c.min_idle = 0))).await;
+    let all =
+        futures_util::future::join_all(pools.iter().map(|pool| pool.migrate(MIGRATIONS))).await;
+    let mut applied: Vec<String> = all.into_iter().flat_map(Result::unwrap).collect();
+    applied.sort();
+    assert_eq!(applied, ["0001", "0002"]);
+    assert_eq!(pools[0].migrate(MIGRATIONS).await.unwrap(), [""; 0]);
+    assert_eq!(notes(&pools[1]).await, 0);
+    let locks = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = $database)";
+    for pool in &pools {
+        assert_eq!(pool.close().await, 0);
+    }
+    assert_eq!(database.count(locks).await, 0);
+    let other = database.pool(|_| {}).await;
+    let error = other.migrate(BAD_MIGRATIONS).await;
+    // Version 0001 counts as applied, 0002 too: the list goes by version.
+    assert_eq!(error.unwrap(), [""; 0]);
+    other.close().await;
+    database.drop_it().await;
+}
+
+#[cfg(feature = "migrations")]
+#[tokio::test]
+async fn a_failed_migration_is_named_and_earlier_ones_stay() {
+    use crate::migrations::{BAD_MIGRATIONS, MIGRATIONS};
+
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|_| {}).await;
+    let error = pool.migrate(BAD_MIGRATIONS).await.unwrap_err();
+    assert!(matches!(&error, db_pool::MigrateError::Failed { version, .. } if version == "0002"));
+    assert!(
+        chain(&error).contains("nothing_like_this"),
+        "{}",
+        chain(&error)
+    );
+    assert_eq!(pool.migrate(MIGRATIONS).await.unwrap(), ["0002"]);
+    pool.close().await;
+    database.drop_it().await;
+}
