@@ -73,7 +73,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     }
 
     pub(crate) fn assemble(inner: Inner<K, V>) -> Self {
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// The value, from the first tier that has it; a value found below memory is kept in memory.
@@ -82,14 +84,20 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     pub async fn get(&self, key: &K) -> Lookup<V> {
         let inner = &*self.inner;
         if let Some(value) = inner.in_memory(key) {
-            return Lookup::Hit { value, tier: TierKind::Memory };
+            return Lookup::Hit {
+                value,
+                tier: TierKind::Memory,
+            };
         }
         if inner.lower.is_none() {
             return Lookup::Miss;
         }
         let hash = key_hash(key, inner.seed);
         let token = inner.floors.token(hash);
-        inner.find_below(key, hash, token).await.unwrap_or(Lookup::Miss)
+        inner
+            .find_below(key, hash, token)
+            .await
+            .unwrap_or(Lookup::Miss)
     }
 
     /// The value from a tier, or else from `loader`, which runs once however many callers ask.
@@ -109,7 +117,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     {
         let inner = &self.inner;
         if let Some(value) = inner.in_memory(key) {
-            return Ok(Lookup::Hit { value, tier: TierKind::Memory });
+            return Ok(Lookup::Hit {
+                value,
+                tier: TierKind::Memory,
+            });
         }
         let hash = key_hash(key, inner.seed);
         let token = inner.floors.token(hash);
@@ -145,14 +156,21 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             Err(()) => return inner.invalidate(key).await,
         };
         let (hash, entry) = inner.entry(key);
-        let target = Target::Key { hash, entry: entry.as_ref() };
+        let target = Target::Key {
+            hash,
+            entry: entry.as_ref(),
+        };
         let ttl = inner.ttl(hash);
         let tickets = inner.announce(target);
-        let version = inner.floors.raise(hash, || inner.memory.insert(key.clone(), value, ttl));
+        let version = inner
+            .floors
+            .raise(hash, || inner.memory.insert(key.clone(), value, ttl));
         inner.record(target, version);
         inner.meter.entries(inner.memory.len());
         if let (Some(entry), Some(body)) = (&entry, &body) {
-            inner.write_below(entry, body, version, ttl, Some(&tickets)).await;
+            inner
+                .write_below(entry, body, version, ttl, Some(&tickets))
+                .await;
         }
     }
 
@@ -174,7 +192,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     pub async fn clear(&self) {
         let inner = &*self.inner;
         inner.meter.removals.add();
-        let target = Target::Cache { name: &inner.name, hash: inner.seed };
+        let target = Target::Cache {
+            name: &inner.name,
+            hash: inner.seed,
+        };
         let tickets = inner.announce(target);
         let version = inner.floors.raise_all(|| inner.memory.clear());
         inner.record(target, version);
@@ -184,7 +205,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
 
     /// The counts since the cache was made.
     pub fn stats(&self) -> CacheStats {
-        self.inner.meter.snapshot(&self.inner.name, self.inner.memory.len())
+        self.inner
+            .meter
+            .snapshot(&self.inner.name, self.inner.memory.len())
     }
 
     /// The name given at construction.
@@ -226,7 +249,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             self.meter.read(tier.kind(), outcome);
             if let Some((value, ttl)) = found {
                 self.publish(key, hash, token, &value, ttl);
-                return Some(Lookup::Hit { value, tier: tier.kind() });
+                return Some(Lookup::Hit {
+                    value,
+                    tier: tier.kind(),
+                });
             }
         }
         None
@@ -272,7 +298,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     {
         // Another flight may have landed between this caller's look and its seat.
         if let Found::Fresh(value) = self.memory.get(&key) {
-            return seat.land(Ok(Lookup::Hit { value, tier: TierKind::Memory }));
+            return seat.land(Ok(Lookup::Hit {
+                value,
+                tier: TierKind::Memory,
+            }));
         }
         if let Some(found) = self.find_below(&key, hash, token).await {
             return seat.land(Ok(found));
@@ -335,7 +364,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     async fn invalidate(&self, key: &K) {
         let (hash, entry) = self.entry(key);
-        let target = Target::Key { hash, entry: entry.as_ref() };
+        let target = Target::Key {
+            hash,
+            entry: entry.as_ref(),
+        };
         let tickets = self.announce(target);
         let version = self.floors.raise(hash, || self.memory.remove(key));
         self.record(target, version);
@@ -365,7 +397,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             // An invalidation whose own deletion came before this write: delete once more. Until
             // then its version keeps it from being served here.
             if written && tier.shared() && !self.floors.allows(entry.hash, version) {
-                let target = Target::Key { hash: entry.hash, entry: Some(entry) };
+                let target = Target::Key {
+                    hash: entry.hash,
+                    entry: Some(entry),
+                };
                 let ticket = tier.announce(target);
                 tier.settle(target, ticket).await;
             }
@@ -373,11 +408,16 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     }
 
     fn announce(&self, target: Target<'_>) -> Vec<u64> {
-        self.tiers().iter().map(|tier| tier.announce(target)).collect()
+        self.tiers()
+            .iter()
+            .map(|tier| tier.announce(target))
+            .collect()
     }
 
     fn record(&self, target: Target<'_>, version: u64) {
-        self.tiers().iter().for_each(|tier| tier.record(target, version));
+        self.tiers()
+            .iter()
+            .for_each(|tier| tier.record(target, version));
     }
 
     async fn settle(&self, target: Target<'_>, tickets: &[u64]) {
@@ -392,7 +432,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// The bytes of the value; `None` where no tier wants them. `Err` when it must not be kept.
     fn encode(&self, value: &V) -> Result<Option<Body>, ()> {
-        let Some(lower) = &self.lower else { return Ok(None) };
+        let Some(lower) = &self.lower else {
+            return Ok(None);
+        };
         lower.codec.encode(value).map(Some).map_err(|reason| {
             self.meter.unkept.add();
             tracing::debug!(cache = &*self.name, ?reason, "value not kept");
@@ -401,14 +443,21 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     fn entry(&self, key: &K) -> (u64, Option<EntryKey>) {
         let hash = key_hash(key, self.seed);
-        let entry = self.lower.as_ref().and_then(|_| self.entry_below(key, hash));
+        let entry = self
+            .lower
+            .as_ref()
+            .and_then(|_| self.entry_below(key, hash));
         (hash, entry)
     }
 
     fn entry_below(&self, key: &K, hash: u64) -> Option<EntryKey> {
         self.lower.as_ref()?;
         let text = key_text(key)?;
-        Some(EntryKey { cache: Arc::clone(&self.name), hash, text })
+        Some(EntryKey {
+            cache: Arc::clone(&self.name),
+            hash,
+            text,
+        })
     }
 
     /// The policy's TTL less up to 5 %, by key and time.
@@ -420,13 +469,17 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
 impl<K, V> Clone for TieredCache<K, V> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner) }
+        Self {
+            inner: Arc::clone(&self.inner),
+        }
     }
 }
 
 impl<K, V> fmt::Debug for TieredCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TieredCache").field("name", &self.inner.name).finish_non_exhaustive()
+        f.debug_struct("TieredCache")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -436,7 +489,10 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), ConfigEr
     if (1..=64).contains(&name.len()) && name.bytes().all(usable) {
         return Ok(());
     }
-    Err(ConfigError::Name { field, value: name.chars().take(80).collect() })
+    Err(ConfigError::Name {
+        field,
+        value: name.chars().take(80).collect(),
+    })
 }
 
 /// Enough that unrelated loads rarely share a floor; 16 KiB.

@@ -92,7 +92,9 @@ impl Caches {
         let shared = &*self.shared;
         let mut names = shared.names.lock().unwrap_or_else(PoisonError::into_inner);
         if !names.insert(name.to_owned()) {
-            return Err(ConfigError::Duplicate { name: name.to_owned() });
+            return Err(ConfigError::Duplicate {
+                name: name.to_owned(),
+            });
         }
         let seed = hash::text_hash(&format!("{}:{name}", shared.namespace));
         let lower = (!shared.tiers.is_empty()).then(|| Lower {
@@ -121,7 +123,10 @@ impl Caches {
     /// The state of Redis and disk now.
     pub fn status(&self) -> CachesStatus {
         let mut status = CachesStatus::default();
-        self.shared.tiers.iter().for_each(|tier| tier.status(&mut status));
+        self.shared
+            .tiers
+            .iter()
+            .for_each(|tier| tier.status(&mut status));
         status
     }
 
@@ -131,11 +136,20 @@ impl Caches {
     /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
     pub async fn close(&self) {
         self.shared.tasks.close();
-        if tokio::time::timeout(CLOSE_TIMEOUT, self.shared.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.shared.tasks.len(), "loads still running at close");
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.shared.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.shared.tasks.len(),
+                "loads still running at close"
+            );
         }
         for tier in &*self.shared.tiers {
-            if tokio::time::timeout(CLOSE_TIMEOUT, tier.close()).await.is_err() {
+            if tokio::time::timeout(CLOSE_TIMEOUT, tier.close())
+                .await
+                .is_err()
+            {
                 tracing::warn!(tier = tier.kind().as_str(), "tier not closed in time");
             }
         }
@@ -202,12 +216,14 @@ impl CachesBuilder {
     /// writes to them.
     #[cfg_attr(
         not(any(feature = "redis", feature = "disk")),
-        expect(clippy::unused_async, unused_mut, unused_variables, reason = "nothing to open")
+        expect(
+            clippy::unused_async,
+            unused_mut,
+            unused_variables,
+            reason = "nothing to open"
+        )
     )]
-    async fn open(
-        &self,
-        floors: &Arc<Floors>,
-    ) -> Result<(u64, Vec<Arc<dyn Tier>>), BuildError> {
+    async fn open(&self, floors: &Arc<Floors>) -> Result<(u64, Vec<Arc<dyn Tier>>), BuildError> {
         let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
         let mut origin = hash::unique();
         // The disk first: it can fail, and it knows the name under which this folder was written.

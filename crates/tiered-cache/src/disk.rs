@@ -57,7 +57,10 @@ impl DiskTier {
     ) -> Result<Arc<Self>, BuildError> {
         config.check()?;
         let path = config.path.clone();
-        let unusable = |source: BoxError| BuildError::Folder { path: path.clone(), source };
+        let unusable = |source: BoxError| BuildError::Folder {
+            path: path.clone(),
+            source,
+        };
         // CANCEL: dropped here, the prepared folder and its lock are given back when the blocking
         // task ends.
         let prepare = {
@@ -147,7 +150,12 @@ impl Tier for DiskTier {
     /// process cannot undo it; a crash of the whole system is noticed at the next start.
     fn record(&self, target: Target<'_>, version: u64) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+        if self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+        {
             return;
         }
         if let Err(error) = log.append(target, version, &self.floors) {
@@ -167,7 +175,11 @@ impl Tier for DiskTier {
     }
 
     fn status(&self, status: &mut CachesStatus) {
-        let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let failure = self
+            .failure
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         status.disk = match failure {
             Some(reason) => DiskStatus::Failed { reason },
             None if self.open.load(Ordering::Acquire) => DiskStatus::Ok,
@@ -194,17 +206,25 @@ impl Tier for DiskTier {
 
 impl std::fmt::Debug for DiskTier {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("DiskTier").field("origin", &self.origin).finish_non_exhaustive()
+        f.debug_struct("DiskTier")
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 
 /// Takes the folder for this process and brings the floors back.
 fn prepare(path: &Path, namespace: &str, floors: &Floors) -> Result<(File, Log), BuildError> {
-    let unusable =
-        |error: std::io::Error| BuildError::Folder { path: path.into(), source: error.into() };
+    let unusable = |error: std::io::Error| BuildError::Folder {
+        path: path.into(),
+        source: error.into(),
+    };
     fs::create_dir_all(path).map_err(unusable)?;
     let mut options = OpenOptions::new();
-    let lock = options.create(true).write(true).truncate(false).open(path.join("lock"));
+    let lock = options
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(path.join("lock"));
     let lock = lock.map_err(unusable)?;
     match lock.try_lock() {
         Ok(()) => {}

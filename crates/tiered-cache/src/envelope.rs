@@ -87,10 +87,18 @@ impl<V> Codec<V> {
         if self.compression == Compression::Lz4 && bytes.len() >= self.compress_above {
             let packed = lz4_flex::block::compress(&bytes);
             if packed.len() < bytes.len() {
-                return Ok(Body { bytes: packed, raw_len, codec: LZ4 });
+                return Ok(Body {
+                    bytes: packed,
+                    raw_len,
+                    codec: LZ4,
+                });
             }
         }
-        Ok(Body { bytes, raw_len, codec: PLAIN })
+        Ok(Body {
+            bytes,
+            raw_len,
+            codec: PLAIN,
+        })
     }
 
     pub(crate) fn seal(&self, body: &Body, key: &str, version: u64, expires_ms: u64) -> Bytes {
@@ -101,7 +109,13 @@ impl<V> Codec<V> {
         let key_len = u16::try_from(key.len()).unwrap_or(u16::MAX);
         out.extend_from_slice(&key_len.to_le_bytes());
         out.extend_from_slice(&[0; 8]);
-        for field in [self.fingerprint, self.epoch, self.origin, version, expires_ms] {
+        for field in [
+            self.fingerprint,
+            self.epoch,
+            self.origin,
+            version,
+            expires_ms,
+        ] {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&body.raw_len.to_le_bytes());
@@ -128,7 +142,11 @@ impl<V> Codec<V> {
         if word(16) != self.fingerprint || rest.get(..key_len) != Some(key.as_bytes()) {
             return Err(Reject::Invalid);
         }
-        let stamp = Stamp { origin: word(32), version: word(40), expires_ms: word(48) };
+        let stamp = Stamp {
+            origin: word(32),
+            version: word(40),
+            expires_ms: word(48),
+        };
         if word(24) != self.epoch || stamp.expires_ms <= now_ms {
             return Err(Reject::Stale);
         }
@@ -147,7 +165,9 @@ impl<V> Codec<V> {
 
 impl<V> fmt::Debug for Codec<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Codec").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+        f.debug_struct("Codec")
+            .field("fingerprint", &self.fingerprint)
+            .finish_non_exhaustive()
     }
 }
 

@@ -49,7 +49,12 @@ pub(crate) struct Waiter<V>(watch::Receiver<Slot<V>>);
 
 impl<K: CacheKey, V> Flights<K, V> {
     pub(crate) fn new() -> Self {
-        Self { map: Mutex::new(State { next: 0, flights: HashMap::new() }) }
+        Self {
+            map: Mutex::new(State {
+                next: 0,
+                flights: HashMap::new(),
+            }),
+        }
     }
 
     /// Joins the flight of the key if `may_join` its token; else takes the seat of a new one,
@@ -69,8 +74,20 @@ impl<K: CacheKey, V> Flights<K, V> {
         let id = state.next;
         state.next += 1;
         let (sender, result) = watch::channel(None);
-        state.flights.insert(key.clone(), Flight { id, token, result: result.clone() });
-        let seat = Seat { flights: Arc::clone(self), key: key.clone(), id, result: sender };
+        state.flights.insert(
+            key.clone(),
+            Flight {
+                id,
+                token,
+                result: result.clone(),
+            },
+        );
+        let seat = Seat {
+            flights: Arc::clone(self),
+            key: key.clone(),
+            id,
+            result: sender,
+        };
         (Waiter(result), Some(seat))
     }
 }
@@ -84,9 +101,17 @@ impl<K: CacheKey, V> Seat<K, V> {
 
 impl<K: CacheKey, V> Drop for Seat<K, V> {
     fn drop(&mut self) {
-        let mut state = self.flights.map.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self
+            .flights
+            .map
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         // A newer flight may hold the key by now: it stays.
-        if state.flights.get(&self.key).is_some_and(|flight| flight.id == self.id) {
+        if state
+            .flights
+            .get(&self.key)
+            .is_some_and(|flight| flight.id == self.id)
+        {
             state.flights.remove(&self.key);
         }
     }

@@ -33,7 +33,10 @@ pub(crate) struct CacheFloors {
 impl Floors {
     /// `stripes` must be a power of two.
     pub(crate) fn new(stripes: usize) -> Self {
-        debug_assert!(stripes.is_power_of_two(), "the stripe is a mask of the hash");
+        debug_assert!(
+            stripes.is_power_of_two(),
+            "the stripe is a mask of the hash"
+        );
         Self {
             version: AtomicU64::new(0),
             keys: (0..stripes).map(|_| Mutex::new(0)).collect(),
@@ -42,7 +45,10 @@ impl Floors {
     }
 
     pub(crate) fn of_cache(self: &Arc<Self>, cache: u64) -> CacheFloors {
-        CacheFloors { shared: Arc::clone(self), cleared: self.cleared(cache) }
+        CacheFloors {
+            shared: Arc::clone(self),
+            cleared: self.cleared(cache),
+        }
     }
 
     fn cleared(&self, cache: u64) -> Arc<RwLock<u64>> {
@@ -53,7 +59,9 @@ impl Floors {
     fn stripe(&self, hash: u64) -> MutexGuard<'_, u64> {
         // The mask keeps the index inside the table, on 32-bit targets too.
         let index = hash as usize & (self.keys.len() - 1);
-        self.keys[index].lock().unwrap_or_else(PoisonError::into_inner)
+        self.keys[index]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn next(&self) -> u64 {
@@ -86,9 +94,15 @@ impl Floors {
         let keys = (0..self.keys.len() as u64).map(|hash| (hash, *self.stripe(hash)));
         let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let caches = caches.iter().map(|(cache, floor)| {
-            (*cache, *floor.read().unwrap_or_else(PoisonError::into_inner))
+            (
+                *cache,
+                *floor.read().unwrap_or_else(PoisonError::into_inner),
+            )
         });
-        (keys.filter(|(_, floor)| *floor > 0).collect(), caches.filter(|(_, f)| *f > 0).collect())
+        (
+            keys.filter(|(_, floor)| *floor > 0).collect(),
+            caches.filter(|(_, f)| *f > 0).collect(),
+        )
     }
 }
 

@@ -1,5 +1,10 @@
 #![doc = include_str!("../README.md")]
 
+/// For the code that `#[cached]` writes; no part of the public API.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+#[path = "macros.rs"]
+pub mod __private;
 mod cache;
 mod caches;
 mod clock;

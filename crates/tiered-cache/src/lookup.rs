@@ -87,8 +87,13 @@ impl<V> Lookup<V> {
 impl<V> Clone for Lookup<V> {
     fn clone(&self) -> Self {
         match self {
-            Self::Hit { value, tier } => Self::Hit { value: Arc::clone(value), tier: *tier },
-            Self::Loaded { value } => Self::Loaded { value: Arc::clone(value) },
+            Self::Hit { value, tier } => Self::Hit {
+                value: Arc::clone(value),
+                tier: *tier,
+            },
+            Self::Loaded { value } => Self::Loaded {
+                value: Arc::clone(value),
+            },
             Self::Miss => Self::Miss,
         }
     }

@@ -27,11 +27,15 @@ pub(crate) enum Found<V> {
 
 impl<K: CacheKey, V> Memory<K, V> {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: Cache::new(capacity) }
+        Self {
+            entries: Cache::new(capacity),
+        }
     }
 
     pub(crate) fn get(&self, key: &K) -> Found<V> {
-        let Some(entry) = self.entries.get(key) else { return Found::Absent };
+        let Some(entry) = self.entries.get(key) else {
+            return Found::Absent;
+        };
         let now = Instant::now();
         if now < entry.expires {
             return Found::Fresh(entry.value);
@@ -42,7 +46,13 @@ impl<K: CacheKey, V> Memory<K, V> {
     }
 
     pub(crate) fn insert(&self, key: K, value: Arc<V>, ttl: Duration) {
-        self.entries.insert(key, Entry { value, expires: Instant::now() + ttl });
+        self.entries.insert(
+            key,
+            Entry {
+                value,
+                expires: Instant::now() + ttl,
+            },
+        );
     }
 
     pub(crate) fn remove(&self, key: &K) {
@@ -60,6 +70,9 @@ impl<K: CacheKey, V> Memory<K, V> {
 
 impl<V> Clone for Entry<V> {
     fn clone(&self) -> Self {
-        Self { value: Arc::clone(&self.value), expires: self.expires }
+        Self {
+            value: Arc::clone(&self.value),
+            expires: self.expires,
+        }
     }
 }

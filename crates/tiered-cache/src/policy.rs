@@ -53,7 +53,13 @@ pub enum Compression {
 
 impl Policy {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let bad = |field, value: String, expected| Err(ConfigError::Value { field, value, expected });
+        let bad = |field, value: String, expected| {
+            Err(ConfigError::Value {
+                field,
+                value,
+                expected,
+            })
+        };
         let range = TTL_MIN..=TTL_MAX;
         if !range.contains(&self.ttl) {
             return bad("ttl", format!("{:?}", self.ttl), "use 1 ms to 10 years");

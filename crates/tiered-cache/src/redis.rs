@@ -43,6 +43,7 @@ pub(crate) struct RedisTier {
     prefix: String,
     pending: Pending,
     closed: AtomicBool,
+    command_timeout: Duration,
     /// Since when it is away; `None` while connected.
     away: Mutex<Option<Instant>>,
     connected: Gauge,
@@ -71,11 +72,15 @@ impl RedisTier {
         }
         let tier = Arc::new(Self {
             commands: client.with_options(&client::options(config)),
-            connection: guard.0.take().expect("the guard was filled two lines above"),
+            connection: guard
+                .0
+                .take()
+                .expect("the guard was filled two lines above"),
             client,
             prefix: format!("{namespace}:{epoch}:"),
             pending: Pending::new(config.pending_removals_max),
             closed: AtomicBool::new(false),
+            command_timeout: config.command_timeout,
             away: Mutex::new((!here).then(Instant::now)),
             connected: metrics::gauge!(CONNECTED),
             waiting: metrics::gauge!(PENDING),
@@ -114,7 +119,9 @@ impl RedisTier {
         let walk = async {
             let mut cursor = "0".to_owned();
             loop {
-                let page = self.commands.scan_page(cursor, format!("{prefix}*"), Some(500), None);
+                let page = self
+                    .commands
+                    .scan_page(cursor, format!("{prefix}*"), Some(500), None);
                 let (next, keys): (String, Vec<String>) = page.await?;
                 if !keys.is_empty() {
                     self.commands.del::<(), _>(keys).await?;
@@ -234,9 +241,11 @@ impl Tier for RedisTier {
     fn announce(&self, target: Target<'_>) -> u64 {
         match target {
             _ if self.closed.load(Ordering::Acquire) => 0,
-            Target::Key { entry: Some(entry), .. } => {
-                self.pending.add_key(self.key(entry), || self.cache_prefix(&entry.cache))
-            }
+            Target::Key {
+                entry: Some(entry), ..
+            } => self
+                .pending
+                .add_key(self.key(entry), || self.cache_prefix(&entry.cache)),
             // Too long a key was never written.
             Target::Key { entry: None, .. } => 0,
             Target::Cache { name, .. } => self.pending.add_cache(self.cache_prefix(name)),
@@ -248,13 +257,17 @@ impl Tier for RedisTier {
     fn settle<'a>(&'a self, target: Target<'a>, ticket: u64) -> BoxFuture<'a, ()> {
         async move {
             let unsettled = match target {
-                Target::Key { entry: Some(entry), .. } => {
-                    Unsettled::Key { key: self.key(entry), ticket }
-                }
+                Target::Key {
+                    entry: Some(entry), ..
+                } => Unsettled::Key {
+                    key: self.key(entry),
+                    ticket,
+                },
                 Target::Key { entry: None, .. } => return,
-                Target::Cache { name, .. } => {
-                    Unsettled::Cache { prefix: self.cache_prefix(name), ticket }
-                }
+                Target::Cache { name, .. } => Unsettled::Cache {
+                    prefix: self.cache_prefix(name),
+                    ticket,
+                },
             };
             // CANCEL: unconfirmed, it stays pending: reads skip the key and the watch retries.
             self.settle_one(&unsettled).await;
@@ -271,7 +284,10 @@ impl Tier for RedisTier {
         } else {
             let away = *self.away.lock().unwrap_or_else(PoisonError::into_inner);
             let since = away.map_or(Duration::ZERO, |since| since.elapsed());
-            RedisStatus::Disconnected { since, pending_removals }
+            RedisStatus::Disconnected {
+                since,
+                pending_removals,
+            }
         };
     }
 
@@ -284,9 +300,15 @@ impl Tier for RedisTier {
             self.closed.store(true, Ordering::Release);
             let lost = self.pending.len();
             if lost > 0 {
-                tracing::warn!(lost, "removals that Redis never confirmed end with this process");
+                tracing::warn!(
+                    lost,
+                    "removals that Redis never confirmed end with this process"
+                );
             }
-            let _ = self.client.quit().await;
+            // Without a connection, QUIT would wait for one.
+            if self.client.is_connected() {
+                let _ = tokio::time::timeout(self.command_timeout, self.client.quit()).await;
+            }
             self.connection.abort();
         }
         .boxed()

@@ -67,7 +67,11 @@ impl CacheStats {
     pub fn hit_ratio(&self) -> f64 {
         let reads = self.memory.hits + self.memory.misses + self.memory.stale;
         let hits = self.memory.hits + self.redis.hits + self.disk.hits;
-        if reads == 0 { 0.0 } else { (hits as f64 / reads as f64).min(1.0) }
+        if reads == 0 {
+            0.0
+        } else {
+            (hits as f64 / reads as f64).min(1.0)
+        }
     }
 }
 
@@ -129,9 +133,8 @@ struct Outcomes([Tally; OUTCOMES.len()]);
 
 impl Meter {
     pub(crate) fn new(cache: &str) -> Self {
-        let tally = |name: &'static str| {
-            Tally::new(metrics::counter!(name, "cache" => cache.to_owned()))
-        };
+        let tally =
+            |name: &'static str| Tally::new(metrics::counter!(name, "cache" => cache.to_owned()));
         Self {
             memory: Outcomes::new(cache, "memory"),
             redis: Outcomes::new(cache, "redis"),
@@ -218,7 +221,10 @@ impl Outcomes {
 
 impl Tally {
     fn new(counter: Counter) -> Self {
-        Self { count: AtomicU64::new(0), counter }
+        Self {
+            count: AtomicU64::new(0),
+            counter,
+        }
     }
 
     pub(crate) fn add(&self) {

@@ -70,11 +70,16 @@ impl fmt::Display for RedisStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
-            Self::Connected { pending_removals: 0 } => f.write_str("connected"),
+            Self::Connected {
+                pending_removals: 0,
+            } => f.write_str("connected"),
             Self::Connected { pending_removals } => {
                 write!(f, "connected ({pending_removals} removals pending)")
             }
-            Self::Disconnected { since, pending_removals } => write!(
+            Self::Disconnected {
+                since,
+                pending_removals,
+            } => write!(
                 f,
                 "disconnected for {:.1} s ({pending_removals} removals pending)",
                 since.as_secs_f64()

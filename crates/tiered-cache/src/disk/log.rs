@@ -48,7 +48,16 @@ impl Log {
             }
         }
         let (file, records) = write(path, id, namespace, floors)?;
-        Ok((Self { path: path.into(), file, id, namespace, records }, fresh))
+        Ok((
+            Self {
+                path: path.into(),
+                file,
+                id,
+                namespace,
+                records,
+            },
+            fresh,
+        ))
     }
 
     pub(super) fn id(&self) -> u64 {
@@ -70,14 +79,28 @@ impl Log {
             (self.file, self.records) = write(&self.path, self.id, self.namespace, floors)?;
             return Ok(());
         }
-        self.file.write_all(&Record { kind, target, version }.bytes())?;
+        self.file.write_all(
+            &Record {
+                kind,
+                target,
+                version,
+            }
+            .bytes(),
+        )?;
         self.records += 1;
         Ok(())
     }
 
     /// Says that the log is whole, and sees it to the disk.
     pub(super) fn close(&mut self) -> io::Result<()> {
-        self.file.write_all(&Record { kind: CLOSED, target: 0, version: 0 }.bytes())?;
+        self.file.write_all(
+            &Record {
+                kind: CLOSED,
+                target: 0,
+                version: 0,
+            }
+            .bytes(),
+        )?;
         self.file.sync_all()
     }
 
@@ -108,7 +131,11 @@ impl Record {
     }
 
     fn parse(bytes: &[u8; RECORD]) -> Option<Self> {
-        let record = Self { kind: word(bytes, 0), target: word(bytes, 8), version: word(bytes, 16) };
+        let record = Self {
+            kind: word(bytes, 0),
+            target: word(bytes, 8),
+            version: word(bytes, 16),
+        };
         (record.bytes() == *bytes).then_some(record)
     }
 }
@@ -120,8 +147,13 @@ fn parse(bytes: &[u8], namespace: u64) -> Option<(u64, Vec<Record>)> {
     if *header != self::header(id, namespace, boot) {
         return None;
     }
-    let (records, []) = rest.as_chunks::<RECORD>() else { return None };
-    let records = records.iter().map(Record::parse).collect::<Option<Vec<_>>>()?;
+    let (records, []) = rest.as_chunks::<RECORD>() else {
+        return None;
+    };
+    let records = records
+        .iter()
+        .map(Record::parse)
+        .collect::<Option<Vec<_>>>()?;
     // Nothing is synced while running: after a system crash the tail may be gone without a trace.
     let closed = records.last().is_some_and(|record| record.kind == CLOSED);
     let same_boot = boot != 0 && boot == self::boot();
@@ -134,14 +166,29 @@ fn write(path: &Path, id: u64, namespace: u64, floors: &Floors) -> io::Result<(F
     let mut bytes = Vec::with_capacity(HEADER + RECORD * (keys.len() + caches.len()));
     bytes.extend_from_slice(&header(id, namespace, boot()));
     for (target, version) in &keys {
-        bytes.extend_from_slice(&Record { kind: KEY, target: *target, version: *version }.bytes());
+        bytes.extend_from_slice(
+            &Record {
+                kind: KEY,
+                target: *target,
+                version: *version,
+            }
+            .bytes(),
+        );
     }
     for (target, version) in &caches {
-        let record = Record { kind: CACHE, target: *target, version: *version };
+        let record = Record {
+            kind: CACHE,
+            target: *target,
+            version: *version,
+        };
         bytes.extend_from_slice(&record.bytes());
     }
     let new = path.with_extension("new");
-    let mut file = OpenOptions::new().create(true).write(true).truncate(true).open(&new)?;
+    let mut file = OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .open(&new)?;
     file.write_all(&bytes)?;
     fs::rename(&new, path)?;
     Ok((file, keys.len() + caches.len()))

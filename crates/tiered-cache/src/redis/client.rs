@@ -14,7 +14,9 @@ use super::RedisConfig;
 use crate::error::ConfigError;
 
 pub(super) fn build(config: &RedisConfig) -> Result<Client, ConfigError> {
-    let bad = |reason: &str| ConfigError::RedisUrl { reason: reason.to_owned() };
+    let bad = |reason: &str| ConfigError::RedisUrl {
+        reason: reason.to_owned(),
+    };
     let scheme = config.url.split("://").next().unwrap_or_default();
     match scheme {
         "redis" | "redis-sentinel" | "valkey" | "valkey-sentinel" => {}
@@ -25,9 +27,15 @@ pub(super) fn build(config: &RedisConfig) -> Result<Client, ConfigError> {
             }
         }
         scheme if scheme.contains("-cluster") => {
-            return Err(bad("Redis Cluster is not supported yet: name one server or a Sentinel"));
+            return Err(bad(
+                "Redis Cluster is not supported yet: name one server or a Sentinel",
+            ));
         }
-        _ => return Err(bad("it must begin with redis://, rediss:// or redis-sentinel://")),
+        _ => {
+            return Err(bad(
+                "it must begin with redis://, rediss:// or redis-sentinel://",
+            ));
+        }
     }
     let mut settings = Config::from_url(&config.url).map_err(|error| bad(error.details()))?;
     // Concerns the first connection: without it, an absent server would end the client.
@@ -36,7 +44,12 @@ pub(super) fn build(config: &RedisConfig) -> Result<Client, ConfigError> {
     let mut builder = Builder::from_config(settings);
     builder
         // 0 attempts stand for no limit; fred's own default is not to reconnect at all.
-        .set_policy(ReconnectPolicy::new_exponential(0, DELAY_MIN_MS.min(delay_max), delay_max, 2))
+        .set_policy(ReconnectPolicy::new_exponential(
+            0,
+            DELAY_MIN_MS.min(delay_max),
+            delay_max,
+            2,
+        ))
         .with_connection_config(|connection| {
             connection.connection_timeout = config.connect_timeout;
             connection.internal_command_timeout = config.connect_timeout;

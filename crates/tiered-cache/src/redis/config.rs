@@ -47,7 +47,11 @@ impl RedisConfig {
         for (field, duration) in durations {
             if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
                 let value = format!("{duration:?}");
-                return Err(ConfigError::Value { field, value, expected: "use 1 ms to 1 hour" });
+                return Err(ConfigError::Value {
+                    field,
+                    value,
+                    expected: "use 1 ms to 1 hour",
+                });
             }
         }
         if self.pending_removals_max == 0 {

@@ -33,7 +33,11 @@ pub(super) enum Unsettled {
 
 impl Pending {
     pub(super) fn new(keys_max: usize) -> Self {
-        Self { state: Mutex::default(), count: AtomicUsize::new(0), keys_max }
+        Self {
+            state: Mutex::default(),
+            count: AtomicUsize::new(0),
+            keys_max,
+        }
     }
 
     pub(super) fn add_key(&self, key: String, prefix: impl FnOnce() -> String) -> u64 {
@@ -87,14 +91,17 @@ impl Pending {
     /// Up to `limit` of them, whole caches first.
     pub(super) fn some(&self, limit: usize) -> Vec<Unsettled> {
         let state = self.lock();
-        let caches = state.caches.iter().map(|(prefix, ticket)| Unsettled::Cache {
-            prefix: prefix.clone(),
+        let caches = state
+            .caches
+            .iter()
+            .map(|(prefix, ticket)| Unsettled::Cache {
+                prefix: prefix.clone(),
+                ticket: *ticket,
+            });
+        let keys = state.keys.iter().map(|(key, ticket)| Unsettled::Key {
+            key: key.clone(),
             ticket: *ticket,
         });
-        let keys = state
-            .keys
-            .iter()
-            .map(|(key, ticket)| Unsettled::Key { key: key.clone(), ticket: *ticket });
         caches.chain(keys).take(limit).collect()
     }
 
@@ -103,7 +110,8 @@ impl Pending {
     }
 
     fn publish(&self, state: &State) {
-        self.count.store(state.keys.len() + state.caches.len(), Ordering::SeqCst);
+        self.count
+            .store(state.keys.len() + state.caches.len(), Ordering::SeqCst);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

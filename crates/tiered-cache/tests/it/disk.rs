@@ -22,7 +22,10 @@ struct Note {
 }
 
 fn note(id: u32) -> Note {
-    Note { id, text: format!("note {id} ").repeat(40) }
+    Note {
+        id,
+        text: format!("note {id} ").repeat(40),
+    }
 }
 
 async fn open_epoch(folder: &Path, epoch: u64) -> Caches {
@@ -32,7 +35,10 @@ async fn open_epoch(folder: &Path, epoch: u64) -> Caches {
         // Far above what a busy machine needs: these tests are not about time.
         read_timeout: Duration::from_secs(30),
     };
-    let builder = Caches::builder().namespace("disk-tests").epoch(epoch).disk(disk);
+    let builder = Caches::builder()
+        .namespace("disk-tests")
+        .epoch(epoch)
+        .disk(disk);
     builder.build().await.expect("the folder is usable")
 }
 
@@ -41,7 +47,9 @@ async fn open(folder: &Path) -> Caches {
 }
 
 fn notes(caches: &Caches) -> TieredCache<u32, Note> {
-    caches.cache("notes", Policy::default()).expect("the policy is sound")
+    caches
+        .cache("notes", Policy::default())
+        .expect("the policy is sound")
 }
 
 /// A folder in which 1 to `count` were kept and which was closed as it should be.
@@ -74,7 +82,10 @@ async fn a_restart_finds_what_was_kept_and_promotes_it_to_memory() {
         assert_eq!(tier_of(&cache, id).await, Some(TierKind::Memory));
     }
     assert_eq!(tier_of(&cache, 21).await, None);
-    assert_eq!((cache.stats().disk.hits, cache.stats().disk.misses), (20, 1));
+    assert_eq!(
+        (cache.stats().disk.hits, cache.stats().disk.misses),
+        (20, 1)
+    );
 }
 
 #[tokio::test]
@@ -82,28 +93,45 @@ async fn a_loaded_value_is_found_after_a_restart_without_a_load() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let caches = open(folder.path()).await;
     let load = || async { Ok::<_, Infallible>(Some(note(1))) };
-    let first = notes(&caches).get_or_load(&1, load).await.expect("it loads");
+    let first = notes(&caches)
+        .get_or_load(&1, load)
+        .await
+        .expect("it loads");
     assert!(matches!(first, Lookup::Loaded { .. }));
     caches.close().await;
     drop(caches);
 
     let caches = open(folder.path()).await;
     let none = || async { Err::<Option<Note>, _>("not called") };
-    let again = notes(&caches).get_or_load(&1, none).await.expect("no load is needed");
+    let again = notes(&caches)
+        .get_or_load(&1, none)
+        .await
+        .expect("no load is needed");
     assert_eq!(again.tier(), Some(TierKind::Disk));
 }
 
 #[tokio::test]
 async fn a_removed_or_replaced_value_is_not_served_while_the_disk_still_writes_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let policy = Policy { memory_capacity: 1, ..Policy::default() };
+    let policy = Policy {
+        memory_capacity: 1,
+        ..Policy::default()
+    };
     let caches = open(folder.path()).await;
     let cache: TieredCache<u32, Note> = caches.cache("notes", policy).expect("sound");
     for id in 1..=200 {
         cache.insert(&id, note(id)).await;
         cache.remove(&id).await;
         assert_eq!(tier_of(&cache, id).await, None, "removed just now");
-        cache.insert(&id, Note { id, text: "older".to_owned() }).await;
+        cache
+            .insert(
+                &id,
+                Note {
+                    id,
+                    text: "older".to_owned(),
+                },
+            )
+            .await;
         cache.insert(&id, note(id)).await;
         // Pushes it out of memory, so that the disk has to answer; `tier_of` checks the value.
         cache.insert(&(1_000 + id), note(1_000 + id)).await;
@@ -141,27 +169,46 @@ async fn a_removed_key_stays_removed_after_kill_9() {
         let cache = notes(&caches);
         assert_eq!(tier_of(&cache, 2).await, Some(TierKind::Disk));
         cache.remove(&2).await;
-        cache.insert(&3, Note { id: 3, text: "newer".to_owned() }).await;
+        cache
+            .insert(
+                &3,
+                Note {
+                    id: 3,
+                    text: "newer".to_owned(),
+                },
+            )
+            .await;
         cache.remove(&3).await;
         println!("removed");
         return std::future::pending().await;
     }
     let folder = filled(3).await;
     let mut child = Command::new(std::env::current_exe().expect("a test has a path"))
-        .args(["--exact", "disk::a_removed_key_stays_removed_after_kill_9", "--nocapture"])
+        .args([
+            "--exact",
+            "disk::a_removed_key_stays_removed_after_kill_9",
+            "--nocapture",
+        ])
         .env(FOLDER, folder.path())
         .stdout(Stdio::piped())
         .spawn()
         .expect("the test binary starts");
     let output = BufReader::new(child.stdout.take().expect("it was piped"));
-    let said = output.lines().map_while(Result::ok).any(|line| line.contains("removed"));
+    let said = output
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("removed"));
     child.kill().expect("SIGKILL");
     child.wait().expect("it ends");
     assert!(said, "the child removed the keys");
 
     let caches = open(folder.path()).await;
     let cache = notes(&caches);
-    assert_eq!(tier_of(&cache, 1).await, Some(TierKind::Disk), "the rest is still there");
+    assert_eq!(
+        tier_of(&cache, 1).await,
+        Some(TierKind::Disk),
+        "the rest is still there"
+    );
     assert_eq!(tier_of(&cache, 2).await, None);
     assert_eq!(tier_of(&cache, 3).await, None);
 }
@@ -197,7 +244,11 @@ async fn a_damaged_or_missing_log_makes_the_old_tier_a_miss_and_never_an_error()
         caches.close().await;
         drop((caches, cache));
         let caches = open(folder.path()).await;
-        assert_eq!(tier_of(&notes(&caches), 1).await, Some(TierKind::Disk), "it works on");
+        assert_eq!(
+            tier_of(&notes(&caches), 1).await,
+            Some(TierKind::Disk),
+            "it works on"
+        );
     }
 }
 
@@ -213,7 +264,11 @@ async fn a_log_that_lost_its_end_in_a_system_crash_is_not_trusted() {
     caches.close().await;
     drop(caches);
     if Path::new("/proc/sys/kernel/random/boot_id").exists() {
-        assert_eq!(kept, Some(TierKind::Disk), "the same run: the page cache has it all");
+        assert_eq!(
+            kept,
+            Some(TierKind::Disk),
+            "the same run: the page cache has it all"
+        );
     } else {
         assert_eq!(kept, None);
     }
@@ -223,10 +278,21 @@ async fn a_log_that_lost_its_end_in_a_system_crash_is_not_trusted() {
 async fn damaged_or_truncated_blocks_are_misses() {
     // Each with whether anything may be left of the 30.
     let damages: [(fn(&mut Vec<u8>), bool); 4] = [
-        (|bytes| bytes.iter_mut().for_each(|byte| *byte = 0x5a), false),
+        (
+            |bytes| bytes.iter_mut().for_each(|byte| *byte = 0x5a),
+            false,
+        ),
         (|bytes| bytes.truncate(0), false),
         (|bytes| bytes.truncate(20_000), true),
-        (|bytes| bytes.iter_mut().step_by(4_999).for_each(|byte| *byte ^= 0x10), true),
+        (
+            |bytes| {
+                bytes
+                    .iter_mut()
+                    .step_by(4_999)
+                    .for_each(|byte| *byte ^= 0x10)
+            },
+            true,
+        ),
     ];
     for (damage, may_hit) in damages {
         let folder = filled(30).await;
@@ -265,12 +331,19 @@ async fn entries_of_another_type_schema_or_name_are_misses() {
     let other: TieredCache<u32, (u32, String)> =
         caches.cache("notes", Policy::default()).expect("sound");
     assert!(matches!(other.get(&1).await, Lookup::Miss));
-    assert_eq!(other.stats().disk.invalid, 1, "its fields would have decoded");
+    assert_eq!(
+        other.stats().disk.invalid,
+        1,
+        "its fields would have decoded"
+    );
     caches.close().await;
     drop((caches, other));
 
     let caches = open(folder.path()).await;
-    let policy = Policy { schema: 1, ..Policy::default() };
+    let policy = Policy {
+        schema: 1,
+        ..Policy::default()
+    };
     let newer: TieredCache<u32, Note> = caches.cache("notes", policy).expect("sound");
     assert_eq!(tier_of(&newer, 2).await, None);
     let elsewhere: TieredCache<u32, Note> =
@@ -282,13 +355,27 @@ async fn entries_of_another_type_schema_or_name_are_misses() {
 async fn values_over_the_limit_are_returned_and_not_kept() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let caches = open(folder.path()).await;
-    let policy = Policy { max_value_bytes: 1_000, ..Policy::default() };
+    let policy = Policy {
+        max_value_bytes: 1_000,
+        ..Policy::default()
+    };
     let cache: TieredCache<u32, Note> = caches.cache("notes", policy).expect("sound");
-    let large = Note { id: 1, text: "x".repeat(2_000) };
+    let large = Note {
+        id: 1,
+        text: "x".repeat(2_000),
+    };
     cache.insert(&1, note(1)).await;
     cache.insert(&1, large.clone()).await;
-    assert!(matches!(cache.get(&1).await, Lookup::Miss), "neither the large one nor the older");
-    let load = || async { Ok::<_, Infallible>(Some(Note { id: 1, text: "x".repeat(2_000) })) };
+    assert!(
+        matches!(cache.get(&1).await, Lookup::Miss),
+        "neither the large one nor the older"
+    );
+    let load = || async {
+        Ok::<_, Infallible>(Some(Note {
+            id: 1,
+            text: "x".repeat(2_000),
+        }))
+    };
     let loaded = cache.get_or_load(&1, load).await.expect("it loads");
     assert_eq!(loaded.value().map(|value| &**value), Some(&large));
     assert!(matches!(cache.get(&1).await, Lookup::Miss));
@@ -312,9 +399,19 @@ async fn a_file_in_place_of_the_folder_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("a-file");
     fs::write(&path, b"x").expect("writable");
-    let disk = DiskConfig { path: path.clone(), ..DiskConfig::default() };
-    let error = Caches::builder().disk(disk).build().await.expect_err("it is a file");
-    assert!(matches!(&error, BuildError::Folder { path: named, .. } if *named == path), "{error}");
+    let disk = DiskConfig {
+        path: path.clone(),
+        ..DiskConfig::default()
+    };
+    let error = Caches::builder()
+        .disk(disk)
+        .build()
+        .await
+        .expect_err("it is a file");
+    assert!(
+        matches!(&error, BuildError::Folder { path: named, .. } if *named == path),
+        "{error}"
+    );
     assert!(error.to_string().contains("a-file"), "{error}");
 }
 
@@ -322,7 +419,10 @@ async fn a_file_in_place_of_the_folder_is_an_error_that_names_it() {
 async fn a_folder_in_use_is_an_error_and_free_again_after_its_user() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let caches = open(folder.path()).await;
-    let disk = DiskConfig { path: folder.path().into(), ..DiskConfig::default() };
+    let disk = DiskConfig {
+        path: folder.path().into(),
+        ..DiskConfig::default()
+    };
     let second = Caches::builder().disk(disk).build().await;
     assert!(matches!(second, Err(BuildError::FolderInUse { .. })));
     caches.close().await;
@@ -344,7 +444,11 @@ async fn a_log_that_cannot_be_written_switches_the_tier_off_and_the_cache_works_
         }
         cache.remove(&round).await;
     }
-    assert!(matches!(caches.status().disk, DiskStatus::Failed { .. }), "{}", caches.status());
+    assert!(
+        matches!(caches.status().disk, DiskStatus::Failed { .. }),
+        "{}",
+        caches.status()
+    );
     cache.insert(&1, note(1)).await;
     assert_eq!(tier_of(&cache, 1).await, Some(TierKind::Memory));
     assert_eq!(tier_of(&cache, 2).await, None);
@@ -353,7 +457,17 @@ async fn a_log_that_cannot_be_written_switches_the_tier_off_and_the_cache_works_
 
 #[tokio::test]
 async fn a_capacity_that_cannot_work_is_refused() {
-    let disk = DiskConfig { capacity_bytes: 1, ..DiskConfig::default() };
-    let error = Caches::builder().disk(disk).build().await.expect_err("far too small");
-    assert!(error.to_string().contains("disk.capacity_bytes = 1"), "{error}");
+    let disk = DiskConfig {
+        capacity_bytes: 1,
+        ..DiskConfig::default()
+    };
+    let error = Caches::builder()
+        .disk(disk)
+        .build()
+        .await
+        .expect_err("far too small");
+    assert!(
+        error.to_string().contains("disk.capacity_bytes = 1"),
+        "{error}"
+    );
 }

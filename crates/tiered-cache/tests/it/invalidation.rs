@@ -36,7 +36,11 @@ impl OldLoad {
     /// Its own caller, who asked before, still gets its value.
     async fn end(self) {
         self.go.notify_one();
-        let lookup = self.caller.await.expect("no panic").expect("the load succeeds");
+        let lookup = self
+            .caller
+            .await
+            .expect("no panic")
+            .expect("the load succeeds");
         assert_eq!(lookup.value().map(|value| **value), Some("old"));
     }
 }
@@ -66,7 +70,10 @@ async fn an_insertion_outlives_an_older_load() {
     let load = OldLoad::begin(&cache).await;
     cache.insert(&1, "new").await;
     load.end().await;
-    assert_eq!(cache.get(&1).await.value().map(|value| **value), Some("new"));
+    assert_eq!(
+        cache.get(&1).await.value().map(|value| **value),
+        Some("new")
+    );
 }
 
 #[tokio::test]
@@ -74,11 +81,20 @@ async fn who_asks_after_a_removal_never_joins_an_older_load() {
     let cache = cache();
     let old = OldLoad::begin(&cache).await;
     cache.remove(&1).await;
-    let new = cache.get_or_load(&1, || async { Ok::<_, Infallible>(Some("new")) }).await;
-    assert_eq!(new.expect("its own load").value().map(|value| **value), Some("new"));
+    let new = cache
+        .get_or_load(&1, || async { Ok::<_, Infallible>(Some("new")) })
+        .await;
+    assert_eq!(
+        new.expect("its own load").value().map(|value| **value),
+        Some("new")
+    );
     old.end().await;
     let kept = cache.get(&1).await;
-    assert_eq!(kept.value().map(|value| **value), Some("new"), "the newer load stays");
+    assert_eq!(
+        kept.value().map(|value| **value),
+        Some("new"),
+        "the newer load stays"
+    );
 }
 
 #[tokio::test]
@@ -127,7 +143,10 @@ async fn no_read_after_a_removal_sees_an_older_value() {
             let (cache, truth) = (cache.clone(), Arc::clone(&truth));
             tokio::spawn(async move {
                 for _ in 0..3_000 {
-                    cache.get_or_load(&1, load(&truth)).await.expect("the load succeeds");
+                    cache
+                        .get_or_load(&1, load(&truth))
+                        .await
+                        .expect("the load succeeds");
                 }
             })
         })
@@ -135,9 +154,18 @@ async fn no_read_after_a_removal_sees_an_older_value() {
     for version in 1..=1_000 {
         truth.store(version, Ordering::SeqCst);
         cache.remove(&1).await;
-        let lookup = cache.get_or_load(&1, load(&truth)).await.expect("the load succeeds");
-        let seen = lookup.value().map(|value| **value).expect("the loader always has one");
-        assert!(seen >= version, "read {seen} after the removal of {version}");
+        let lookup = cache
+            .get_or_load(&1, load(&truth))
+            .await
+            .expect("the load succeeds");
+        let seen = lookup
+            .value()
+            .map(|value| **value)
+            .expect("the loader always has one");
+        assert!(
+            seen >= version,
+            "read {seen} after the removal of {version}"
+        );
     }
     for reader in readers {
         reader.await.expect("no panic");

@@ -12,25 +12,41 @@ fn cache(policy: Policy) -> TieredCache<u32, String> {
 #[tokio::test(start_paused = true)]
 async fn a_value_is_served_until_its_ttl_and_not_after() {
     let ttl = Duration::from_secs(100);
-    let cache = cache(Policy { ttl, ..Policy::default() });
+    let cache = cache(Policy {
+        ttl,
+        ..Policy::default()
+    });
     for key in 0..50 {
         cache.insert(&key, "value".to_owned()).await;
     }
     advance(Duration::from_secs(94)).await;
     for key in 0..50 {
-        assert!(cache.get(&key).await.is_hit(), "jitter takes at most 5 % of the TTL");
+        assert!(
+            cache.get(&key).await.is_hit(),
+            "jitter takes at most 5 % of the TTL"
+        );
     }
     advance(Duration::from_secs(6)).await;
     for key in 0..50 {
-        assert!(matches!(cache.get(&key).await, Lookup::Miss), "the TTL is the upper bound");
+        assert!(
+            matches!(cache.get(&key).await, Lookup::Miss),
+            "the TTL is the upper bound"
+        );
     }
     assert_eq!(cache.stats().memory.stale, 50);
-    assert_eq!(cache.stats().entries, 0, "an expired value leaves when it is read");
+    assert_eq!(
+        cache.stats().entries,
+        0,
+        "an expired value leaves when it is read"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn values_kept_together_do_not_expire_together() {
-    let cache = cache(Policy { ttl: Duration::from_secs(100), ..Policy::default() });
+    let cache = cache(Policy {
+        ttl: Duration::from_secs(100),
+        ..Policy::default()
+    });
     for key in 0..200 {
         cache.insert(&key, String::new()).await;
     }
@@ -39,27 +55,43 @@ async fn values_kept_together_do_not_expire_together() {
     for key in 0..200 {
         left += usize::from(cache.get(&key).await.is_hit());
     }
-    assert!((50..150).contains(&left), "about half should be left, not {left}");
+    assert!(
+        (50..150).contains(&left),
+        "about half should be left, not {left}"
+    );
 }
 
 #[tokio::test]
 async fn the_capacity_is_never_exceeded() {
-    let cache = cache(Policy { memory_capacity: 100, ..Policy::default() });
+    let cache = cache(Policy {
+        memory_capacity: 100,
+        ..Policy::default()
+    });
     for key in 0..10_000 {
         cache.insert(&key, key.to_string()).await;
     }
     let entries = cache.stats().entries;
-    assert!((50..=100).contains(&entries), "{entries} entries for a capacity of 100");
+    assert!(
+        (50..=100).contains(&entries),
+        "{entries} entries for a capacity of 100"
+    );
 }
 
 #[tokio::test]
 async fn hits_share_one_value() {
     let cache = cache(Policy::default());
     cache.insert(&1, "one".to_owned()).await;
-    let first = cache.get(&1).await.into_value().expect("it was just inserted");
+    let first = cache
+        .get(&1)
+        .await
+        .into_value()
+        .expect("it was just inserted");
     let second = cache.get(&1).await;
     assert_eq!(second.tier(), Some(TierKind::Memory));
-    assert!(Arc::ptr_eq(&first, second.value().expect("it is still there")));
+    assert!(Arc::ptr_eq(
+        &first,
+        second.value().expect("it is still there")
+    ));
 }
 
 #[tokio::test]
@@ -72,11 +104,41 @@ async fn a_clone_of_the_handle_is_the_same_cache() {
 #[tokio::test]
 async fn a_policy_that_cannot_work_is_refused_by_field_and_value() {
     let cases = [
-        (Policy { ttl: Duration::ZERO, ..Policy::default() }, "ttl = 0ns"),
-        (Policy { ttl: Duration::MAX, ..Policy::default() }, "ttl = "),
-        (Policy { memory_capacity: 0, ..Policy::default() }, "memory_capacity = 0"),
-        (Policy { load_timeout: Duration::ZERO, ..Policy::default() }, "load_timeout = 0ns"),
-        (Policy { max_value_bytes: 0, ..Policy::default() }, "max_value_bytes = 0"),
+        (
+            Policy {
+                ttl: Duration::ZERO,
+                ..Policy::default()
+            },
+            "ttl = 0ns",
+        ),
+        (
+            Policy {
+                ttl: Duration::MAX,
+                ..Policy::default()
+            },
+            "ttl = ",
+        ),
+        (
+            Policy {
+                memory_capacity: 0,
+                ..Policy::default()
+            },
+            "memory_capacity = 0",
+        ),
+        (
+            Policy {
+                load_timeout: Duration::ZERO,
+                ..Policy::default()
+            },
+            "load_timeout = 0ns",
+        ),
+        (
+            Policy {
+                max_value_bytes: 0,
+                ..Policy::default()
+            },
+            "max_value_bytes = 0",
+        ),
     ];
     for (policy, expected) in cases {
         let error = TieredCache::<u32, String>::memory("bad", policy).expect_err(expected);
@@ -90,14 +152,21 @@ async fn a_name_that_cannot_be_a_key_prefix_is_refused() {
     for name in ["", "a:b", "a*", "a b", "ü", &"x".repeat(65)] {
         let error = TieredCache::<u32, u32>::memory(name, Policy::default()).expect_err(name);
         assert!(matches!(error, ConfigError::Name { .. }), "{error}");
-        let error = Caches::builder().namespace(name).build().await.expect_err(name);
+        let error = Caches::builder()
+            .namespace(name)
+            .build()
+            .await
+            .expect_err(name);
         assert!(error.to_string().contains("namespace"), "{error}");
     }
 }
 
 #[tokio::test]
 async fn two_caches_of_one_name_are_refused() {
-    let caches = Caches::builder().build().await.expect("memory alone always works");
+    let caches = Caches::builder()
+        .build()
+        .await
+        .expect("memory alone always works");
     let _first: TieredCache<u32, u32> = caches.cache("twice", Policy::default()).expect("free");
     let second = caches.cache::<u32, u32>("twice", Policy::default());
     assert!(matches!(second, Err(ConfigError::Duplicate { name }) if name == "twice"));

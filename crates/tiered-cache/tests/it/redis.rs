@@ -34,9 +34,14 @@ impl Corner {
             eprintln!("skipped: TEST_REDIS_URL is not set");
             return None;
         };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .expect("after 1970");
         let (process, count) = (std::process::id(), COUNT.fetch_add(1, Ordering::SeqCst));
-        Some(Self { url, namespace: format!("test-{}-{process}-{count}", now.as_nanos()) })
+        Some(Self {
+            url,
+            namespace: format!("test-{}-{process}-{count}", now.as_nanos()),
+        })
     }
 
     /// Caches as another process would have them.
@@ -52,7 +57,10 @@ impl Corner {
             connect_grace: Duration::from_secs(10),
             ..RedisConfig::default()
         };
-        let builder = Caches::builder().namespace(&self.namespace).epoch(epoch).redis(redis);
+        let builder = Caches::builder()
+            .namespace(&self.namespace)
+            .epoch(epoch)
+            .redis(redis);
         let caches = builder.build().await.expect("the settings are sound");
         assert!(caches.status().redis.is_connected(), "{}", caches.status());
         caches
@@ -71,7 +79,9 @@ impl Corner {
 }
 
 fn texts(caches: &Caches) -> TieredCache<String, String> {
-    caches.cache("texts", Policy::default()).expect("the policy is sound")
+    caches
+        .cache("texts", Policy::default())
+        .expect("the policy is sound")
 }
 
 async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
@@ -102,16 +112,34 @@ async fn a_loaded_value_is_kept_with_the_ttl_of_the_policy() {
     let Some(corner) = Corner::take() else { return };
     let (caches, raw) = (corner.caches().await, corner.raw().await);
     let load = || async { Ok::<_, Infallible>(Some("loaded ".repeat(1_000))) };
-    texts(&caches).get_or_load(&"key".to_owned(), load).await.expect("it loads");
+    texts(&caches)
+        .get_or_load(&"key".to_owned(), load)
+        .await
+        .expect("it loads");
     // The answer does not wait for Redis, so the write may come a little later.
     eventually("the value is in Redis", async || {
-        raw.exists::<i64, _>(corner.key("key")).await.expect("the server is there") == 1
+        raw.exists::<i64, _>(corner.key("key"))
+            .await
+            .expect("the server is there")
+            == 1
     })
     .await;
-    let ttl: i64 = raw.pttl(corner.key("key")).await.expect("the server is there");
-    assert!((3_000_000..=3_600_000).contains(&ttl), "PTTL {ttl} for a policy of 1 hour");
-    let size: usize = raw.strlen(corner.key("key")).await.expect("the server is there");
-    assert!(size < 1_000, "{size} bytes for 7,000 that repeat themselves");
+    let ttl: i64 = raw
+        .pttl(corner.key("key"))
+        .await
+        .expect("the server is there");
+    assert!(
+        (3_000_000..=3_600_000).contains(&ttl),
+        "PTTL {ttl} for a policy of 1 hour"
+    );
+    let size: usize = raw
+        .strlen(corner.key("key"))
+        .await
+        .expect("the server is there");
+    assert!(
+        size < 1_000,
+        "{size} bytes for 7,000 that repeat themselves"
+    );
 }
 
 #[tokio::test]
@@ -133,7 +161,16 @@ async fn a_removal_and_an_insertion_reach_redis_before_they_return() {
 /// Connected with nothing pending; the variant cannot be built here.
 fn connected(caches: &Caches) -> RedisStatus {
     let status = caches.status().redis;
-    assert!(matches!(status, RedisStatus::Connected { pending_removals: 0, .. }), "{status}");
+    assert!(
+        matches!(
+            status,
+            RedisStatus::Connected {
+                pending_removals: 0,
+                ..
+            }
+        ),
+        "{status}"
+    );
     status
 }
 
@@ -149,24 +186,46 @@ async fn clear_takes_one_caches_keys_and_leaves_the_others() {
     other.insert(&1, 1).await;
     cache.clear().await;
     let keys: Vec<String> = (0..1_200).map(|key| corner.key(&key.to_string())).collect();
-    assert_eq!(raw.exists::<i64, _>(keys).await.expect("the server is there"), 0);
+    assert_eq!(
+        raw.exists::<i64, _>(keys)
+            .await
+            .expect("the server is there"),
+        0
+    );
     let theirs = format!("{}:0:numbers:1", corner.namespace);
-    assert_eq!(raw.exists::<i64, _>(theirs).await.expect("the server is there"), 1);
+    assert_eq!(
+        raw.exists::<i64, _>(theirs)
+            .await
+            .expect("the server is there"),
+        1
+    );
     connected(&caches);
 }
 
 #[tokio::test]
 async fn entries_of_another_epoch_are_misses() {
     let Some(corner) = Corner::take() else { return };
-    let (old, new) = (corner.caches().await, corner.caches_at(&corner.url, 1).await);
-    texts(&old).insert(&"key".to_owned(), "value".to_owned()).await;
-    assert!(matches!(texts(&new).get(&"key".to_owned()).await, Lookup::Miss));
+    let (old, new) = (
+        corner.caches().await,
+        corner.caches_at(&corner.url, 1).await,
+    );
+    texts(&old)
+        .insert(&"key".to_owned(), "value".to_owned())
+        .await;
+    assert!(matches!(
+        texts(&new).get(&"key".to_owned()).await,
+        Lookup::Miss
+    ));
 }
 
 #[tokio::test]
 async fn foreign_truncated_and_differently_typed_bytes_are_misses() {
     let Some(corner) = Corner::take() else { return };
-    let (one, two, raw) = (corner.caches().await, corner.caches().await, corner.raw().await);
+    let (one, two, raw) = (
+        corner.caches().await,
+        corner.caches().await,
+        corner.raw().await,
+    );
     let (writer, reader) = (texts(&one), texts(&two));
     let key = "key".to_owned();
     writer.insert(&key, "value".repeat(100)).await;
@@ -206,12 +265,20 @@ struct Cable {
 impl Cable {
     async fn to(url: &str) -> Self {
         let target = Config::from_url(url).expect("the URL of the server");
-        let server = target.server.hosts().first().map(|host| format!("{}:{}", host.host, host.port));
+        let server = target
+            .server
+            .hosts()
+            .first()
+            .map(|host| format!("{}:{}", host.host, host.port));
         let server = server.expect("a URL names a host");
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (up, cut) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
-        let cable = Self { url: format!("redis://{address}"), up: up.clone(), cut: cut.clone() };
+        let cable = Self {
+            url: format!("redis://{address}"),
+            up: up.clone(),
+            cut: cut.clone(),
+        };
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 if !up.load(Ordering::SeqCst) {
@@ -219,7 +286,9 @@ impl Cable {
                 }
                 let (server, cut) = (server.clone(), cut.clone());
                 tokio::spawn(async move {
-                    let mut far = TcpStream::connect(server).await.expect("the server is there");
+                    let mut far = TcpStream::connect(server)
+                        .await
+                        .expect("the server is there");
                     tokio::select! {
                         _ = copy_bidirectional(&mut near, &mut far) => {}
                         () = cut.notified() => {}
@@ -250,25 +319,49 @@ async fn a_removal_without_redis_hides_the_old_value_and_is_made_good_on_reconne
         mine.insert(&key, "old".to_owned()).await;
     }
     cable.cut();
-    eventually("the loss is noticed", async || !near.status().redis.is_connected()).await;
+    eventually("the loss is noticed", async || {
+        !near.status().redis.is_connected()
+    })
+    .await;
 
     mine.remove(&"a".to_owned()).await;
     mine.insert(&"b".to_owned(), "new".to_owned()).await;
     let away = near.status().redis;
-    assert!(matches!(away, RedisStatus::Disconnected { pending_removals: 2, .. }), "{away}");
+    assert!(
+        matches!(
+            away,
+            RedisStatus::Disconnected {
+                pending_removals: 2,
+                ..
+            }
+        ),
+        "{away}"
+    );
     assert!(matches!(mine.get(&"a".to_owned()).await, Lookup::Miss));
     let b = mine.get(&"b".to_owned()).await;
     assert_eq!(b.value().map(|value| value.as_str()), Some("new"));
 
     cable.mend();
     eventually("it reconnects", async || near.status().redis.is_connected()).await;
-    assert!(matches!(mine.get(&"a".to_owned()).await, Lookup::Miss), "even before it is deleted");
+    assert!(
+        matches!(mine.get(&"a".to_owned()).await, Lookup::Miss),
+        "even before it is deleted"
+    );
     eventually("the removals are made good", async || {
-        matches!(near.status().redis, RedisStatus::Connected { pending_removals: 0, .. })
+        matches!(
+            near.status().redis,
+            RedisStatus::Connected {
+                pending_removals: 0,
+                ..
+            }
+        )
     })
     .await;
     assert!(matches!(theirs.get(&"a".to_owned()).await, Lookup::Miss));
-    assert!(matches!(theirs.get(&"b".to_owned()).await, Lookup::Miss), "the old one is gone");
+    assert!(
+        matches!(theirs.get(&"b".to_owned()).await, Lookup::Miss),
+        "the old one is gone"
+    );
     assert!(theirs.get(&"c".to_owned()).await.is_hit());
 }
 
@@ -290,13 +383,22 @@ async fn more_removals_than_can_be_remembered_clear_the_cache_in_redis() {
         mine.insert(&key.to_string(), "old".to_owned()).await;
     }
     cable.cut();
-    eventually("the loss is noticed", async || !near.status().redis.is_connected()).await;
+    eventually("the loss is noticed", async || {
+        !near.status().redis.is_connected()
+    })
+    .await;
     for key in 0..9 {
         mine.remove(&key.to_string()).await;
     }
     cable.mend();
     eventually("the removals are made good", async || {
-        matches!(near.status().redis, RedisStatus::Connected { pending_removals: 0, .. })
+        matches!(
+            near.status().redis,
+            RedisStatus::Connected {
+                pending_removals: 0,
+                ..
+            }
+        )
     })
     .await;
     for key in 0..10 {
@@ -311,7 +413,10 @@ async fn no_read_after_a_removal_sees_an_older_value() {
     use std::sync::atomic::AtomicU64;
     let Some(corner) = Corner::take() else { return };
     let caches = corner.caches().await;
-    let policy = Policy { memory_capacity: 1, ..Policy::default() };
+    let policy = Policy {
+        memory_capacity: 1,
+        ..Policy::default()
+    };
     let cache: TieredCache<u32, u64> = caches.cache("race", policy).expect("sound");
     let truth = Arc::new(AtomicU64::new(0));
     let load = |truth: &Arc<AtomicU64>| {
@@ -328,8 +433,14 @@ async fn no_read_after_a_removal_sees_an_older_value() {
             tokio::spawn(async move {
                 for round in 0..400 {
                     // Other keys push the contested one out of memory.
-                    cache.get_or_load(&(reader * 1_000 + round), load(&truth)).await.expect("loads");
-                    cache.get_or_load(&1_000_000, load(&truth)).await.expect("loads");
+                    cache
+                        .get_or_load(&(reader * 1_000 + round), load(&truth))
+                        .await
+                        .expect("loads");
+                    cache
+                        .get_or_load(&1_000_000, load(&truth))
+                        .await
+                        .expect("loads");
                 }
             })
         })
@@ -337,9 +448,18 @@ async fn no_read_after_a_removal_sees_an_older_value() {
     for version in 1..=400 {
         truth.store(version, Ordering::SeqCst);
         cache.remove(&1_000_000).await;
-        let lookup = cache.get_or_load(&1_000_000, load(&truth)).await.expect("it loads");
-        let seen = lookup.value().map(|value| **value).expect("the loader always has one");
-        assert!(seen >= version, "read {seen} after the removal of {version}");
+        let lookup = cache
+            .get_or_load(&1_000_000, load(&truth))
+            .await
+            .expect("it loads");
+        let seen = lookup
+            .value()
+            .map(|value| **value)
+            .expect("the loader always has one");
+        assert!(
+            seen >= version,
+            "read {seen} after the removal of {version}"
+        );
     }
     for reader in readers {
         reader.await.expect("no panic");

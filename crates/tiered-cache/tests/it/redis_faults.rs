@@ -49,9 +49,15 @@ where
 
 async fn build(url: String) -> (Caches, TieredCache<u32, u32>) {
     let begun = Instant::now();
-    let builder = Caches::builder().namespace("fault-tests").redis(config(url));
+    let builder = Caches::builder()
+        .namespace("fault-tests")
+        .redis(config(url));
     let caches = builder.build().await.expect("an absent server is no error");
-    assert!(begun.elapsed() < GRACE + SOON, "build took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < GRACE + SOON,
+        "build took {:?}",
+        begun.elapsed()
+    );
     let cache = caches.cache("numbers", Policy::default()).expect("sound");
     (caches, cache)
 }
@@ -60,7 +66,9 @@ async fn build(url: String) -> (Caches, TieredCache<u32, u32>) {
 async fn works_alone(cache: &TieredCache<u32, u32>) {
     let begun = Instant::now();
     assert!(matches!(cache.get(&1).await, Lookup::Miss));
-    let loaded = cache.get_or_load(&1, || async { Ok::<_, Infallible>(Some(1)) }).await;
+    let loaded = cache
+        .get_or_load(&1, || async { Ok::<_, Infallible>(Some(1)) })
+        .await;
     assert!(matches!(loaded, Ok(Lookup::Loaded { .. })));
     assert!(cache.get(&1).await.is_hit());
     cache.insert(&2, 2).await;
@@ -69,7 +77,11 @@ async fn works_alone(cache: &TieredCache<u32, u32>) {
     assert!(matches!(cache.get(&1).await, Lookup::Miss));
     cache.clear().await;
     assert!(matches!(cache.get(&2).await, Lookup::Miss));
-    assert!(begun.elapsed() < SOON, "eight operations took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < SOON,
+        "eight operations took {:?}",
+        begun.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -78,11 +90,16 @@ async fn a_closed_port_is_a_degraded_start() {
     let address = listener.local_addr().expect("it is bound");
     drop(listener);
     let (caches, cache) = build(format!("redis://{address}")).await;
-    assert!(matches!(caches.status().redis, RedisStatus::Disconnected { .. }));
+    assert!(matches!(
+        caches.status().redis,
+        RedisStatus::Disconnected { .. }
+    ));
     works_alone(&cache).await;
     assert_eq!(cache.stats().redis.hits + cache.stats().redis.errors, 0);
     assert!(cache.stats().redis.bypassed > 0);
-    tokio::time::timeout(SOON, caches.close()).await.expect("nothing to wait for");
+    tokio::time::timeout(SOON, caches.close())
+        .await
+        .expect("nothing to wait for");
 }
 
 #[tokio::test]
@@ -101,8 +118,16 @@ async fn a_server_that_never_answers_is_a_degraded_start() {
 async fn a_server_that_answers_garbage_is_a_degraded_start() {
     let url = server(|mut connection| async move {
         let mut buffer = [0; 1024];
-        while connection.read(&mut buffer).await.is_ok_and(|read| read > 0) {
-            if connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.is_err() {
+        while connection
+            .read(&mut buffer)
+            .await
+            .is_ok_and(|read| read > 0)
+        {
+            if connection
+                .write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+                .await
+                .is_err()
+            {
                 return;
             }
         }
@@ -127,7 +152,10 @@ async fn a_server_that_falls_silent_costs_each_read_its_deadline() {
                     // One answer per command: each begins an array.
                     let commands = buffer[..read].iter().filter(|byte| **byte == b'*').count();
                     if !silent.load(Ordering::SeqCst)
-                        && connection.write_all(&b"$-1\r\n".repeat(commands)).await.is_err()
+                        && connection
+                            .write_all(&b"$-1\r\n".repeat(commands))
+                            .await
+                            .is_err()
                     {
                         return;
                     }
@@ -136,7 +164,10 @@ async fn a_server_that_falls_silent_costs_each_read_its_deadline() {
         })
         .await
     };
-    let redis = RedisConfig { connect_grace: Duration::from_secs(10), ..config(url) };
+    let redis = RedisConfig {
+        connect_grace: Duration::from_secs(10),
+        ..config(url)
+    };
     let builder = Caches::builder().namespace("fault-tests").redis(redis);
     let caches = builder.build().await.expect("the settings are sound");
     assert!(caches.status().redis.is_connected(), "{}", caches.status());
@@ -147,9 +178,43 @@ async fn a_server_that_falls_silent_costs_each_read_its_deadline() {
     silent.store(true, Ordering::SeqCst);
     let begun = Instant::now();
     assert!(matches!(cache.get(&1).await, Lookup::Miss));
-    assert!(begun.elapsed() < SOON, "one read took {:?}", begun.elapsed());
+    assert!(
+        begun.elapsed() < SOON,
+        "one read took {:?}",
+        begun.elapsed()
+    );
     assert_eq!(cache.stats().redis.errors, 1);
     works_alone(&cache).await;
+}
+
+#[tokio::test]
+async fn dropping_the_last_handle_ends_the_connection() {
+    let ended = Arc::new(tokio::sync::Notify::new());
+    let url = {
+        let ended = Arc::clone(&ended);
+        server(move |mut connection| {
+            let ended = Arc::clone(&ended);
+            async move {
+                let mut buffer = [0; 4096];
+                while let Ok(read @ 1..) = connection.read(&mut buffer).await {
+                    let commands = buffer[..read].iter().filter(|byte| **byte == b'*').count();
+                    let _ = connection.write_all(&b"$-1\r\n".repeat(commands)).await;
+                }
+                ended.notify_one();
+            }
+        })
+        .await
+    };
+    let redis = RedisConfig {
+        connect_grace: Duration::from_secs(10),
+        ..config(url)
+    };
+    let builder = Caches::builder().namespace("fault-tests").redis(redis);
+    let caches = builder.build().await.expect("the settings are sound");
+    assert!(caches.status().redis.is_connected(), "{}", caches.status());
+    drop(caches);
+    let end = tokio::time::timeout(Duration::from_secs(10), ended.notified()).await;
+    end.expect("the server sees the end of the connection");
 }
 
 #[tokio::test]
@@ -166,8 +231,15 @@ async fn a_url_that_can_never_work_is_refused_without_showing_it() {
         "rediss://:secret@127.0.0.1:6379",
     ];
     for url in urls {
-        let error = Caches::builder().redis(config(url.to_owned())).build().await.expect_err(url);
-        assert!(matches!(error, BuildError::Config(ConfigError::RedisUrl { .. })), "{error}");
+        let error = Caches::builder()
+            .redis(config(url.to_owned()))
+            .build()
+            .await
+            .expect_err(url);
+        assert!(
+            matches!(error, BuildError::Config(ConfigError::RedisUrl { .. })),
+            "{error}"
+        );
         assert!(error.to_string().contains("redis.url"), "{error}");
         assert!(!error.to_string().contains("secret"), "{error}");
     }
@@ -176,7 +248,17 @@ async fn a_url_that_can_never_work_is_refused_without_showing_it() {
 
 #[tokio::test]
 async fn a_deadline_of_zero_is_refused() {
-    let redis = RedisConfig { command_timeout: Duration::ZERO, ..RedisConfig::default() };
-    let error = Caches::builder().redis(redis).build().await.expect_err("no command would end");
-    assert!(error.to_string().contains("redis.command_timeout = 0ns"), "{error}");
+    let redis = RedisConfig {
+        command_timeout: Duration::ZERO,
+        ..RedisConfig::default()
+    };
+    let error = Caches::builder()
+        .redis(redis)
+        .build()
+        .await
+        .expect_err("no command would end");
+    assert!(
+        error.to_string().contains("redis.command_timeout = 0ns"),
+        "{error}"
+    );
 }

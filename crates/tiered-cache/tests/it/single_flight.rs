@@ -40,7 +40,10 @@ async fn ten_thousand_callers_make_one_load() {
         })
         .collect();
     for caller in callers {
-        let lookup = caller.await.expect("no caller panics").expect("the load succeeds");
+        let lookup = caller
+            .await
+            .expect("no caller panics")
+            .expect("the load succeeds");
         assert_eq!(lookup.value().map(|value| **value), Some(7));
     }
     assert_eq!(loads.load(Ordering::SeqCst), 1);
@@ -60,7 +63,10 @@ async fn one_load_on_many_threads_too() {
                         tokio::task::yield_now().await;
                         Ok::<_, Infallible>(Some(round))
                     };
-                    cache.get_or_load(&key(), load).await.expect("the load succeeds");
+                    cache
+                        .get_or_load(&key(), load)
+                        .await
+                        .expect("the load succeeds");
                 })
             })
             .collect();
@@ -91,8 +97,13 @@ async fn a_load_survives_its_first_caller() {
     assert!(first.await.expect_err("it was aborted").is_cancelled());
     go.notify_one();
     // The second joins the flight of the first: its own loader never runs.
-    let lookup = cache.get_or_load(&key(), || async { Err("not called") }).await;
-    assert_eq!(lookup.expect("the first load goes on").value().map(|v| **v), Some(1));
+    let lookup = cache
+        .get_or_load(&key(), || async { Err("not called") })
+        .await;
+    assert_eq!(
+        lookup.expect("the first load goes on").value().map(|v| **v),
+        Some(1)
+    );
 }
 
 #[tokio::test]
@@ -102,11 +113,15 @@ async fn a_panic_is_an_error_to_all_waiters_and_the_next_caller_loads_again() {
         panic!("a loader's own fault")
     }
     let key = key();
-    let (one, two) =
-        tokio::join!(cache.get_or_load(&key, explode), cache.get_or_load(&key, explode));
+    let (one, two) = tokio::join!(
+        cache.get_or_load(&key, explode),
+        cache.get_or_load(&key, explode)
+    );
     assert!(matches!(one, Err(LoadError::Panicked)));
     assert!(matches!(two, Err(LoadError::Panicked)));
-    let again = cache.get_or_load(&key, || async { Ok::<_, Infallible>(Some(2)) }).await;
+    let again = cache
+        .get_or_load(&key, || async { Ok::<_, Infallible>(Some(2)) })
+        .await;
     assert!(matches!(again, Ok(Lookup::Loaded { .. })));
 }
 
@@ -114,13 +129,19 @@ async fn a_panic_is_an_error_to_all_waiters_and_the_next_caller_loads_again() {
 async fn a_panic_in_the_call_of_the_loader_is_an_error_too() {
     type Never = std::future::Ready<Result<Option<u64>, Infallible>>;
     let call = || -> Never { panic!("before there is a future") };
-    assert!(matches!(cache().get_or_load(&key(), call).await, Err(LoadError::Panicked)));
+    assert!(matches!(
+        cache().get_or_load(&key(), call).await,
+        Err(LoadError::Panicked)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_hangs_ends_at_the_load_timeout_and_frees_the_key() {
     let after = Duration::from_secs(3);
-    let policy = Policy { load_timeout: after, ..Policy::default() };
+    let policy = Policy {
+        load_timeout: after,
+        ..Policy::default()
+    };
     let cache: TieredCache<String, u64> =
         TieredCache::memory("timeout-tests", policy).expect("the policy is sound");
     let begun = tokio::time::Instant::now();
@@ -128,7 +149,9 @@ async fn a_loader_that_hangs_ends_at_the_load_timeout_and_frees_the_key() {
     let error = cache.get_or_load(&key(), hang).await.expect_err("it hangs");
     assert!(error.is_timeout() && matches!(error, LoadError::TimedOut { after: a } if a == after));
     assert_eq!(begun.elapsed(), after);
-    let again = cache.get_or_load(&key(), || async { Ok::<_, Infallible>(Some(2)) }).await;
+    let again = cache
+        .get_or_load(&key(), || async { Ok::<_, Infallible>(Some(2)) })
+        .await;
     assert!(matches!(again, Ok(Lookup::Loaded { .. })));
 }
 
@@ -139,9 +162,15 @@ async fn the_loaders_error_reaches_every_waiter_with_its_type() {
     let key = key();
     let (one, two) = tokio::join!(cache.get_or_load(&key, fail), cache.get_or_load(&key, fail));
     for error in [one.expect_err("it fails"), two.expect_err("it fails")] {
-        let cause = error.downcast_ref::<io::Error>().expect("the loader's own type");
+        let cause = error
+            .downcast_ref::<io::Error>()
+            .expect("the loader's own type");
         assert_eq!(cause.to_string(), "database away");
-        assert_eq!(error.to_string(), "the loader failed", "the cause is the source's to say");
+        assert_eq!(
+            error.to_string(),
+            "the loader failed",
+            "the cause is the source's to say"
+        );
         assert!(error.source().is_some());
     }
     assert_eq!(cache.stats().loads_failed, 1);
@@ -156,7 +185,10 @@ async fn a_missing_value_is_a_miss_and_is_asked_for_again() {
             loads.fetch_add(1, Ordering::SeqCst);
             Ok::<_, Infallible>(None)
         };
-        assert!(matches!(cache.get_or_load(&key(), load).await, Ok(Lookup::Miss)));
+        assert!(matches!(
+            cache.get_or_load(&key(), load).await,
+            Ok(Lookup::Miss)
+        ));
     }
     assert_eq!(loads.load(Ordering::SeqCst), 2);
 }
@@ -165,8 +197,14 @@ async fn a_missing_value_is_a_miss_and_is_asked_for_again() {
 async fn a_loaded_value_is_a_hit_for_the_next() {
     let cache = cache();
     let load = || async { Ok::<_, Infallible>(Some(5)) };
-    assert!(matches!(cache.get_or_load(&key(), load).await, Ok(Lookup::Loaded { .. })));
-    let next = cache.get_or_load(&key(), load).await.expect("no load is needed");
+    assert!(matches!(
+        cache.get_or_load(&key(), load).await,
+        Ok(Lookup::Loaded { .. })
+    ));
+    let next = cache
+        .get_or_load(&key(), load)
+        .await
+        .expect("no load is needed");
     assert_eq!(next.tier(), Some(TierKind::Memory));
 }
 
@@ -198,13 +236,20 @@ fn a_load_that_dies_with_its_runtime_is_an_error_not_a_hang() {
         let waiter = {
             let cache = cache.clone();
             tokio::spawn(async move {
-                cache.get_or_load(&key(), || async { Err::<Option<u64>, _>("not called") }).await
+                cache
+                    .get_or_load(&key(), || async { Err::<Option<u64>, _>("not called") })
+                    .await
             })
         };
         tokio::task::yield_now().await;
         drop(first);
-        tokio::task::spawn_blocking(move || drop(other)).await.expect("it shuts down");
-        let error = waiter.await.expect("no panic").expect_err("its flight is gone");
+        tokio::task::spawn_blocking(move || drop(other))
+            .await
+            .expect("it shuts down");
+        let error = waiter
+            .await
+            .expect("no panic")
+            .expect_err("its flight is gone");
         assert!(matches!(error, LoadError::Aborted), "{error:?}");
     });
 }

@@ -18,26 +18,42 @@ fn every_read_shows_in_the_statistics_and_in_the_metrics() {
         .expect("a runtime");
     runtime.block_on(async {
         cache.get(&1).await;
-        cache.get_or_load(&1, || async { Ok::<_, Infallible>(Some(1)) }).await.expect("it loads");
+        cache
+            .get_or_load(&1, || async { Ok::<_, Infallible>(Some(1)) })
+            .await
+            .expect("it loads");
         cache.get(&1).await;
         cache.remove(&1).await;
     });
     let stats = cache.stats();
-    assert_eq!((stats.memory.hits, stats.memory.misses, stats.loads), (1, 2, 1));
+    assert_eq!(
+        (stats.memory.hits, stats.memory.misses, stats.loads),
+        (1, 2, 1)
+    );
     assert_eq!(stats.removals, 1);
     assert_eq!(
         stats.to_string(),
         "counted: 33.3 % hits (memory 1, redis 0, disk 0), 1 loads, 0 coalesced, 0 failed, \
          0 entries"
     );
-    assert_eq!(serde_json::to_value(&stats).expect("plain data")["memory"]["hits"], 1);
+    assert_eq!(
+        serde_json::to_value(&stats).expect("plain data")["memory"]["hits"],
+        1
+    );
 
     let mut seen = Vec::new();
     for (key, _, _, value) in snapshotter.snapshot().into_vec() {
-        let labels: Vec<_> =
-            key.key().labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
+        let labels: Vec<_> = key
+            .key()
+            .labels()
+            .map(|label| format!("{}={}", label.key(), label.value()))
+            .collect();
         if let DebugValue::Counter(count @ 1..) = value {
-            seen.push(format!("{}{{{}}} {count}", key.key().name(), labels.join(",")));
+            seen.push(format!(
+                "{}{{{}}} {count}",
+                key.key().name(),
+                labels.join(",")
+            ));
         }
     }
     seen.sort();
