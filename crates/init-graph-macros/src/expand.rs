@@ -1,9 +1,11 @@
-//! The code that the attribute writes: a unit struct in place of the function, and its way into a graph.
+//! The code that the attribute writes: the function, whose return type now also carries the options.
+//!
+//! A unit struct of the function's name would be simpler, but then no variable of that name could be bound any more.
 
 use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, FnArg, Ident, ItemFn, ReturnType, Type, parse_quote};
+use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, ReturnType, Type, parse_quote};
 
 use crate::options::Options;
 
@@ -69,58 +71,79 @@ fn check(function: &ItemFn) -> Result<(), Error> {
 }
 
 fn write(options: &Options, function: ItemFn) -> TokenStream {
-    let ItemFn {
-        attrs,
-        vis,
-        mut sig,
-        block,
-    } = function;
-    let (docs, others): (Vec<Attribute>, Vec<Attribute>) = attrs.into_iter().partition(is_for_both);
-    let name = sig.ident.clone();
-    let checks = sig.inputs.iter().filter_map(check_parameter);
-    let checks: TokenStream = checks.collect();
-    let apply = apply(options);
-    let default_name = name.to_string();
-    // Spanned at the name, so that `line!()` is the line of the function and not that of the attribute.
-    let place = quote_spanned! { name.span() => ::core::file!(), ::core::line!() };
-    sig.ident = Ident::new("call", name.span());
-    let cfgs: Vec<_> = docs
+    let mut outer = function.sig.clone();
+    outer.asyncness = None;
+    let output = match &function.sig.output {
+        ReturnType::Type(_, output) => output.clone(),
+        ReturnType::Default => parse_quote! { () },
+    };
+    // The options are in the type, since they are needed before the function is called; `impl` hides their name.
+    outer.output = parse_quote! {
+        -> ::init_graph::__private::Declared<
+            impl ::core::future::Future<Output = #output> + ::core::marker::Send + 'static,
+            impl ::init_graph::__private::Declaration,
+        >
+    };
+    let arguments: Vec<Ident> = (1..).zip(&mut outer.inputs).map(name_argument).collect();
+    let checks: TokenStream = function
+        .sig
+        .inputs
         .iter()
-        .filter(|attribute| attribute.path().is_ident("cfg"))
+        .filter_map(check_parameter)
         .collect();
-    let call_docs: Attribute =
-        parse_quote! { #[doc = " Runs the initialiser by hand, for a test without a graph."] };
+    let apply = apply(options);
+    let name = &function.sig.ident;
+    // Spanned at the name, so that `line!()` is the line of the function and not that of the attribute.
+    let file = quote_spanned! { name.span() => ::core::file!() };
+    let line = quote_spanned! { name.span() => ::core::line!() };
+    let vis = &function.vis;
+    let (both, inner): (Vec<&Attribute>, Vec<_>) = function
+        .attrs
+        .iter()
+        .partition(|attribute| is_outer(attribute));
+    let (signature, block) = (&function.sig, &function.block);
     quote! {
-        #(#docs)*
-        #[allow(non_camel_case_types, reason = "it stands where a function was written")]
-        #[derive(Clone, Copy, Debug)]
-        #vis struct #name;
+        #(#both)*
+        #vis #outer {
+            #(#inner)*
+            #signature #block
 
-        #(#cfgs)*
-        impl #name {
-            #call_docs
-            #(#others)*
-            #vis #sig #block
-        }
+            struct Options;
 
-        #(#cfgs)*
-        impl ::init_graph::__private::IntoComponent<::init_graph::__private::Declared> for #name {
-            #[track_caller]
-            fn into_component(self) -> ::init_graph::__private::Component {
-                #checks
-                let mut component = ::init_graph::__private::declared(Self::call, #default_name, #place);
-                #apply
-                component
+            impl ::init_graph::__private::Declaration for Options {
+                const FILE: &'static str = #file;
+                const LINE: u32 = #line;
+
+                fn apply(component: &mut ::init_graph::__private::Component) {
+                    #checks
+                    #apply
+                }
             }
+
+            ::init_graph::__private::Declared::<_, Options>::new(#name(#(#arguments),*))
         }
     }
 }
 
-/// What belongs on the struct: its documentation, and whether it exists at all.
-fn is_for_both(attribute: &Attribute) -> bool {
+/// What belongs on the function that the world sees; everything else belongs on its body.
+fn is_outer(attribute: &Attribute) -> bool {
     ["doc", "cfg", "deprecated"]
         .iter()
         .any(|name| attribute.path().is_ident(name))
+}
+
+/// Gives an argument a plain name, which it is passed on by; patterns stay inside.
+fn name_argument((number, argument): (usize, &mut FnArg)) -> Ident {
+    let FnArg::Typed(typed) = argument else {
+        return format_ident!("self");
+    };
+    typed.attrs.clear();
+    let name = match &*typed.pat {
+        Pat::Ident(pattern) => pattern.ident.clone(),
+        _ => format_ident!("argument_{number}"),
+    };
+    typed.pat = parse_quote! { #name };
+    name
 }
 
 /// Reports a parameter of a wrong type at that parameter.
@@ -152,7 +175,7 @@ fn apply(options: &Options) -> TokenStream {
         calls.extend(quote! { component.optional(); });
     }
     if calls.is_empty() {
-        quote! { let _ = &mut component; }
+        quote! { let _ = component; }
     } else {
         calls
     }

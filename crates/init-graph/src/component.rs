@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::declared::{Declaration, Declared};
 use crate::error::BoxError;
 use crate::names::{function_name, type_label};
 use crate::param::{Fetch, Key, Kind, Need, Needs, Param, Source};
@@ -152,24 +153,6 @@ pub trait IntoComponent<Marker> {
     fn into_component(self) -> Component;
 }
 
-/// The marker of what `#[component]` writes.
-#[derive(Debug)]
-pub struct Declared;
-
-/// A component by a function that `#[component]` was written on.
-#[track_caller]
-pub fn declared<M>(
-    function: impl IntoComponent<M>,
-    name: &'static str,
-    file: &'static str,
-    line: u32,
-) -> Component {
-    let mut component = function.into_component();
-    component.name = name.into();
-    component.defined_at = Some((file, line));
-    component
-}
-
 macro_rules! impl_into_component {
     ($($param:ident)*) => {
         #[diagnostic::do_not_recommend]
@@ -193,6 +176,35 @@ macro_rules! impl_into_component {
                     })
                 };
                 Component::new::<T>(name, needs, Body::Init(Box::new(init)))
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<Function, Fut, D, T, E, $($param),*> IntoComponent<fn($($param),*) -> Declared<Fut, D>>
+            for Function
+        where
+            Function: Fn($($param),*) -> Declared<Fut, D> + Send + Sync + 'static,
+            Fut: Future<Output = Result<T, E>> + Send + 'static,
+            D: Declaration,
+            T: Send + Sync + 'static,
+            E: Into<BoxError>,
+            $($param: Param,)*
+        {
+            #[track_caller]
+            fn into_component(self) -> Component {
+                let needs = Needs::of(&[$($param::declare),*]);
+                let name = function_name(type_name::<Function>(), type_name::<T>());
+                let init = move |fetch: Fetch| -> Init {
+                    let declared = fetch.all(|_fetch| self($($param::fetch(_fetch)),*));
+                    Box::pin(async move {
+                        let value = declared.await.map_err(Into::into)?;
+                        Ok(Arc::new(value) as Value)
+                    })
+                };
+                let mut component = Component::new::<T>(name, needs, Body::Init(Box::new(init)));
+                component.defined_at = Some((D::FILE, D::LINE));
+                D::apply(&mut component);
+                component
             }
         }
     };

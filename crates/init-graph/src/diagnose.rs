@@ -168,7 +168,9 @@ impl Diagnose<'_> {
         {
             Some((need, _)) => {
                 self.write_need(text, at, need);
-                let _ = write!(text, ", made by `{}`", self.names[next as usize]);
+                if matches!(need.key, Key::Type(..)) {
+                    let _ = write!(text, ", made by `{}`", self.names[next as usize]);
+                }
             }
             None => text.push_str(&self.place(at)),
         }

@@ -3,6 +3,7 @@
 // What a user touches.
 mod component;
 mod context;
+mod declared;
 mod dep;
 mod error;
 mod event;
@@ -53,6 +54,7 @@ pub use init_graph_macros::component;
 /// For the code that `#[component]` writes; not part of the API.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::component::{Component, Declared, IntoComponent, declared};
+    pub use crate::component::Component;
+    pub use crate::declared::{Declaration, Declared};
     pub use crate::param::{Fetch, Needs, is_parameter};
 }

@@ -99,7 +99,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = self.nodes.len();
         let edges: usize = self.nodes.iter().map(|node| node.dependencies.len()).sum();
-        writeln!(f, "{nodes} nodes, {edges} dependencies")?;
+        write!(f, "{nodes} nodes, {edges} dependencies")?;
         let width = self
             .nodes
             .iter()
@@ -108,7 +108,7 @@ impl fmt::Display for Plan {
             .unwrap_or(0);
         for node in self.nodes.iter() {
             let line = self.line(node, width);
-            writeln!(f, "{}", line.trim_end())?;
+            write!(f, "\n{}", line.trim_end())?;
         }
         Ok(())
     }

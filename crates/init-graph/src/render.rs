@@ -54,17 +54,19 @@ impl fmt::Display for Report {
 impl Report {
     fn write_head(&self, f: &mut fmt::Formatter<'_>, components: &[&NodeReport]) -> fmt::Result {
         let (count, values) = (components.len(), self.nodes().len() - components.len());
-        write!(
-            f,
-            "started {count} components and {values} values in {}",
-            human(self.took())
-        )?;
+        let noun =
+            |count, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
+        write!(f, "started {}", noun(count, "component"))?;
+        if values > 0 {
+            write!(f, " and {}", noun(values, "value"))?;
+        }
+        write!(f, " in {}", human(self.took()))?;
         let work: Duration = components.iter().map(|node| node.took).sum();
         if !self.took().is_zero() && !work.is_zero() {
             let parallel = work.as_secs_f64() / self.took().as_secs_f64();
             write!(
                 f,
-                " (one after another: {}, {parallel:.1} times as long)",
+                " (own times: {} in all, {parallel:.1} times that)",
                 human(work)
             )?;
         }

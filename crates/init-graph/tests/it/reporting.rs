@@ -42,7 +42,7 @@ fn graph() -> Graph {
 async fn the_report_draws_when_each_component_ran() {
     let running = graph().start().await.unwrap();
     expect![[r#"
-        started 4 components and 1 values in 160ms (one after another: 190ms, 1.2 times as long)
+        started 4 components and 1 value in 160ms (own times: 190ms in all, 1.2 times that)
           Database  storage    100ms  ████████████████████············
           Cache     storage     30ms  ██████··························  failed, optional
           Warm                   0ms  ······ ·························  skipped
@@ -132,7 +132,6 @@ fn the_plan_lists_the_nodes_in_start_order() {
           Database  [storage]  after Config
           Cache     [storage]  optional  after Config
           Warm      optional  after Cache
-          Api       after Database, Cache
-    "#]]
+          Api       after Database, Cache"#]]
     .assert_eq(&graph().plan().unwrap().to_string());
 }

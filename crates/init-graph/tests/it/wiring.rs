@@ -95,10 +95,10 @@ fn the_shortest_of_several_cycles_is_shown() {
         check(
             &graph,
             &expect![[r#"
-        dependency cycle of 2 nodes (the shortest among 3 nodes that depend on each other)
-          `a` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `b`, made by `b`
-          `b` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `a`, made by `a`
-          help: move what both sides need into a component of its own"#]]
+                dependency cycle of 2 nodes (the shortest among 3 nodes that depend on each other)
+                  `a` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `b`
+                  `b` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `a`
+                  help: move what both sides need into a component of its own"#]]
         ),
         [WiringErrorKind::Cycle]
     );

@@ -1,0 +1,12 @@
+//! An option can be given once.
+
+use init_graph::{Result, component};
+
+struct Database;
+
+#[component(optional, name = "database", optional)]
+async fn database() -> Result<Database> {
+    Ok(Database)
+}
+
+fn main() {}
