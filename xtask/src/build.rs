@@ -113,16 +113,7 @@ fn manifest(package: &Package, others: &[&Package], packages: &Path) -> String {
         path(package),
         features.join(", ")
     );
-    // A patch that nothing uses is a warning, so only what this package may reach.
-    let reached: Vec<_> = others
-        .iter()
-        .filter(|other| {
-            package
-                .dependencies
-                .iter()
-                .any(|one| one.name == other.name)
-        })
-        .collect();
+    let reached = reached(package, others);
     if !reached.is_empty() {
         text.push_str("\n[patch.crates-io]\n");
         for other in reached {
@@ -134,6 +125,22 @@ fn manifest(package: &Package, others: &[&Package], packages: &Path) -> String {
         }
     }
     text
+}
+
+/// Those of `others` that it depends on, however deep: a patch that nothing uses is a warning.
+fn reached<'a>(package: &'a Package, others: &[&'a Package]) -> Vec<&'a Package> {
+    let mut reached: Vec<&Package> = Vec::new();
+    let mut open = vec![package];
+    while let Some(next) = open.pop() {
+        for other in others {
+            let depends = next.dependencies.iter().any(|one| one.name == other.name);
+            if depends && !reached.iter().any(|one| one.name == other.name) {
+                reached.push(other);
+                open.push(other);
+            }
+        }
+    }
+    reached
 }
 
 fn image(workspace: &Workspace, shell: &Shell) -> anyhow::Result<()> {
@@ -184,6 +191,16 @@ mod tests {
             name: "init-graph-macros".to_owned(),
             ..Dependency::default()
         }];
+        let mut progress = package("startup-progress");
+        progress.dependencies = vec![Dependency {
+            name: "init-graph".to_owned(),
+            ..Dependency::default()
+        }];
+        let names: Vec<_> = reached(&progress, &[&macros, &pool, &graph])
+            .into_iter()
+            .map(|one| one.name.as_str())
+            .collect();
+        assert_eq!(names, ["init-graph", "init-graph-macros"]);
         let text = manifest(&graph, &[&macros, &pool], Path::new("/p"));
         assert!(text.contains("\n[workspace]\n"), "{text}");
         assert!(
