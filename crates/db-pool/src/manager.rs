@@ -75,6 +75,9 @@ impl<B: Backend> Manager<B> {
         let opening = AssertUnwindSafe(opening).catch_unwind();
         // Dropping an unfinished connect closes its socket, or lets its thread end.
         match timeout(self.shared.config.connect_timeout, opening).await {
+            Ok(Ok(Ok(_))) if self.shared.is_closed() => {
+                Err(ConnectError::new(ConnectErrorKind::Other, target()))
+            }
             Ok(Ok(result)) => result,
             Ok(Err(_)) => Err(ConnectError::new(ConnectErrorKind::Other, target())),
             Err(_) => Err(ConnectError::new(ConnectErrorKind::TimedOut, target())),

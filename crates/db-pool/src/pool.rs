@@ -201,20 +201,26 @@ impl<B: Backend> Pool<B> {
     pub async fn close(&self) -> usize {
         let shared = &self.inner.shared;
         shared.set_closed();
-        if let Some(readers) = &self.inner.readers {
-            readers.close().await;
-        }
-        self.inner.main.close().await;
-        if timeout(shared.config.close_timeout, shared.all_closed())
-            .await
-            .is_err()
-        {
+        let all = || self.inner.readers.iter().chain([&self.inner.main]);
+        let closing = async {
+            loop {
+                for slots in all() {
+                    slots.close().await;
+                }
+                // A connect that was under way may have put its connection among the idle ones since.
+                if timeout(CLOSE_INTERVAL, shared.all_closed()).await.is_ok() {
+                    return;
+                }
+            }
+        };
+        if timeout(shared.config.close_timeout, closing).await.is_err() {
             let open = shared.open_count();
             tracing::warn!(pool = %shared.config.name, open, "closed with connections still in use");
         }
         shared.open_count()
     }
 
+    #[cfg(feature = "migrations")]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }
@@ -239,6 +245,9 @@ impl<B: Backend> fmt::Debug for Pool<B> {
             .finish_non_exhaustive()
     }
 }
+
+/// How often a closing pool looks for connections that became idle.
+const CLOSE_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Nobody else uses the pool yet, so all that can go wrong is connecting.
 fn open_error(error: AcquireError, shared: &Shared) -> OpenError {

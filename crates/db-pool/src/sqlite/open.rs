@@ -85,7 +85,6 @@ impl Target {
     fn script(&self, role: Role) -> String {
         let busy_timeout = self.busy_timeout_ms;
         let role = match role {
-            // Asks for the write lock once: a file that cannot be written should be known now.
             Role::Writer => "",
             Role::Reader => "PRAGMA query_only = ON;",
         };
@@ -134,12 +133,12 @@ pub(super) fn open(target: &Target, role: Role) -> Result<diesel::SqliteConnecti
     Ok(connection)
 }
 
-/// SQLite opens a file that it may only read without complaint; asking for the write lock tells.
+/// SQLite opens a file that it may only read, and even begins to write, without complaint; only a change tells.
 fn check_writable(
     connection: &mut diesel::SqliteConnection,
     target: &Target,
 ) -> Result<(), ConnectError> {
-    match connection.batch_execute("BEGIN IMMEDIATE; ROLLBACK;") {
+    match connection.batch_execute("BEGIN IMMEDIATE; PRAGMA user_version = 0; ROLLBACK;") {
         Ok(()) => Ok(()),
         Err(error) => {
             let error = target.error(Box::new(error));

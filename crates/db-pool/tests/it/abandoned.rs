@@ -6,21 +6,14 @@ use diesel::sql_query;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
-use crate::support::{INSERT, blocked, eventually, notes, sqlite, sqlite_with};
+use crate::support::{INSERT, abandon_a_statement, eventually, notes, sqlite, sqlite_with};
 
 /// On the default, current-thread runtime: a drop that waited for the statement would wait for ever.
 #[tokio::test]
 async fn dropping_a_statement_does_not_block_a_current_thread_runtime() {
     let (_folder, pool) = sqlite().await;
     let mut connection = pool.acquire().await.unwrap();
-    let release = {
-        let (running, mut blocked) = blocked(&mut connection);
-        let mut running = Box::pin(running);
-        assert!(running.as_mut().now_or_never().is_none());
-        let begun = || blocked.begun.try_recv().is_ok();
-        eventually("the statement begins", begun).await;
-        blocked.release
-    };
+    let release = abandon_a_statement(&mut connection).await;
     drop(connection);
     eventually("repair begins", || pool.status().recovering == 1).await;
     assert!(
@@ -45,11 +38,10 @@ async fn dropping_a_statement_does_not_block_a_current_thread_runtime() {
 async fn the_same_borrower_goes_on_behind_its_own_abandoned_statement() {
     let (_folder, pool) = sqlite().await;
     let mut connection = pool.acquire().await.unwrap();
-    let (running, blocked) = blocked(&mut connection);
-    assert!(Box::pin(running).now_or_never().is_none());
+    let release = abandon_a_statement(&mut connection).await;
     let mut next = Box::pin(sql_query(INSERT).execute(&mut connection));
     assert!(next.as_mut().now_or_never().is_none());
-    blocked.release.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(next.await, Ok(1));
     drop(connection);
     assert_eq!(pool.status().recovering, 0);
@@ -59,8 +51,7 @@ async fn the_same_borrower_goes_on_behind_its_own_abandoned_statement() {
 async fn a_statement_that_never_ends_costs_one_connection_after_recovery_timeout() {
     let (_folder, pool) = sqlite_with(|c| c.recovery_timeout = Duration::from_millis(20)).await;
     let mut connection = pool.acquire().await.unwrap();
-    let (running, blocked) = blocked(&mut connection);
-    assert!(Box::pin(running).now_or_never().is_none());
+    let release = abandon_a_statement(&mut connection).await;
     drop(connection);
     eventually("given up", || pool.status().discarded_total == 1).await;
     // A new writer takes its place, although the old thread is still busy.
@@ -69,7 +60,7 @@ async fn a_statement_that_never_ends_costs_one_connection_after_recovery_timeout
         .await
         .unwrap();
     assert_eq!(notes(&pool).await, 1);
-    blocked.release.send(()).unwrap();
+    release.send(()).unwrap();
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
-use crate::support::{INSERT, blocked, eventually, notes, sqlite, sqlite_with};
+use crate::support::{INSERT, abandon_a_statement, eventually, notes, sqlite, sqlite_with};
 
 #[tokio::test]
 async fn status_counts_what_there_is() {
@@ -120,10 +120,9 @@ async fn close_leaves_a_single_file_behind() {
 async fn close_is_bounded_when_a_borrower_never_returns() {
     let (_folder, pool) = sqlite_with(|c| c.close_timeout = Duration::from_millis(30)).await;
     let mut connection = pool.acquire().await.unwrap();
-    let (running, blocked) = blocked(&mut connection);
-    assert!(Box::pin(running).now_or_never().is_none());
+    let release = abandon_a_statement(&mut connection).await;
     assert_eq!(pool.close().await, 1);
-    blocked.release.send(()).unwrap();
+    release.send(()).unwrap();
     drop(connection);
     assert_eq!(pool.close().await, 0);
 }

@@ -48,6 +48,7 @@ mod sqlite {
     use std::sync::mpsc;
 
     use db_pool::{Connection, Sqlite};
+    use futures_util::FutureExt;
     use tempfile::TempDir;
     use tokio::sync::oneshot;
 
@@ -83,26 +84,22 @@ mod sqlite {
 
     pub(crate) const INSERT: &str = "INSERT INTO notes (text) VALUES ('x')";
 
-    /// A statement that runs until it is released, so that tests decide when it ends.
-    pub(crate) struct Blocked {
-        pub(crate) begun: oneshot::Receiver<()>,
-        pub(crate) release: mpsc::SyncSender<()>,
-    }
-
-    /// Returns the statement's future and the handle that ends it.
-    pub(crate) fn blocked(
+    /// Begins a statement, drops its future in the middle, and returns what lets it end.
+    pub(crate) async fn abandon_a_statement(
         connection: &mut Connection<Sqlite>,
-    ) -> (
-        impl Future<Output = diesel::QueryResult<()>> + Send,
-        Blocked,
-    ) {
-        let (begin, begun) = oneshot::channel();
+    ) -> mpsc::SyncSender<()> {
+        let (begin, mut begun) = oneshot::channel();
         let (release, released) = mpsc::sync_channel(1);
-        let running = connection.with_sync(move |_| {
+        let mut running = Box::pin(connection.with_sync(move |_| {
             let _ = begin.send(());
             let _ = released.recv();
             Ok(())
-        });
-        (running, Blocked { begun, release })
+        }));
+        eventually("the statement begins", || {
+            assert!(running.as_mut().now_or_never().is_none());
+            begun.try_recv().is_ok()
+        })
+        .await;
+        release
     }
 }

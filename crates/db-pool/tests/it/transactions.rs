@@ -46,6 +46,16 @@ async fn ok_commits_and_err_rolls_back() {
         })
         .await;
     assert!(matches!(refused, Err(Failure::Refused)), "{refused:?}");
+    let broken = pool
+        .transaction(options, async |connection| {
+            sql_query(INSERT).execute(connection).await?;
+            Ok::<_, Failure>(sql_query("SELECT nonsense").execute(connection).await?)
+        })
+        .await;
+    let Err(Failure::Database(error)) = broken else {
+        panic!("{broken:?}")
+    };
+    assert!(error.to_string().contains("nonsense"), "{error}");
     assert_eq!(notes(&pool).await, 1);
     assert_eq!(pool.status().recovered_total, 0, "both ended properly");
 }
