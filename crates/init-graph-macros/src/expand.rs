@@ -9,9 +9,9 @@ use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, ReturnType, Type, parse_q
 
 use crate::options::Options;
 
-pub(crate) fn component(options: &Options, function: ItemFn) -> TokenStream {
-    match check(&function) {
-        Ok(()) => write(options, function),
+pub(crate) fn component(options: Result<Options, Error>, function: &ItemFn) -> TokenStream {
+    match options.and_then(|options| check(function).map(|()| options)) {
+        Ok(options) => write(&options, function),
         Err(error) => {
             // The function stays, so that its uses give no errors of their own.
             let error = error.into_compile_error();
@@ -70,7 +70,7 @@ fn check(function: &ItemFn) -> Result<(), Error> {
         .map_or(Ok(()), Err)
 }
 
-fn write(options: &Options, function: ItemFn) -> TokenStream {
+fn write(options: &Options, function: &ItemFn) -> TokenStream {
     let mut outer = function.sig.clone();
     outer.asyncness = None;
     let output = match &function.sig.output {

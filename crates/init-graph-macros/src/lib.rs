@@ -12,7 +12,7 @@ use syn::{ItemFn, parse_macro_input};
 /// on an async function that could be added without the attribute.
 #[proc_macro_attribute]
 pub fn component(options: TokenStream, function: TokenStream) -> TokenStream {
-    let options = parse_macro_input!(options as options::Options);
     let function = parse_macro_input!(function as ItemFn);
-    expand::component(&options, function).into()
+    let options = syn::parse(options);
+    expand::component(options, &function).into()
 }

@@ -3,6 +3,6 @@
 use init_graph::component;
 
 #[component]
-async fn database<T>(config: &str, clock: impl Fn() -> T) {}
+async fn database<T>(_config: &str, _clock: impl Fn() -> T) {}
 
 fn main() {}
