@@ -140,7 +140,7 @@ fn judge(kind: &DatabaseErrorKind, information: &dyn DatabaseErrorInformation) -
 
 /// Whether an error or one of its causes says one of `texts`.
 fn chain_says(error: &(dyn Error + 'static), texts: &[&str]) -> bool {
-    let mut causes = std::iter::successors(Some(error), |error| error.source());
+    let mut causes = std::iter::successors(Some(error), |error| (*error).source());
     causes.any(|error| {
         let message = error.to_string();
         texts.iter().any(|text| message.contains(text))

@@ -1,0 +1,100 @@
+//! Migrations, and databases that are closed, damaged or not there.
+
+use db_pool::PoolConfig;
+use reference_service::store::{Store, UpdateError};
+use uuid::Uuid;
+
+use super::fixture::{Fixture, Never, found, record, task};
+
+on_both! {
+    migrations_run_once_and_can_be_undone,
+    a_closed_store_is_unavailable,
+}
+
+async fn migrations_run_once_and_can_be_undone(db: Fixture) {
+    assert!(db.store.is_empty().await.unwrap());
+    assert_eq!(
+        db.store.migrate().await.unwrap(),
+        [""; 0],
+        "the fixture has migrated already"
+    );
+    db.store
+        .insert_record(&record("r", "text", &["tag"]))
+        .await
+        .unwrap();
+
+    let folder = db.store.backend().to_string();
+    let folder = format!("{}/migrations/{folder}", env!("CARGO_MANIFEST_DIR"));
+    let mut steps: Vec<_> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|step| step.unwrap().path())
+        .collect();
+    steps.sort();
+    for step in steps.iter().rev() {
+        db.sql(&std::fs::read_to_string(step.join("down.sql")).unwrap())
+            .await;
+    }
+    assert!(db.store.record_count().await.is_err());
+    db.sql("DELETE FROM __diesel_schema_migrations").await;
+    assert_eq!(db.store.migrate().await.unwrap().len(), steps.len());
+    assert!(db.store.is_empty().await.unwrap());
+    assert_eq!(found(&db.store, "text").await, [""; 0]);
+}
+
+async fn a_closed_store_is_unavailable(db: Fixture) {
+    assert_eq!(db.store.health(), None);
+    db.store.ping().await.unwrap();
+    db.store.close().await;
+    assert!(
+        db.store
+            .task(Uuid::nil())
+            .await
+            .unwrap_err()
+            .is_unavailable()
+    );
+    assert!(
+        db.store
+            .insert_task(&task("t", 1))
+            .await
+            .unwrap_err()
+            .is_unavailable()
+    );
+    assert!(db.store.ping().await.unwrap_err().is_unavailable());
+    let update = db
+        .store
+        .update_task(Uuid::nil(), None, |_| Ok::<_, Never>(()))
+        .await;
+    assert!(matches!(update, Err(UpdateError::Store(error)) if error.is_unavailable()));
+    assert_eq!(db.store.health().as_deref(), Some("the pool is closed"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_no_database_is_corrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.db");
+    std::fs::write(&path, "this is no database ".repeat(500)).unwrap();
+    let config = PoolConfig::embedded(path.to_str().unwrap());
+    let error = match Store::connect(config).await {
+        Ok(store) => store.migrate().await.unwrap_err(),
+        Err(error) => error,
+    };
+    assert!(error.is_corrupt() && !error.is_unavailable(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_not_there_is_unavailable() {
+    // Bound and closed again: nobody listens on this port.
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let config = PoolConfig::web(format!("postgres://nobody@127.0.0.1:{port}/nothing"));
+    let error = Store::connect(config).await.unwrap_err();
+    assert!(error.is_unavailable() && !error.is_config(), "{error:?}");
+
+    let error = Store::connect(PoolConfig::web("oracle://somewhere"))
+        .await
+        .unwrap_err();
+    assert!(error.is_config() && !error.is_unavailable(), "{error:?}");
+}
