@@ -145,7 +145,12 @@ fn unlisted(source: &Source, sources: &[Source]) -> Option<Finding> {
     let listed = sources
         .iter()
         .filter(|parent| parents.contains(&parent.path))
-        .any(|parent| parent.text.lines().any(|line| declares(line, name)));
+        .any(|parent| {
+            parent
+                .text
+                .lines()
+                .any(|line| declares(line, name) || names_path(line, file))
+        });
     (!listed).then(|| {
         let message = format!("no `mod {name};` names it, so it is never compiled");
         Finding::new(&source.path, 1, message)
@@ -161,6 +166,12 @@ fn declares(line: &str, name: &str) -> bool {
     line.strip_prefix("mod ")
         .and_then(|rest| rest.trim_start().strip_prefix(name))
         .is_some_and(|rest| rest.trim_start().starts_with(';'))
+}
+
+/// `#[path = "macros.rs"]`, for a module whose name is not its file's.
+fn names_path(line: &str, file: &str) -> bool {
+    let path = line.trim_start().strip_prefix("#[path = \"");
+    path.and_then(|rest| rest.strip_suffix("\"]")) == Some(file)
 }
 
 fn missing_files(sources: &[Source]) -> Vec<Finding> {
@@ -242,11 +253,12 @@ mod tests {
             source("crates/a/tests/it/lost.rs", ""),
             source(
                 "crates/a/src/lib.rs",
-                "mod b;\npub(crate) mod c;\n// mod d;\n",
+                "mod b;\npub(crate) mod c;\n// mod d;\n#[path = \"e.rs\"]\nmod f;\n",
             ),
             source("crates/a/src/b/mod.rs", ""),
             source("crates/a/src/c.rs", ""),
             source("crates/a/src/d.rs", ""),
+            source("crates/a/src/e.rs", ""),
             source("crates/a/src/bin/tool.rs", ""),
             source("crates/a/tests/ui/fail/cycle.rs", ""),
             source("crates/a/examples/one.rs", ""),
