@@ -1,6 +1,7 @@
 //! The smallest graph: a value, a component that needs it, and a clean stop.
 //!
 //! Run it with `cargo run -p init-graph --example 01_hello`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use init_graph::{Context, Dep, Graph, Result};
 

@@ -1,6 +1,7 @@
 //! Two slow components start in parallel; the report shows it and names the chain that decided the time.
 //!
 //! Run it with `cargo run -p init-graph --example 02_parallel`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::time::Duration;
 

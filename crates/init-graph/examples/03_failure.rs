@@ -1,6 +1,7 @@
 //! What a failure looks like: a wrong graph before anything runs, then a component that fails and the rollback.
 //!
 //! Run it with `cargo run -p init-graph --example 03_failure`.
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
 use std::error::Error;
 use std::time::Duration;

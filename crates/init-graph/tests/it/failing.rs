@@ -92,10 +92,10 @@ async fn whichever_component_fails_everything_that_began_is_undone_once() {
             assert_eq!(failure.node().name(), fail);
             match failure.cause() {
                 Cause::Failed(error) => {
-                    assert_eq!((way, error.to_string().as_str()), (Way::Error, "no luck"))
+                    assert_eq!((way, error.to_string().as_str()), (Way::Error, "no luck"));
                 }
                 Cause::Panicked(message) => {
-                    assert_eq!((way, message.as_str()), (Way::Panic, "lost my head"))
+                    assert_eq!((way, message.as_str()), (Way::Panic, "lost my head"));
                 }
                 Cause::TimedOut(limit) => assert_eq!((way, *limit), (Way::Hang, ms(50))),
                 other => panic!("{other:?}"),

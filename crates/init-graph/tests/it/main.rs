@@ -1,4 +1,8 @@
 //! The contract of the crate, one module a behaviour.
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests, outside of `#[test]` functions, fail the test"
+)]
 
 mod support;
 
