@@ -184,19 +184,6 @@ pub enum UpdateError<E = std::convert::Infallible> {
     Store(StoreError),
 }
 
-impl<E> UpdateError<E> {
-    /// The same error with another reason to refuse, for callers that treat all changes alike.
-    pub fn map_rejected<F>(self, map: impl FnOnce(E) -> F) -> UpdateError<F> {
-        match self {
-            Self::NotFound => UpdateError::NotFound,
-            Self::VersionMismatch { current } => UpdateError::VersionMismatch { current },
-            Self::Rejected(error) => UpdateError::Rejected(map(error)),
-            Self::Contended => UpdateError::Contended,
-            Self::Store(error) => UpdateError::Store(error),
-        }
-    }
-}
-
 impl<E> From<StoreError> for UpdateError<E> {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

@@ -12,6 +12,8 @@ mod on_backend;
 mod batch;
 mod epoch;
 mod error;
+#[cfg(test)]
+mod explain;
 mod health;
 mod import;
 mod records;

@@ -221,3 +221,34 @@ impl TryFrom<RecordRow> for Record {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::explain::explain;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_listing_uses_an_index() {
+        let filter = RecordFilter::default();
+        let words: Option<ContainsWords> = None;
+        let all = restricted!(records::table, filter, words).order(records::id.desc());
+        let plan = explain(all.limit(20)).await;
+        assert_eq!(plan, "SCAN records USING INDEX sqlite_autoindex_records_1");
+
+        let tagged = restricted!(record_tags::table.inner_join(records::table), filter, words)
+            .filter(record_tags::tag.eq("a"))
+            .filter(record_tags::record_id.lt(Id(Uuid::nil())));
+        let plan = explain(tagged.order(record_tags::record_id.desc()).limit(20)).await;
+        let by_key = "SEARCH record_tags USING PRIMARY KEY (tag=? AND record_id<?); SEARCH records USING INDEX";
+        assert!(plan.starts_with(by_key), "{plan}");
+        assert!(!plan.contains("ORDER BY"), "{plan}");
+
+        let words = ContainsWords::parse("a b");
+        let found = restricted!(records::table, filter, words).order(records::id.desc());
+        let plan = explain(found.limit(20)).await;
+        assert!(
+            plan.contains("SCAN records_words VIRTUAL TABLE INDEX"),
+            "{plan}"
+        );
+    }
+}

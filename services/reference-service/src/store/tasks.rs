@@ -35,6 +35,17 @@ macro_rules! listing {
     }};
 }
 
+/// Of those, the ones behind a place that have its priority.
+macro_rules! behind {
+    ($filter:expr, $key:expr) => {{
+        let (created_at, id) = (Moment($key.created_at), Id($key.id));
+        listing!($filter)
+            .filter(tasks::priority.eq($key.priority))
+            .filter(tasks::created_at.ge(created_at))
+            .filter(tasks::created_at.gt(created_at).or(tasks::id.gt(id)))
+    }};
+}
+
 impl Store {
     /// Stores a new task.
     ///
@@ -84,15 +95,7 @@ impl Store {
             // each is one range of an index; as one condition the database would walk all earlier
             // rows of that priority again for each page.
             Some(key) => {
-                let (created_at, id) = (Moment(key.created_at), Id(key.id));
-                let behind = tasks::created_at.gt(created_at).or(tasks::id.gt(id));
-                let mut rows: Vec<TaskRow> = listing!(filter)
-                    .filter(tasks::priority.eq(key.priority))
-                    .filter(tasks::created_at.ge(created_at))
-                    .filter(behind)
-                    .limit(limit)
-                    .load(conn)
-                    .await?;
+                let mut rows: Vec<TaskRow> = behind!(filter, key).limit(limit).load(conn).await?;
                 let missing = limit - i64::try_from(rows.len()).unwrap_or(limit);
                 if missing > 0 {
                     let lower = listing!(filter).filter(tasks::priority.lt(key.priority));
@@ -224,5 +227,66 @@ impl TryFrom<TaskRow> for Task {
             completed_at: row.completed_at.map(|at| at.0),
             version: row.version,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{domain::TaskStatus, store::explain::explain};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn every_listing_uses_an_index() {
+        let all = TaskFilter::default();
+        let urgent = TaskFilter {
+            min_priority: Some(7),
+            ..all.clone()
+        };
+        let done = TaskFilter {
+            status: Some(TaskStatus::Done),
+            ..all.clone()
+        };
+        let of_agent = TaskFilter {
+            assigned_agent_id: Some("ann".to_owned()),
+            ..all.clone()
+        };
+        for (filter, index) in [
+            (&all, "SCAN tasks USING INDEX tasks_by_priority"),
+            (
+                &urgent,
+                "SEARCH tasks USING INDEX tasks_by_priority (priority>?)",
+            ),
+            (&done, "SEARCH tasks USING INDEX tasks_by_status (status=?)"),
+            (&of_agent, "SEARCH tasks USING INDEX tasks_by_agent"),
+        ] {
+            let plan = explain(listing!(filter).limit(20)).await;
+            assert!(plan.starts_with(index), "{filter:?}: {plan}");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_page_far_behind_starts_at_its_place_in_the_index() {
+        let place = TaskKey {
+            priority: 5,
+            created_at: jiff::Timestamp::UNIX_EPOCH,
+            id: Uuid::nil(),
+        };
+        for (status, index) in [
+            (
+                None,
+                "SEARCH tasks USING INDEX tasks_by_priority (priority=? AND created_at>?)",
+            ),
+            (
+                Some(TaskStatus::Done),
+                "SEARCH tasks USING INDEX tasks_by_status (status=? AND priority=? AND created_at>?)",
+            ),
+        ] {
+            let filter = TaskFilter {
+                status,
+                ..TaskFilter::default()
+            };
+            let plan = explain(behind!(filter, place).limit(20)).await;
+            assert!(plan.starts_with(index), "{plan}");
+        }
     }
 }
