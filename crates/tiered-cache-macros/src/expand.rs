@@ -32,6 +32,6 @@ pub(crate) fn expand(arguments: Arguments, mut function: ItemFn) -> syn::Result<
             #krate::LoadError,
         >
     };
-    function.block = Box::new(block);
+    *function.block = block;
     Ok(quote!(#function))
 }

@@ -151,9 +151,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     pub async fn insert_arc(&self, key: &K, value: Arc<V>) {
         let inner = &*self.inner;
         inner.meter.inserts.add();
-        let body = match inner.encode(&value) {
-            Ok(body) => body,
-            Err(()) => return inner.invalidate(key).await,
+        let Ok(body) = inner.encode(&value) else {
+            return inner.invalidate(key).await;
         };
         let (hash, entry) = inner.entry(key);
         let target = Target::Key {

@@ -197,7 +197,32 @@ impl CachesBuilder {
         let floors = Arc::new(Floors::new(SHARED_STRIPES));
         let tasks = TaskTracker::new();
         let clock = Clock::start();
-        let (origin, tiers) = self.open(&floors).await?;
+        #[cfg_attr(
+            not(any(feature = "redis", feature = "disk")),
+            expect(unused_mut, reason = "there is no tier to add")
+        )]
+        let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
+        // The name under which this process writes to the tiers.
+        let origin = hash::unique();
+        // The disk first: it can fail, and it knows the name under which its folder was written.
+        #[cfg(feature = "disk")]
+        let origin = match &self.disk {
+            Some(config) => {
+                let disk = DiskTier::open(config, &self.namespace, &floors).await?;
+                let origin = disk.origin();
+                tiers.push(disk);
+                origin
+            }
+            None => origin,
+        };
+        #[cfg(feature = "redis")]
+        if let Some(config) = &self.redis {
+            // Asked before the disk.
+            tiers.insert(
+                0,
+                RedisTier::open(config, &self.namespace, self.epoch).await?,
+            );
+        }
         Ok(Caches {
             shared: Arc::new(Shared {
                 namespace: self.namespace,
@@ -210,35 +235,6 @@ impl CachesBuilder {
                 clock,
             }),
         })
-    }
-
-    /// The tiers in the order in which they are asked, and the name under which this process
-    /// writes to them.
-    #[cfg_attr(
-        not(any(feature = "redis", feature = "disk")),
-        expect(
-            clippy::unused_async,
-            unused_mut,
-            unused_variables,
-            reason = "nothing to open"
-        )
-    )]
-    async fn open(&self, floors: &Arc<Floors>) -> Result<(u64, Vec<Arc<dyn Tier>>), BuildError> {
-        let mut tiers: Vec<Arc<dyn Tier>> = Vec::new();
-        let mut origin = hash::unique();
-        // The disk first: it can fail, and it knows the name under which this folder was written.
-        #[cfg(feature = "disk")]
-        if let Some(config) = &self.disk {
-            let disk = DiskTier::open(config, &self.namespace, floors).await?;
-            origin = disk.origin();
-            tiers.push(disk);
-        }
-        #[cfg(feature = "redis")]
-        if let Some(config) = &self.redis {
-            let redis = RedisTier::open(config, &self.namespace, self.epoch).await?;
-            tiers.insert(0, redis);
-        }
-        Ok((origin, tiers))
     }
 }
 

@@ -71,7 +71,7 @@ impl DiskTier {
         let (lock, log) = prepare.await.map_err(|error| unusable(error.into()))??;
         let engine = engine(&blocks(&path), config.capacity_bytes)
             .await
-            .map_err(|error| unusable(error.into()))?;
+            .map_err(unusable)?;
         Ok(Arc::new(Self {
             engine,
             origin: log.id(),

@@ -69,6 +69,15 @@ impl Floors {
     }
 }
 
+/// What was invalidated, each with its floor.
+#[cfg(feature = "disk")]
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    /// By stripe, whose index stands for the hashes in it.
+    pub(crate) keys: Vec<(u64, u64)>,
+    pub(crate) caches: Vec<(u64, u64)>,
+}
+
 /// What a log needs to bring the floors back, and to shorten itself.
 #[cfg(feature = "disk")]
 impl Floors {
@@ -89,8 +98,8 @@ impl Floors {
         *floor = version.max(*floor);
     }
 
-    /// Every floor above zero: stripes first (their index stands for the hash), then caches.
-    pub(crate) fn snapshot(&self) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+    /// Every floor above zero.
+    pub(crate) fn snapshot(&self) -> Snapshot {
         let keys = (0..self.keys.len() as u64).map(|hash| (hash, *self.stripe(hash)));
         let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let caches = caches.iter().map(|(cache, floor)| {
@@ -99,10 +108,10 @@ impl Floors {
                 *floor.read().unwrap_or_else(PoisonError::into_inner),
             )
         });
-        (
-            keys.filter(|(_, floor)| *floor > 0).collect(),
-            caches.filter(|(_, f)| *f > 0).collect(),
-        )
+        Snapshot {
+            keys: keys.filter(|(_, floor)| *floor > 0).collect(),
+            caches: caches.filter(|(_, floor)| *floor > 0).collect(),
+        }
     }
 }
 

@@ -23,6 +23,13 @@ mod policy;
 mod redis;
 mod stats;
 mod status;
+#[cfg_attr(
+    not(all(feature = "redis", feature = "disk")),
+    expect(
+        dead_code,
+        reason = "each tier reads its own part of what all are told"
+    )
+)]
 mod tier;
 
 pub use cache::TieredCache;

@@ -107,7 +107,7 @@ impl RedisTier {
         if !self.available() {
             return false;
         }
-        confirmed("del", self.commands.del::<(), _>(key).await)
+        confirmed("del", &self.commands.del::<(), _>(key).await)
     }
 
     /// Walks the database and deletes what begins with `prefix`; bounded by [`CLEAR_TIMEOUT`].
@@ -133,7 +133,7 @@ impl RedisTier {
             }
         };
         match tokio::time::timeout(CLEAR_TIMEOUT, walk).await {
-            Ok(result) => confirmed("scan", result),
+            Ok(result) => confirmed("scan", &result),
             Err(_) => false,
         }
     }
@@ -229,7 +229,7 @@ impl Tier for RedisTier {
                 None,
                 false,
             );
-            let written = confirmed("set", set.await);
+            let written = confirmed("set", &set.await);
             if let (true, Some(ticket)) = (written, ticket) {
                 self.pending.settled(&Unsettled::Key { key: name, ticket });
             }
@@ -344,8 +344,8 @@ async fn watch(tier: Weak<RedisTier>) {
     }
 }
 
-fn confirmed(command: &'static str, result: Result<(), Error>) -> bool {
-    if let Err(error) = &result {
+fn confirmed(command: &'static str, result: &Result<(), Error>) -> bool {
+    if let Err(error) = result {
         tracing::debug!(command, %error, "Redis command failed");
     }
     result.is_ok()

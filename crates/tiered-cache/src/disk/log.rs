@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    floors::Floors,
+    floors::{Floors, Snapshot},
     hash::{checksum, text_hash, unique},
     tier::Target,
 };
@@ -162,7 +162,7 @@ fn parse(bytes: &[u8], namespace: u64) -> Option<(u64, Vec<Record>)> {
 
 /// Writes a log that holds just the floors, and puts it in place of the old one at once.
 fn write(path: &Path, id: u64, namespace: u64, floors: &Floors) -> io::Result<(File, usize)> {
-    let (keys, caches) = floors.snapshot();
+    let Snapshot { keys, caches } = floors.snapshot();
     let mut bytes = Vec::with_capacity(HEADER + RECORD * (keys.len() + caches.len()));
     bytes.extend_from_slice(&header(id, namespace, boot()));
     for (target, version) in &keys {

@@ -276,21 +276,14 @@ async fn a_log_that_lost_its_end_in_a_system_crash_is_not_trusted() {
 
 #[tokio::test]
 async fn damaged_or_truncated_blocks_are_misses() {
+    type Damage = fn(&mut Vec<u8>);
     // Each with whether anything may be left of the 30.
-    let damages: [(fn(&mut Vec<u8>), bool); 4] = [
-        (
-            |bytes| bytes.iter_mut().for_each(|byte| *byte = 0x5a),
-            false,
-        ),
+    let damages: [(Damage, bool); 4] = [
+        (|bytes| bytes.fill(0x5a), false),
         (|bytes| bytes.truncate(0), false),
         (|bytes| bytes.truncate(20_000), true),
         (
-            |bytes| {
-                bytes
-                    .iter_mut()
-                    .step_by(4_999)
-                    .for_each(|byte| *byte ^= 0x10)
-            },
+            |bytes| bytes.chunks_mut(4_999).for_each(|chunk| chunk[0] ^= 0x10),
             true,
         ),
     ];

@@ -28,6 +28,7 @@ struct Corner {
 }
 
 impl Corner {
+    #[expect(clippy::print_stderr, reason = "says what did not run")]
     fn take() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let Ok(url) = std::env::var("TEST_REDIS_URL") else {
@@ -276,15 +277,15 @@ impl Cable {
         let (up, cut) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
         let cable = Self {
             url: format!("redis://{address}"),
-            up: up.clone(),
-            cut: cut.clone(),
+            up: Arc::clone(&up),
+            cut: Arc::clone(&cut),
         };
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
                 if !up.load(Ordering::SeqCst) {
                     continue;
                 }
-                let (server, cut) = (server.clone(), cut.clone());
+                let (server, cut) = (server.clone(), Arc::clone(&cut));
                 tokio::spawn(async move {
                     let mut far = TcpStream::connect(server)
                         .await
