@@ -274,7 +274,9 @@ impl PoolConfig {
     /// How many connections `read` can draw on.
     pub(crate) fn reading_size(&self, kind: BackendKind) -> u32 {
         match kind {
-            BackendKind::Sqlite => self.readers.unwrap_or(self.max_size.saturating_sub(1)),
+            BackendKind::Sqlite => self
+                .readers
+                .unwrap_or_else(|| self.max_size.saturating_sub(1)),
             BackendKind::Postgres => self.max_size,
         }
     }

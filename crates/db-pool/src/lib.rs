@@ -1,4 +1,8 @@
-#![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "sqlite", doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(feature = "sqlite"),
+    doc = "A connection pool for diesel-async; the example needs feature `sqlite`."
+)]
 
 mod backend;
 mod config;

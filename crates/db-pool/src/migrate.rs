@@ -1,16 +1,16 @@
 //! Applying embedded migrations: once, whoever else tries at the same time, and on any runtime.
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod list;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::collections::HashSet;
 use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
-use diesel::migration::{Migration, MigrationSource};
 use diesel_migrations::EmbeddedMigrations;
 
 use crate::backend::Backend;
@@ -85,26 +85,3 @@ impl<B: Migratable> Pool<B> {
         Ok(applied)
     }
 }
-
-/// One row of diesel's list of applied migrations.
-#[derive(diesel::QueryableByName)]
-struct Applied {
-    #[diesel(sql_type = diesel::sql_types::Text)]
-    version: String,
-}
-
-/// The embedded migrations that the list lacks, in order.
-fn missing<Db: diesel::backend::Backend>(
-    source: &EmbeddedMigrations,
-    applied: Vec<Applied>,
-) -> Result<Vec<Box<dyn Migration<Db>>>, MigrateError> {
-    let applied: HashSet<String> = applied.into_iter().map(|row| row.version).collect();
-    let mut migrations: Vec<Box<dyn Migration<Db>>> =
-        source.migrations().map_err(MigrateError::List)?;
-    migrations.retain(|migration| !applied.contains(&migration.name().version().to_string()));
-    migrations.sort_unstable_by(|a, b| a.name().version().cmp(&b.name().version()));
-    Ok(migrations)
-}
-
-/// diesel's own table, so that its command line tool sees the same.
-const LIST: &str = "SELECT version FROM __diesel_schema_migrations";

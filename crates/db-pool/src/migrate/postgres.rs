@@ -11,7 +11,8 @@ use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 use tokio::time::{Instant, sleep};
 
-use super::{Applied, LIST, Migratable, MigrateError, missing};
+use super::list::{Applied, LIST, missing};
+use super::{Migratable, MigrateError};
 use crate::guard::Connection;
 use crate::postgres::Postgres;
 

@@ -5,7 +5,8 @@ use diesel::sqlite::Sqlite as Db;
 use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
-use super::{Applied, LIST, Migratable, MigrateError, missing};
+use super::list::{Applied, LIST, missing};
+use super::{Migratable, MigrateError};
 use crate::guard::Connection;
 use crate::sqlite::Sqlite;
 

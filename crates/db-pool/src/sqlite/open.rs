@@ -30,7 +30,8 @@ impl Target {
             .get(..7)
             .is_some_and(|start| start.eq_ignore_ascii_case("sqlite:"));
         let (path, parameters) = if is_url {
-            let rest = url[7..].strip_prefix("//").unwrap_or(&url[7..]);
+            let rest = &url["sqlite:".len()..];
+            let rest = rest.strip_prefix("//").unwrap_or(rest);
             match rest.split_once('?') {
                 Some((path, parameters)) => (path, Some(parameters)),
                 None => (rest, None),

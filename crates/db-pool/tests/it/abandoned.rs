@@ -6,7 +6,8 @@ use diesel::sql_query;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::FutureExt;
 
-use crate::support::{INSERT, abandon_a_statement, eventually, notes, sqlite, sqlite_with};
+use crate::sqlite_support::{INSERT, abandon_a_statement, notes, sqlite, sqlite_with};
+use crate::support::eventually;
 
 /// On the default, current-thread runtime: a drop that waited for the statement would wait for ever.
 #[tokio::test]

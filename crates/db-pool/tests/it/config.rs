@@ -14,16 +14,16 @@ fn impossible_settings_are_refused_by_field_and_value() {
         (PG, "max_size", "4000000000", |c| c.max_size = 4_000_000_000),
         (PG, "min_idle", "11", |c| c.min_idle = 11),
         (PG, "acquire_timeout", "0s", |c| {
-            c.acquire_timeout = Duration::ZERO
+            c.acquire_timeout = Duration::ZERO;
         }),
         (PG, "connect_timeout", "0s", |c| {
-            c.connect_timeout = Duration::ZERO
+            c.connect_timeout = Duration::ZERO;
         }),
         (PG, "close_timeout", "1year", |c| {
-            c.close_timeout = Duration::from_secs(31_557_600)
+            c.close_timeout = Duration::from_secs(31_557_600);
         }),
         (PG, "max_lifetime", "0s", |c| {
-            c.max_lifetime = Some(Duration::ZERO)
+            c.max_lifetime = Some(Duration::ZERO);
         }),
         (PG, "name", "", |c| c.name.clear()),
         ("a.db", "max_size", "1", |c| c.max_size = 1),

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use db_pool::{ConnectErrorKind, OpenError, Pool, PoolConfig, Sqlite};
 
-use crate::support::{chain, sqlite};
+use crate::sqlite_support::sqlite;
+use crate::support::chain;
 
 async fn open(url: impl Into<String>) -> Result<Pool<Sqlite>, OpenError> {
     Pool::connect(PoolConfig::embedded(url)).await

@@ -7,7 +7,8 @@ use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
-use crate::support::{INSERT, abandon_a_statement, eventually, notes, sqlite, sqlite_with};
+use crate::sqlite_support::{INSERT, abandon_a_statement, notes, sqlite, sqlite_with};
+use crate::support::eventually;
 
 #[tokio::test]
 async fn status_counts_what_there_is() {

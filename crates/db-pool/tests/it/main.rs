@@ -1,6 +1,17 @@
 //! The contract of the pool, one module per behaviour; PostgreSQL is tested where `TEST_DATABASE_URL` names a server.
 
+#![cfg_attr(
+    any(feature = "sqlite", feature = "postgres"),
+    expect(
+        clippy::unwrap_used,
+        reason = "clippy exempts tests, but not the functions they share"
+    )
+)]
+
 mod config;
+#[cfg(feature = "sqlite")]
+mod sqlite_support;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod support;
 
 #[cfg(feature = "sqlite")]
@@ -9,7 +20,7 @@ mod abandoned;
 mod files;
 #[cfg(feature = "sqlite")]
 mod lifecycle;
-#[cfg(feature = "migrations")]
+#[cfg(all(feature = "migrations", any(feature = "sqlite", feature = "postgres")))]
 mod migrations;
 #[cfg(feature = "sqlite")]
 mod observability;

@@ -1,6 +1,5 @@
 //! Migrations: applied once, in order, on any runtime; a failure names its migration.
 
-use db_pool::MigrateError;
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 pub(crate) const MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/migrations");
@@ -8,11 +7,12 @@ pub(crate) const BAD_MIGRATIONS: EmbeddedMigrations = embed_migrations!("tests/b
 
 #[cfg(feature = "sqlite")]
 mod sqlite {
-    use db_pool::{Pool, PoolConfig, Sqlite};
+    use db_pool::{MigrateError, Pool, PoolConfig, Sqlite};
     use tempfile::TempDir;
 
     use super::*;
-    use crate::support::{chain, notes};
+    use crate::sqlite_support::notes;
+    use crate::support::chain;
 
     async fn empty() -> (TempDir, Pool<Sqlite>) {
         let folder = tempfile::tempdir().unwrap();

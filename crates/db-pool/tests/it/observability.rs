@@ -6,7 +6,7 @@ use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
-use crate::support::{INSERT, sqlite_with};
+use crate::sqlite_support::{INSERT, sqlite_with};
 
 #[test]
 fn a_recorder_installed_before_the_pool_sees_every_series() {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use db_pool::{AcquireError, Pool, Sqlite};
 use futures_util::FutureExt;
 
-use crate::support::{eventually, sqlite, sqlite_with};
+use crate::sqlite_support::{sqlite, sqlite_with};
+use crate::support::eventually;
 
 async fn parked(pool: &Pool<Sqlite>, count: usize) {
     eventually("callers wait", || pool.status().waiting == count).await;

@@ -5,7 +5,8 @@ use diesel::prelude::*;
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use crate::support::{Count, INSERT, Word, notes, sqlite, sqlite_with};
+use crate::sqlite_support::{INSERT, notes, sqlite, sqlite_with};
+use crate::support::{Count, Word};
 
 diesel::table! {
     notes (id) {

@@ -7,7 +7,8 @@ use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
-use crate::support::{Count, INSERT, eventually, notes, sqlite};
+use crate::sqlite_support::{INSERT, notes, sqlite};
+use crate::support::{Count, eventually};
 
 #[derive(Debug)]
 enum Failure {
@@ -69,7 +70,7 @@ async fn the_future_is_send_and_borrows_what_it_needs() {
         let inserted = pool
             .transaction(TransactionOptions::serializable(), async |connection| {
                 let sql = format!("INSERT INTO notes (text) VALUES ('{borrowed}')");
-                Ok::<_, diesel::result::Error>(sql_query(sql).execute(connection).await?)
+                sql_query(sql).execute(connection).await
             })
             .await;
         (inserted, notes(&pool).await)
