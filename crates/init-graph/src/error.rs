@@ -28,7 +28,7 @@ pub enum GraphError {
         /// How the rollback went; `None` while it is still to come.
         rollback: Option<Box<StopReport>>,
     },
-    /// There is no tokio runtime to start on, or it was shut down meanwhile.
+    /// There is no tokio runtime with a time driver to start on, or it was shut down meanwhile.
     NoRuntime,
 }
 
@@ -77,7 +77,7 @@ impl fmt::Display for GraphError {
             Self::Failed(error) => error.fmt(f),
             Self::Cancelled { .. } => f.write_str("the start was cancelled"),
             Self::NoRuntime => f.write_str(
-                "no tokio runtime: call `Graph::start` inside one and keep it alive meanwhile",
+                "no tokio runtime: call `Graph::start` inside one with time enabled, and keep it alive meanwhile",
             ),
         }
     }

@@ -12,9 +12,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use crate::core::{Core, Phase, lock};
-use crate::error::{GraphError, StartError};
+use crate::error::{Cause, GraphError, NodeError, StartError};
 use crate::event::Event;
 use crate::graph::Graph;
+use crate::plan::Node;
 use crate::run::Run;
 use crate::running::Running;
 use crate::starter::Starter;
@@ -24,6 +25,9 @@ use crate::{stop, wiring};
 pub(crate) async fn start(graph: Graph) -> Result<Running, GraphError> {
     let begun = Instant::now();
     let runtime = Handle::try_current().map_err(|_| GraphError::NoRuntime)?;
+    if !has_timer() {
+        return Err(GraphError::NoRuntime);
+    }
     let Graph {
         components,
         observers,
@@ -101,6 +105,9 @@ async fn supervise(
         // Cancellation rule: a dropped start gives up like a cancelled one.
         () = caller.closed() => core.given_up.cancel(),
     }
+    if !core.given_up.is_cancelled() {
+        note_lost(&run);
+    }
     if core.given_up.is_cancelled() {
         let error = give_up(&run, &walk, stop_timeout).await;
         if let Err(Err(error)) = caller.send(Err(error)) {
@@ -114,6 +121,25 @@ async fn supervise(
     info!(nodes = core.plan.nodes().len(), ?took, "started");
     // When the caller is gone by now, the handover stops the graph.
     drop(caller.send(Ok(Handover(Some(Running::new(run, took, stop_timeout))))));
+}
+
+/// Whether the current runtime has a time driver; tokio says so only by a panic.
+fn has_timer() -> bool {
+    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
+}
+
+/// A walk whose task panicked ends early. No code of components can do that, but a `tracing` subscriber could.
+fn note_lost(run: &Run) {
+    let open = |node: &&Node| matches!(run.core.phase(node.id()), Phase::Pending | Phase::Running);
+    if let Some(node) = run.core.plan.nodes().iter().find(open) {
+        let cause = Cause::Panicked("its task died outside of the initialiser".to_owned());
+        lock(&run.failures).push(NodeError {
+            node: node.clone(),
+            took: Duration::ZERO,
+            cause,
+        });
+        run.core.given_up.cancel();
+    }
 }
 
 async fn any_cancelled(tokens: &[CancellationToken]) {
@@ -137,7 +163,7 @@ async fn any_cancelled(tokens: &[CancellationToken]) {
 async fn give_up(run: &Arc<Run>, walk: &Walk<Starter>, stop_timeout: Duration) -> GraphError {
     let core = &run.core;
     // Initialisers are dropped at their current await; only one that blocks its thread is late.
-    drop(timeout(CANCEL_GRACE, walk.done()).await);
+    drop(timeout(CANCEL_GRACE.min(stop_timeout), walk.done()).await);
     for node in core.plan.nodes() {
         match core.phase(node.id) {
             Phase::Pending => {
@@ -168,5 +194,5 @@ async fn give_up(run: &Arc<Run>, walk: &Walk<Starter>, stop_timeout: Duration) -
     error
 }
 
-/// How long a rollback waits for initialisers that block their thread.
+/// How long a rollback waits for initialisers that block their thread; never longer than the stop timeout.
 const CANCEL_GRACE: Duration = Duration::from_secs(5);

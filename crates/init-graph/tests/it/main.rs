@@ -16,5 +16,6 @@ mod reporting;
 mod scale;
 mod starting;
 mod stopping;
+mod telemetry;
 mod threads;
 mod wiring;

@@ -199,6 +199,15 @@ fn a_start_outside_a_runtime_is_an_error() {
 }
 
 #[test]
+fn a_start_on_a_runtime_without_time_is_an_error() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let error = runtime.block_on(Graph::new().start()).unwrap_err();
+    assert!(error.to_string().contains("with time enabled"), "{error}");
+}
+
+#[test]
 fn the_futures_of_start_and_shutdown_can_be_sent_to_another_thread() {
     fn is_send<T: Send>(value: T) -> T {
         value

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use init_graph::{Context, Event, Graph, Result};
+use init_graph::{BoxError, Context, Event, Graph, Result};
 
 /// 0 before, 1 while, 2 after the initialiser; 3 while, 4 after the hook.
 #[derive(Default)]
@@ -167,4 +167,72 @@ async fn a_start_dropped_at_any_moment_leaves_nothing_running() {
             "moment {moment}"
         );
     }
+}
+
+/// A component or hook that blocks its thread until the returned sender is dropped.
+fn blocker() -> (
+    std::sync::mpsc::SyncSender<()>,
+    impl Fn() + Clone + Send + Sync,
+) {
+    let (release, blocked) = std::sync::mpsc::sync_channel(0);
+    let blocked = Arc::new(std::sync::Mutex::new(blocked));
+    let wait = move || {
+        assert!(
+            blocked.lock().unwrap().recv().is_err(),
+            "nothing is ever sent"
+        )
+    };
+    (release, wait)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hook_that_blocks_its_thread_is_abandoned() {
+    let (release, block) = blocker();
+    let mut graph = Graph::new();
+    graph.stop_timeout(Duration::from_millis(50));
+    graph
+        .add(move |cx: Context| {
+            let block = block.clone();
+            async move {
+                cx.on_stop(move || async move {
+                    block();
+                    Ok(())
+                });
+                Ok::<_, BoxError>(())
+            }
+        })
+        .named("stubborn");
+    let error = graph.start().await.unwrap().shutdown().await.unwrap_err();
+    assert_eq!(error.report().abandoned(), ["stubborn"]);
+    assert_eq!(
+        error.to_string(),
+        "stop was not clean: `stubborn` was abandoned"
+    );
+    drop(release);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_initialiser_that_blocks_its_thread_does_not_hold_up_the_rollback_for_ever() {
+    let (release, block) = blocker();
+    let (entered, mut has_entered) = tokio::sync::watch::channel(false);
+    let token = tokio_util::sync::CancellationToken::new();
+    let mut graph = Graph::new();
+    graph.stop_timeout(Duration::from_millis(100));
+    graph.cancel_on(token.clone());
+    graph.add(move |cx: Context| {
+        let (block, entered) = (block.clone(), entered.clone());
+        async move {
+            cx.on_stop(|| async { Ok(()) });
+            entered.send_replace(true);
+            block();
+            Ok::<_, BoxError>(())
+        }
+    });
+    let start = tokio::spawn(graph.start());
+    has_entered.wait_for(|entered| *entered).await.unwrap();
+    token.cancel();
+    let error = start.await.unwrap().unwrap_err();
+    assert!(error.is_cancelled());
+    assert_eq!(error.rollback().unwrap().stopped(), 1);
+    drop(release);
 }
