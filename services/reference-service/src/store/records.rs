@@ -91,6 +91,7 @@ impl Store {
             // The tag table is in the order of the listing already: tag first, then identifier.
             Some(tag) => {
                 let tagged = record_tags::table.inner_join(records::table);
+                let words = words.map(ContainsWords::probing);
                 let mut query = restricted!(tagged, filter, words).filter(record_tags::tag.eq(tag));
                 if let Some(RecordKey(id)) = after {
                     query = query.filter(record_tags::record_id.lt(Id(*id)));
@@ -242,6 +243,13 @@ mod tests {
         let by_key = "SEARCH record_tags USING PRIMARY KEY (tag=? AND record_id<?); SEARCH records USING INDEX";
         assert!(plan.starts_with(by_key), "{plan}");
         assert!(!plan.contains("ORDER BY"), "{plan}");
+
+        let words = ContainsWords::parse("a b").map(ContainsWords::probing);
+        let both = restricted!(record_tags::table.inner_join(records::table), filter, words)
+            .filter(record_tags::tag.eq("a"));
+        let plan = explain(both.order(record_tags::record_id.desc()).limit(20)).await;
+        let by_id = "SEARCH records USING INDEX sqlite_autoindex_records_1 (id=?);";
+        assert!(plan.contains(by_id) && !plan.contains("ORDER BY"), "{plan}");
 
         let words = ContainsWords::parse("a b");
         let found = restricted!(records::table, filter, words).order(records::id.desc());

@@ -34,8 +34,14 @@ CREATE TABLE record_tags (
 -- Once per statement, not per row: an import inserts hundreds of records with one statement.
 CREATE FUNCTION records_derive_tags() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    IF TG_OP = 'UPDATE' THEN
+        IF NOT EXISTS (SELECT id, tags FROM new_records EXCEPT SELECT id, tags FROM old_records) THEN
+            RETURN NULL;
+        END IF;
+    END IF;
     IF TG_OP <> 'INSERT' THEN
-        DELETE FROM record_tags USING old_records, jsonb_array_elements_text(old_records.tags::jsonb) AS old_tag
+        DELETE FROM record_tags
+            USING old_records, jsonb_array_elements_text(old_records.tags::jsonb) AS old_tag
             WHERE record_tags.tag = old_tag AND record_tags.record_id = old_records.id;
     END IF;
     IF TG_OP <> 'DELETE' THEN
