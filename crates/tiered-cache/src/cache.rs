@@ -494,7 +494,7 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), ConfigEr
     })
 }
 
-/// Enough that unrelated loads rarely share a floor; 16 KiB.
-const MEMORY_STRIPES: usize = 1024;
+/// Floors for the last thousand keys at least: far more than change during one load; 20 KiB.
+const MEMORY_STRIPES: usize = 256;
 /// Enough to spread a burst of loads, little enough not to be noticed in hit rates.
 const JITTER: f64 = 0.05;

@@ -254,7 +254,6 @@ impl fmt::Debug for Caches {
     }
 }
 
-/// 512 KiB. With one invalidation a second it takes hours until a good part of the disk tier is
-/// below a floor that another key raised.
-const SHARED_STRIPES: usize = 32_768;
+/// Floors for the last 65,536 keys or so; 1.3 MiB, and at most 5 MiB of log.
+const SHARED_STRIPES: usize = 16_384;
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

@@ -13,14 +13,53 @@ use std::{
 };
 
 /// The floors of the keys of all caches that share them: a bounded table, never a map per key.
-///
-/// Keys that share a stripe share its floor: an invalidation of one also turns away older copies
-/// of the other on disk and its loads in flight. That costs a reload, never a wrong value.
 #[derive(Debug)]
 pub(crate) struct Floors {
     version: AtomicU64,
-    keys: Box<[Mutex<u64>]>,
+    keys: Box<[Mutex<Stripe>]>,
     caches: Mutex<HashMap<u64, Arc<RwLock<u64>>>>,
+}
+
+/// The floors of the keys whose hashes end alike: the latest few each by itself, all older ones as
+/// one.
+///
+/// An invalidation that is forgotten raises the common floor, which turns away older copies of the
+/// other keys too. That costs a reload, never a wrong value. (With one floor for all keys of a
+/// stripe, 5,000 insertions made 7 % of each other's copies on disk unservable.)
+#[derive(Debug, Clone, Default)]
+struct Stripe {
+    common: u64,
+    recent: [Floor; RECENT],
+}
+
+/// Version 0 stands for an empty place.
+#[derive(Debug, Clone, Copy, Default)]
+struct Floor {
+    hash: u64,
+    version: u64,
+}
+
+impl Stripe {
+    fn of(&self, hash: u64) -> u64 {
+        let own = self.recent.iter().find(|floor| floor.hash == hash);
+        own.map_or(self.common, |floor| floor.version.max(self.common))
+    }
+
+    fn raise(&mut self, hash: u64, version: u64) {
+        if let Some(own) = self.recent.iter_mut().find(|floor| floor.hash == hash) {
+            own.version = version.max(own.version);
+            return;
+        }
+        let Some(oldest) = self.recent.iter_mut().min_by_key(|floor| floor.version) else {
+            return;
+        };
+        // A replay may bring one that is older than all that are known.
+        let forgotten = version.min(oldest.version);
+        if version > oldest.version {
+            *oldest = Floor { hash, version };
+        }
+        self.common = forgotten.max(self.common);
+    }
 }
 
 /// The floors as one cache sees them.
@@ -39,7 +78,7 @@ impl Floors {
         );
         Self {
             version: AtomicU64::new(0),
-            keys: (0..stripes).map(|_| Mutex::new(0)).collect(),
+            keys: (0..stripes).map(|_| Mutex::default()).collect(),
             caches: Mutex::default(),
         }
     }
@@ -56,7 +95,7 @@ impl Floors {
         Arc::clone(caches.entry(cache).or_default())
     }
 
-    fn stripe(&self, hash: u64) -> MutexGuard<'_, u64> {
+    fn stripe(&self, hash: u64) -> MutexGuard<'_, Stripe> {
         // The mask keeps the index inside the table, on 32-bit targets too.
         let index = hash as usize & (self.keys.len() - 1);
         self.keys[index]
@@ -73,22 +112,31 @@ impl Floors {
 #[cfg(feature = "disk")]
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// By stripe, whose index stands for the hashes in it.
+    /// By hash.
     pub(crate) keys: Vec<(u64, u64)>,
+    /// By the index of the stripe.
+    pub(crate) stripes: Vec<(u64, u64)>,
+    /// By the hash of the cache.
     pub(crate) caches: Vec<(u64, u64)>,
 }
 
 /// What a log needs to bring the floors back, and to shorten itself.
 #[cfg(feature = "disk")]
 impl Floors {
-    pub(crate) fn stripes(&self) -> usize {
-        self.keys.len()
+    /// How many floors there can be, those of whole caches aside.
+    pub(crate) fn capacity(&self) -> usize {
+        self.keys.len() * (RECENT + 1)
     }
 
     pub(crate) fn replay_key(&self, hash: u64, version: u64) {
         self.version.fetch_max(version, Ordering::SeqCst);
-        let mut floor = self.stripe(hash);
-        *floor = version.max(*floor);
+        self.stripe(hash).raise(hash, version);
+    }
+
+    pub(crate) fn replay_stripe(&self, index: u64, version: u64) {
+        self.version.fetch_max(version, Ordering::SeqCst);
+        let mut stripe = self.stripe(index);
+        stripe.common = version.max(stripe.common);
     }
 
     pub(crate) fn replay_cleared(&self, cache: u64, version: u64) {
@@ -100,7 +148,17 @@ impl Floors {
 
     /// Every floor above zero.
     pub(crate) fn snapshot(&self) -> Snapshot {
-        let keys = (0..self.keys.len() as u64).map(|hash| (hash, *self.stripe(hash)));
+        let (mut keys, mut stripes) = (Vec::new(), Vec::new());
+        for index in 0..self.keys.len() as u64 {
+            let stripe = self.stripe(index);
+            stripes.push((index, stripe.common));
+            keys.extend(
+                stripe
+                    .recent
+                    .iter()
+                    .map(|floor| (floor.hash, floor.version)),
+            );
+        }
         let caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let caches = caches.iter().map(|(cache, floor)| {
             (
@@ -108,9 +166,14 @@ impl Floors {
                 *floor.read().unwrap_or_else(PoisonError::into_inner),
             )
         });
+        let mut caches: Vec<_> = caches.collect();
+        for floors in [&mut keys, &mut stripes, &mut caches] {
+            floors.retain(|(_, version)| *version > 0);
+        }
         Snapshot {
-            keys: keys.filter(|(_, floor)| *floor > 0).collect(),
-            caches: caches.filter(|(_, floor)| *floor > 0).collect(),
+            keys,
+            stripes,
+            caches,
         }
     }
 }
@@ -122,21 +185,21 @@ impl CacheFloors {
     /// its holder sees the new floor in whatever it reads next.
     pub(crate) fn token(&self, hash: u64) -> u64 {
         let _cleared = self.cleared.read().unwrap_or_else(PoisonError::into_inner);
-        let _floor = self.shared.stripe(hash);
+        let _stripe = self.shared.stripe(hash);
         self.shared.version.load(Ordering::SeqCst)
     }
 
     /// Whether nothing that covers the key was invalidated after `version`.
     pub(crate) fn allows(&self, hash: u64, version: u64) -> bool {
         let cleared = self.cleared.read().unwrap_or_else(PoisonError::into_inner);
-        version >= *cleared && version >= *self.shared.stripe(hash)
+        version >= *cleared && version >= self.shared.stripe(hash).of(hash)
     }
 
     /// Runs `keep` if the token still holds, so that no invalidation falls between the two.
     pub(crate) fn publish(&self, hash: u64, token: u64, keep: impl FnOnce()) -> bool {
         let cleared = self.cleared.read().unwrap_or_else(PoisonError::into_inner);
-        let floor = self.shared.stripe(hash);
-        let holds = token >= *cleared && token >= *floor;
+        let stripe = self.shared.stripe(hash);
+        let holds = token >= *cleared && token >= stripe.of(hash);
         if holds {
             keep();
         }
@@ -147,10 +210,11 @@ impl CacheFloors {
     /// take a token above it. Returns the new version.
     pub(crate) fn raise(&self, hash: u64, change: impl FnOnce()) -> u64 {
         let _cleared = self.cleared.read().unwrap_or_else(PoisonError::into_inner);
-        let mut floor = self.shared.stripe(hash);
-        *floor = self.shared.next();
+        let mut stripe = self.shared.stripe(hash);
+        let version = self.shared.next();
+        stripe.raise(hash, version);
         change();
-        *floor
+        version
     }
 
     /// As [`raise`](Self::raise), for every key of the cache.
@@ -161,3 +225,6 @@ impl CacheFloors {
         *cleared
     }
 }
+
+/// Floors of single keys per stripe; a stripe takes 80 bytes with them.
+const RECENT: usize = 4;

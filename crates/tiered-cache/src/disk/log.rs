@@ -43,6 +43,7 @@ impl Log {
         for record in records {
             match record.kind {
                 KEY => floors.replay_key(record.target, record.version),
+                STRIPE => floors.replay_stripe(record.target, record.version),
                 CACHE => floors.replay_cleared(record.target, record.version),
                 _ => {}
             }
@@ -74,7 +75,7 @@ impl Log {
             Target::Key { hash, .. } => (KEY, hash),
             Target::Cache { hash, .. } => (CACHE, hash),
         };
-        if self.records >= 2 * floors.stripes() {
+        if self.records >= 2 * floors.capacity() {
             // The floors hold this record's version already.
             (self.file, self.records) = write(&self.path, self.id, self.namespace, floors)?;
             return Ok(());
@@ -162,26 +163,25 @@ fn parse(bytes: &[u8], namespace: u64) -> Option<(u64, Vec<Record>)> {
 
 /// Writes a log that holds just the floors, and puts it in place of the old one at once.
 fn write(path: &Path, id: u64, namespace: u64, floors: &Floors) -> io::Result<(File, usize)> {
-    let Snapshot { keys, caches } = floors.snapshot();
-    let mut bytes = Vec::with_capacity(HEADER + RECORD * (keys.len() + caches.len()));
+    let Snapshot {
+        keys,
+        stripes,
+        caches,
+    } = floors.snapshot();
+    let records = keys.len() + stripes.len() + caches.len();
+    let mut bytes = Vec::with_capacity(HEADER + RECORD * records);
     bytes.extend_from_slice(&header(id, namespace, boot()));
-    for (target, version) in &keys {
-        bytes.extend_from_slice(
-            &Record {
-                kind: KEY,
-                target: *target,
-                version: *version,
-            }
-            .bytes(),
-        );
-    }
-    for (target, version) in &caches {
-        let record = Record {
-            kind: CACHE,
-            target: *target,
-            version: *version,
-        };
-        bytes.extend_from_slice(&record.bytes());
+    for (kind, floors) in [(KEY, keys), (STRIPE, stripes), (CACHE, caches)] {
+        for (target, version) in floors {
+            bytes.extend_from_slice(
+                &Record {
+                    kind,
+                    target,
+                    version,
+                }
+                .bytes(),
+            );
+        }
     }
     let new = path.with_extension("new");
     let mut file = OpenOptions::new()
@@ -191,7 +191,7 @@ fn write(path: &Path, id: u64, namespace: u64, floors: &Floors) -> io::Result<(F
         .open(&new)?;
     file.write_all(&bytes)?;
     fs::rename(&new, path)?;
-    Ok((file, keys.len() + caches.len()))
+    Ok((file, records))
 }
 
 fn header(id: u64, namespace: u64, boot: u64) -> [u8; HEADER] {
@@ -219,9 +219,10 @@ fn boot() -> u64 {
 const MAGIC: &[u8; 8] = b"TCFLOOR1";
 const HEADER: usize = 40;
 const RECORD: usize = 32;
-/// Far above what two records per stripe take.
+/// Far above what two records per floor take.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
 const KEY: u64 = 1;
 const CACHE: u64 = 2;
 const CLOSED: u64 = 3;
+const STRIPE: u64 = 4;

@@ -429,9 +429,9 @@ async fn a_log_that_cannot_be_written_switches_the_tier_off_and_the_cache_works_
     let caches = open(folder.path()).await;
     let cache = notes(&caches);
     assert_eq!(caches.status().disk, DiskStatus::Ok);
-    // Nothing of the log can be renamed or written any more once its folder is gone, but the open
-    // file still takes bytes: so the folder's failure must wait for the log to be shortened.
-    for round in 0..70_000_u32 {
+    // The open file takes bytes even when its folder is gone; only when the log is to be shortened
+    // does that fail. Long enough for that.
+    for round in 0..200_000_u32 {
         if round == 1 {
             fs::remove_dir_all(folder.path()).expect("it is ours");
         }
