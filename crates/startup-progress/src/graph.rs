@@ -21,14 +21,15 @@ use crate::{
 #[derive(Debug)]
 pub struct GraphObserver {
     progress: Progress,
-    /// The step of each node, by the node's index; `None` for a step past the bound.
+    /// The step of each node, by the node's index; `None` for a value and for a step past the bound.
     steps: Mutex<Vec<Option<StepId>>>,
 }
 
 impl Progress {
     /// An observer for one graph: `graph.observe(progress.observer())`.
     ///
-    /// Each node becomes a step with its stage and the names of its dependencies. Several graphs
+    /// Each component becomes a step with its stage and the names of its dependencies; values, which
+    /// are there from the beginning, do not. Several graphs
     /// may share one `Progress`, each with an observer of its own.
     #[must_use]
     pub fn observer(&self) -> GraphObserver {
@@ -86,7 +87,12 @@ impl Observer for GraphObserver {
 impl GraphObserver {
     fn announce(&self, plan: &Plan) {
         let steps = plan.nodes().iter().map(|node| {
-            let dependencies = node.dependencies().iter().map(|id| plan.node(*id).name());
+            // A value is there before anything starts: there is nothing to watch.
+            if node.is_value() {
+                return None;
+            }
+            let dependencies = node.dependencies().iter().map(|id| plan.node(*id));
+            let dependencies = dependencies.filter(|node| !node.is_value()).map(Node::name);
             self.progress.announce(&NewStep {
                 name: node.name(),
                 stage: node.stage(),

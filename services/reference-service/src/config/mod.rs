@@ -9,6 +9,7 @@ mod text;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -238,8 +239,9 @@ impl Config {
         if self.database.pool.max_size == Some(0) {
             return Err(bad("database.pool.max_size", &0, "must be at least 1".to_owned()));
         }
-        if self.monitor.interval.is_zero() {
-            return Err(bad("monitor.interval", &"0s", "must be above zero".to_owned()));
+        if !MONITOR_INTERVALS.contains(&self.monitor.interval) {
+            let shown = format!("{:?}", self.monitor.interval);
+            return Err(bad("monitor.interval", &shown, "must be 1s to 1day".to_owned()));
         }
         if self.http.max_connections == 0 {
             return Err(bad("http.max_connections", &0, "must be at least 1".to_owned()));
@@ -355,6 +357,10 @@ const REDIS_SCHEMES: [&str; 6] = [
     "redis-cluster://",
     "rediss-cluster://",
 ];
+
+/// What the monitor accepts.
+const MONITOR_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 
 /// Shorter keys can be guessed.
 const KEY_LEN_MIN: usize = 16;

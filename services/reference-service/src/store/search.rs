@@ -75,9 +75,9 @@ impl QueryFragment<Sqlite> for ContainsWords {
 
 impl QueryFragment<Pg> for ContainsWords {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        out.push_sql("\"records\".\"words\" @@ plainto_tsquery('simple', ");
+        out.push_sql("\"records\".\"words\" @@ plainto_tsquery('simple', searchable(");
         out.push_bind_param::<Text, _>(&self.tsquery)?;
-        out.push_sql(")");
+        out.push_sql("))");
         Ok(())
     }
 }

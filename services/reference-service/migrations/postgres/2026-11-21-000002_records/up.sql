@@ -1,7 +1,29 @@
+-- What is searched and what is searched for pass through this function: lower case, and everything
+-- but letters and digits is a blank. Otherwise the parser would keep host names, paths and hyphenated
+-- words together, and a search for one of their parts would find nothing.
+-- The ICU collation makes it independent of the database's locale; "C", for one, knows no letter
+-- beyond ASCII. Where it is missing, only ASCII punctuation separates words, and the case of other
+-- letters is folded as far as the locale knows it.
+DO $do$
+DECLARE
+    body TEXT := $body$
+        SELECT lower(regexp_replace($1 COLLATE "und-x-icu", '[^[:alnum:]]+', ' ', 'g'))
+    $body$;
+BEGIN
+    IF getdatabaseencoding() <> 'UTF8'
+        OR NOT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')
+    THEN
+        body := $body$
+            SELECT lower(translate($1, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', repeat(' ', 32)))
+        $body$;
+    END IF;
+    EXECUTE 'CREATE FUNCTION searchable(text) RETURNS text LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE AS '
+        || quote_literal(body);
+END
+$do$;
+
 -- `tags` is a JSON array. The word column and the tag table are derived by the database, so that no
 -- writer, not even one with a SQL shell, can let them drift apart.
--- ASCII punctuation only separates words: without `translate` the parser would keep host names,
--- paths and hyphenated words together, and a search for one of their parts would find nothing.
 CREATE TABLE records (
     id         UUID        PRIMARY KEY,
     title      TEXT        NOT NULL,
@@ -11,16 +33,8 @@ CREATE TABLE records (
     created_at TIMESTAMPTZ NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
     version    BIGINT      NOT NULL,
-    words      TSVECTOR    NOT NULL GENERATED ALWAYS AS (
-        to_tsvector(
-            'simple',
-            translate(
-                title || ' ' || text,
-                '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~',
-                '                                '
-            )
-        )
-    ) STORED
+    words      TSVECTOR    NOT NULL
+        GENERATED ALWAYS AS (to_tsvector('simple', searchable(title || ' ' || text))) STORED
 );
 
 CREATE INDEX records_by_words ON records USING GIN (words);

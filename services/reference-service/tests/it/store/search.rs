@@ -21,7 +21,7 @@ async fn a_search_finds_records_that_contain_every_word(db: Fixture) {
             ),
             record(
                 "libdfu1",
-                "CCP4 core 1.81 C++ naïve ÉTÉ don't_stop",
+                "CCP4 core 1.81 C++ naïve ÉTÉ don't_stop Größe—“ЖУК”…東京。",
                 &["lib"],
             ),
         ])
@@ -44,6 +44,9 @@ async fn a_search_finds_records_that_contain_every_word(db: Fixture) {
         ("naive", &[]),
         ("été", &["libdfu1"]),
         ("stop don", &["libdfu1"]),
+        ("größe жук", &["libdfu1"]),
+        ("GRÖSSE", &[]),
+        ("東京", &["libdfu1"]),
     ] {
         assert_eq!(found(&db.store, query).await, expected, "{query}");
     }

@@ -1,0 +1,169 @@
+//! Configuration: layers, messages, the committed default file.
+
+use std::{collections::HashMap, fs, path::Path};
+
+use reference_service::config::{Config, ConfigError, Inputs};
+use serde_json::Value;
+
+fn inputs(folder: &Path, env: &[(&str, &str)]) -> Inputs {
+    let env: HashMap<_, _> =
+        env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Inputs { env, folder: folder.to_owned() }
+}
+
+fn error(env: &[(&str, &str)]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    Config::load(&inputs(folder.path(), env)).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn later_layers_win() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(folder.path().join("config")).unwrap();
+    let file = "[http]\naddress = \"127.0.0.1:1\"\nrequest_timeout = \"1s\"\n[cache]\nttl = \"1m\"";
+    fs::write(folder.path().join("config/default.toml"), file).unwrap();
+    let named = folder.path().join("mine.toml");
+    fs::write(&named, "[http]\nrequest_timeout = \"2s\"\nbody_limit = \"2KiB\"").unwrap();
+    let env = [
+        ("APP_CONFIG", named.to_str().unwrap()),
+        ("APP__HTTP__BODY_LIMIT", "3KiB"),
+        ("APP__CACHE__REDIS__URL", ""),
+        ("APP__DATABASE__POOL__MAX_SIZE", "7"),
+        ("OTHER", "ignored"),
+    ];
+    let config = Config::load(&inputs(folder.path(), &env)).unwrap();
+    assert_eq!(config.http.address.port(), 1, "from config/default.toml");
+    assert_eq!(config.http.request_timeout.as_secs(), 2, "from the named file");
+    assert_eq!(config.http.body_limit.as_u64(), 3 * 1024, "from the environment");
+    assert_eq!(config.cache.ttl.as_secs(), 60);
+    assert_eq!(config.cache.redis.url, None, "an empty variable is not set");
+    assert_eq!(config.database.pool.max_size, Some(7));
+}
+
+#[test]
+fn the_committed_default_file_says_what_the_code_says() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/default.toml");
+    let text = fs::read_to_string(file).unwrap();
+    let from_file: Config = toml::from_str(&text).unwrap();
+    assert_eq!(from_file, Config::default());
+    // Every setting is in the file, those without a default as a comment.
+    let all = serde_json::to_value(Config::default()).unwrap();
+    for (section, settings) in all.as_object().unwrap() {
+        for name in names(settings) {
+            let told = text.lines().any(|line| {
+                line.trim_start_matches("# ").starts_with(&format!("{name} ="))
+            });
+            assert!(told, "{section}: {name} is missing in config/default.toml");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_the_environment_names_every_setting() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example");
+    let text = fs::read_to_string(file).unwrap();
+    let mut known = Vec::new();
+    paths("APP_", &serde_json::to_value(Config::default()).unwrap(), &mut known);
+    for name in &known {
+        assert!(text.contains(&format!("# {name}=")), "{name} is missing in .env.example");
+    }
+    for line in text.lines().filter_map(|line| line.strip_prefix("# APP__")) {
+        let name = format!("APP__{}", line.split('=').next().unwrap());
+        assert!(known.contains(&name), "{name} in .env.example is no setting");
+    }
+}
+
+fn names(settings: &Value) -> Vec<String> {
+    settings
+        .as_object()
+        .unwrap()
+        .iter()
+        .flat_map(|(name, value)| if value.is_object() { names(value) } else { vec![name.clone()] })
+        .collect()
+}
+
+fn paths(prefix: &str, value: &Value, found: &mut Vec<String>) {
+    for (name, value) in value.as_object().unwrap() {
+        let path = format!("{prefix}_{}", name.to_uppercase());
+        match value {
+            Value::Object(_) => paths(&format!("{path}_"), value, found),
+            _ => found.push(path),
+        }
+    }
+}
+
+#[test]
+fn messages_name_key_value_and_origin() {
+    let message = error(&[("APP__HTTP__ADDRESS", "nowhere")]);
+    for part in ["`http.address`", "`nowhere`", "APP__HTTP__ADDRESS"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = error(&[("APP__HTTP__ADRESS", "127.0.0.1:1")]);
+    for part in ["`http.adress`", "127.0.0.1:1", "did you mean `http.address`?"] {
+        assert!(message.contains(part), "{message}");
+    }
+    let message = error(&[("APP__CACHE__TTL", "soon")]);
+    assert!(message.contains("`cache.ttl` = `soon`"), "{message}");
+    let message = error(&[("APP__DATABASE__POOL__MAX_SIZE", "-1")]);
+    assert!(message.contains("`database.pool.max_size` = `-1`"), "{message}");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (key, value) in [
+        ("APP__DATABASE__URL", "mysql://localhost/app"),
+        ("APP__DATABASE__URL", "ftp://example"),
+        ("APP__DATABASE__POOL__MAX_SIZE", "0"),
+        ("APP__CACHE__TTL", "0s"),
+        ("APP__CACHE__COMPRESSION", "zip"),
+        ("APP__CACHE__MEMORY__CAPACITY", "0"),
+        ("APP__CACHE__REDIS__URL", "http://localhost"),
+        ("APP__MONITOR__ENABLED", "perhaps"),
+        ("APP__MONITOR__INTERVAL", "10ms"),
+        ("APP__ADMIN__ADDRESS", "0.0.0.0:9000"),
+        ("APP__ADMIN__ADDRESS", "127.0.0.1:8080"),
+        ("APP__ADMIN__KEY", "short"),
+        ("APP__HTTP__MAX_CONNECTIONS", "0"),
+        ("APP__HTTP", "a table was expected"),
+        ("APP_CONFIG", "/does/not/exist.toml"),
+    ] {
+        let message = error(&[(key, value)]);
+        let shown = value == "short" || message.contains(value) || key == "APP__CACHE__TTL";
+        assert!(shown || message.contains("10ms"), "{key}={value}: {message}");
+    }
+}
+
+#[test]
+fn secrets_are_in_no_message_and_in_no_printed_configuration() {
+    const PASSWORD: &str = "hunter2hunter2hunter2";
+    let url = format!("postgres://app:{PASSWORD}@db/app");
+    let redis = format!("redis://:{PASSWORD}@cache:6379");
+    let folder = tempfile::tempdir().unwrap();
+    let env = [
+        ("APP__DATABASE__URL", url.as_str()),
+        ("APP__CACHE__REDIS__URL", redis.as_str()),
+        ("APP__ADMIN__KEY", PASSWORD),
+    ];
+    let config = Config::load(&inputs(folder.path(), &env)).unwrap();
+    assert_eq!(config.database.url.expose(), url);
+    for shown in [config.to_toml(), format!("{config:?}")] {
+        assert!(!shown.contains(PASSWORD), "{shown}");
+        assert!(shown.contains("[redacted]"), "{shown}");
+    }
+    let message = error(&[("APP__DATABASE__URL", &format!("mysql://app:{PASSWORD}@db/app"))]);
+    assert!(!message.contains(PASSWORD), "{message}");
+    let message = error(&[("APP__CACHE__REDIS__URL", &format!("http://:{PASSWORD}@cache"))]);
+    assert!(!message.contains(PASSWORD), "{message}");
+    let message = error(&[("APP__DATABASE__PASSWORD", PASSWORD)]);
+    assert!(!message.contains(PASSWORD), "{message}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("broken.toml");
+    fs::write(&file, "[http\naddress = ").unwrap();
+    let env = [("APP_CONFIG", file.to_str().unwrap())];
+    let error = Config::load(&inputs(folder.path(), &env)).expect_err("broken");
+    assert!(matches!(&error, ConfigError::File { path, .. } if path.ends_with("broken.toml")));
+}

@@ -1,0 +1,17 @@
+//! The contract of the service: one binary, one module per behaviour.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails there")]
+
+#[macro_use]
+mod support;
+
+mod bad_input;
+mod binary;
+mod cache;
+mod config;
+mod import;
+mod lifecycle;
+mod openapi;
+mod records;
+mod store;
+mod tasks;
