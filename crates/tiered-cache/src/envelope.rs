@@ -176,3 +176,105 @@ const MAGIC: &[u8; 4] = b"TCE\x01";
 const HEADER: usize = 60;
 const PLAIN: u8 = 0;
 const LZ4: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::{Codec, HEADER, Reject, Stamp, Unkept};
+    use crate::policy::{Compression, Policy};
+
+    const NOW: u64 = 1_000;
+
+    fn codec(compression: Compression) -> Codec<Vec<String>> {
+        let policy = Policy {
+            compression,
+            compress_above: 100,
+            ..Policy::default()
+        };
+        Codec::new(1, 2, 3, &policy)
+    }
+
+    fn texts() -> Vec<String> {
+        (0..40).map(|number| format!("text {number}")).collect()
+    }
+
+    #[test]
+    fn what_was_sealed_is_opened_compressed_or_not() {
+        let mut sizes = Vec::new();
+        for compression in [Compression::None, Compression::Lz4] {
+            let codec = codec(compression);
+            let body = codec.encode(&texts()).expect("it can be encoded");
+            let bytes = codec.seal(&body, "key", 7, NOW + 1);
+            let (value, stamp) = codec.open(&bytes, "key", NOW).expect("it is whole");
+            assert_eq!(value, texts());
+            assert_eq!(
+                stamp,
+                Stamp {
+                    origin: 3,
+                    version: 7,
+                    expires_ms: NOW + 1
+                }
+            );
+            sizes.push(bytes.len());
+        }
+        assert!(sizes[1] < sizes[0], "LZ4 made it smaller: {sizes:?}");
+    }
+
+    #[test]
+    fn no_damage_gives_a_value() {
+        for compression in [Compression::None, Compression::Lz4] {
+            let codec = codec(compression);
+            let body = codec.encode(&texts()).expect("it can be encoded");
+            let bytes = codec.seal(&body, "key", 7, NOW + 1);
+            for len in 0..bytes.len() {
+                assert_eq!(codec.open(&bytes[..len], "key", NOW), Err(Reject::Invalid));
+            }
+            for bit in 0..bytes.len() * 8 {
+                let mut damaged = bytes.to_vec();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(codec.open(&damaged, "key", NOW), Err(Reject::Invalid));
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_type_or_epoch_and_a_past_expiry_are_rejected() {
+        let codec = codec(Compression::None);
+        let body = codec.encode(&texts()).expect("it can be encoded");
+        let bytes = codec.seal(&body, "key", 7, NOW + 1);
+        assert_eq!(codec.open(&bytes, "other", NOW), Err(Reject::Invalid));
+        assert_eq!(codec.open(&bytes, "key", NOW + 1), Err(Reject::Stale));
+        let typed: Codec<Vec<String>> = Codec::new(9, 2, 3, &Policy::default());
+        assert_eq!(typed.open(&bytes, "key", NOW), Err(Reject::Invalid));
+        let later: Codec<Vec<String>> = Codec::new(1, 9, 3, &Policy::default());
+        assert_eq!(later.open(&bytes, "key", NOW), Err(Reject::Stale));
+    }
+
+    #[test]
+    fn a_value_over_the_limit_is_not_encoded_and_an_exact_one_is() {
+        let sized = |max_value_bytes| -> Codec<String> {
+            Codec::new(
+                1,
+                2,
+                3,
+                &Policy {
+                    max_value_bytes,
+                    ..Policy::default()
+                },
+            )
+        };
+        let text = "x".repeat(99);
+        let encoded = text.len() + 1;
+        assert!(sized(encoded).encode(&text).is_ok());
+        assert_eq!(
+            sized(encoded - 1).encode(&text).err(),
+            Some(Unkept::TooLarge)
+        );
+        let bytes = sized(encoded).seal(
+            &sized(encoded).encode(&text).expect("just right"),
+            "",
+            0,
+            NOW + 1,
+        );
+        assert_eq!(bytes.len(), HEADER + encoded);
+    }
+}

@@ -228,3 +228,90 @@ impl CacheFloors {
 
 /// Floors of single keys per stripe; a stripe takes 80 bytes with them.
 const RECENT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, sync::Arc};
+
+    use super::Floors;
+    use crate::hash::mix;
+
+    /// Goal: a bounded table may say "too old" of a fill that is not, never the reverse. Method: far
+    /// more keys than places, against a map that forgets nothing.
+    #[test]
+    fn an_invalidation_is_never_forgotten_however_many_follow() {
+        let shared = Arc::new(Floors::new(8));
+        let floors = shared.of_cache(1);
+        let mut exact = HashMap::new();
+        for round in 0..20_000_u64 {
+            let hash = mix(round % 700);
+            let version = floors.raise(hash, || {});
+            assert!(floors.allows(hash, version), "its own version is allowed");
+            exact.insert(hash, version);
+            let probe = mix(round.wrapping_mul(31) % 700);
+            if let Some(version) = exact.get(&probe) {
+                assert!(
+                    !floors.allows(probe, version - 1),
+                    "older than its last invalidation"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn other_keys_of_a_stripe_keep_their_older_fills() {
+        let shared = Arc::new(Floors::new(1));
+        let floors = shared.of_cache(1);
+        let token = floors.token(99);
+        for hash in 0..4 {
+            floors.raise(hash, || {});
+        }
+        assert!(floors.allows(99, token), "as many as there are places");
+        floors.raise(4, || {});
+        assert!(
+            !floors.allows(99, token),
+            "one more, and the oldest counts for all"
+        );
+    }
+
+    #[test]
+    fn a_token_taken_before_a_clear_does_not_hold_and_one_taken_after_does() {
+        let shared = Arc::new(Floors::new(8));
+        let (cleared, other) = (shared.of_cache(1), shared.of_cache(2));
+        let (before, elsewhere) = (cleared.token(5), other.token(6));
+        cleared.raise_all(|| {});
+        assert!(!cleared.publish(5, before, || unreachable!("it does not hold")));
+        assert!(
+            other.publish(6, elsewhere, || {}),
+            "another cache is not concerned"
+        );
+        assert!(cleared.publish(5, cleared.token(5), || {}));
+    }
+
+    #[cfg(feature = "disk")]
+    #[test]
+    fn a_replay_in_any_order_brings_every_floor_back() {
+        let shared = Arc::new(Floors::new(4));
+        let floors = shared.of_cache(1);
+        let versions: Vec<_> = (0..200_u64)
+            .map(|key| (mix(key), floors.raise(mix(key), || {})))
+            .collect();
+        let snapshot = shared.snapshot();
+        let again = Arc::new(Floors::new(4));
+        for (hash, version) in snapshot.keys.iter().rev() {
+            again.replay_key(*hash, *version);
+        }
+        for (index, version) in snapshot.stripes {
+            again.replay_stripe(index, version);
+        }
+        let replayed = again.of_cache(1);
+        for (hash, version) in versions {
+            assert_eq!(floors.allows(hash, version), replayed.allows(hash, version));
+            assert!(!replayed.allows(hash, version - 1));
+        }
+        assert!(
+            replayed.token(0) >= 200,
+            "new versions are above all old ones"
+        );
+    }
+}

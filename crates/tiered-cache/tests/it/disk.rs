@@ -214,6 +214,33 @@ async fn a_removed_key_stays_removed_after_kill_9() {
 }
 
 #[tokio::test]
+async fn a_removed_key_stays_removed_after_the_log_was_shortened() {
+    let folder = filled(3).await;
+    let caches = open(folder.path()).await;
+    let (cache, others) = (
+        notes(&caches),
+        caches.cache::<u32, u32>("others", Policy::default()),
+    );
+    let others = others.expect("the policy is sound");
+    cache.remove(&2).await;
+    for key in 0..200_000 {
+        others.remove(&key).await;
+    }
+    caches.close().await;
+    drop((caches, cache, others));
+    let length = fs::metadata(folder.path().join("floors.log"))
+        .expect("it is there")
+        .len();
+    assert!(
+        length < 200_000 * 32,
+        "{length} bytes: it was never shortened"
+    );
+    let caches = open(folder.path()).await;
+    assert_eq!(tier_of(&notes(&caches), 2).await, None);
+    assert_eq!(caches.status().disk, DiskStatus::Ok);
+}
+
+#[tokio::test]
 async fn a_damaged_or_missing_log_makes_the_old_tier_a_miss_and_never_an_error() {
     let damages: [fn(&Path); 5] = [
         |log| fs::remove_file(log).expect("it is there"),

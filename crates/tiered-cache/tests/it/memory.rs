@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tiered_cache::{Caches, ConfigError, Lookup, Policy, TierKind, TieredCache};
+use tiered_cache::{CacheKey, Caches, ConfigError, Lookup, Policy, TierKind, TieredCache};
 use tokio::time::advance;
 
 fn cache(policy: Policy) -> TieredCache<u32, String> {
@@ -170,4 +170,28 @@ async fn two_caches_of_one_name_are_refused() {
     let _first: TieredCache<u32, u32> = caches.cache("twice", Policy::default()).expect("free");
     let second = caches.cache::<u32, u32>("twice", Policy::default());
     assert!(matches!(second, Err(ConfigError::Duplicate { name }) if name == "twice"));
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place {
+    shelf: u8,
+    slot: u8,
+}
+
+impl CacheKey for Place {
+    fn write_key(&self, out: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        write!(out, "{}/{}", self.shelf, self.slot)
+    }
+}
+
+#[tokio::test]
+async fn keys_are_anything_displayable_and_types_that_say_how() {
+    let ids = TieredCache::memory("ids", Policy::default()).expect("sound");
+    let id = uuid::Uuid::from_u128(7);
+    ids.insert(&id, 1).await;
+    assert!(ids.get(&id).await.is_hit());
+    let places = TieredCache::memory("places", Policy::default()).expect("sound");
+    places.insert(&Place { shelf: 1, slot: 2 }, 1).await;
+    assert!(places.get(&Place { shelf: 1, slot: 2 }).await.is_hit());
+    assert!(!places.get(&Place { shelf: 2, slot: 1 }).await.is_hit());
 }
