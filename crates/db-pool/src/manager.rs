@@ -96,6 +96,8 @@ impl<B: Backend> Manager<B> {
                 counters.connects.fetch_add(1, Relaxed);
                 Some(Counted::new(Arc::clone(&self.shared)))
             }
+            // Refused by `open` itself.
+            Err(_) if self.shared.is_closed() => None,
             Err(error) => {
                 counters.connect_failures.fetch_add(1, Relaxed);
                 self.shared.metrics.connect_failures.increment(1);

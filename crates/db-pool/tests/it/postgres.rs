@@ -50,7 +50,7 @@ impl Database {
 
     async fn pool(&self, change: impl FnOnce(&mut PoolConfig)) -> Pool<Postgres> {
         let mut config = PoolConfig::web(&*self.url);
-        config.max_size = 4;
+        (config.max_size, config.min_idle) = (4, 0);
         change(&mut config);
         Pool::connect(config).await.unwrap()
     }
