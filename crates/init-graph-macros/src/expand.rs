@@ -84,7 +84,11 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
             impl ::init_graph::__private::Declaration,
         >
     };
-    let arguments: Vec<Ident> = (1..).zip(&mut outer.inputs).map(name_argument).collect();
+    let name = &function.sig.ident;
+    let arguments = (1..).zip(&mut outer.inputs);
+    let arguments: Vec<_> = arguments
+        .map(|(number, argument)| plain(number, argument, name))
+        .collect();
     let checks: TokenStream = function
         .sig
         .inputs
@@ -92,7 +96,6 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
         .filter_map(check_parameter)
         .collect();
     let apply = apply(options);
-    let name = &function.sig.ident;
     // Spanned at the name, so that `line!()` is the line of the function and not that of the attribute.
     let file = quote_spanned! { name.span() => ::core::file!() };
     let line = quote_spanned! { name.span() => ::core::line!() };
@@ -108,9 +111,9 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
             #(#inner)*
             #signature #block
 
-            struct Options;
+            struct __Options;
 
-            impl ::init_graph::__private::Declaration for Options {
+            impl ::init_graph::__private::Declaration for __Options {
                 const FILE: &'static str = #file;
                 const LINE: u32 = #line;
 
@@ -120,7 +123,7 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
                 }
             }
 
-            ::init_graph::__private::Declared::<_, Options>::new(#name(#(#arguments),*))
+            ::init_graph::__private::Declared::<_, __Options>::new(#name(#(#arguments),*))
         }
     }
 }
@@ -132,14 +135,15 @@ fn is_outer(attribute: &Attribute) -> bool {
         .any(|name| attribute.path().is_ident(name))
 }
 
-/// Gives an argument a plain name, which it is passed on by; patterns stay inside.
-fn name_argument((number, argument): (usize, &mut FnArg)) -> Ident {
+/// Gives an argument a plain name, which it is passed on by; patterns stay inside. Not the function's name, which it
+/// would hide.
+fn plain(number: usize, argument: &mut FnArg, function: &Ident) -> Ident {
     let FnArg::Typed(typed) = argument else {
         return format_ident!("self");
     };
     typed.attrs.clear();
     let name = match &*typed.pat {
-        Pat::Ident(pattern) => pattern.ident.clone(),
+        Pat::Ident(pattern) if pattern.ident != *function => pattern.ident.clone(),
         _ => format_ident!("argument_{number}"),
     };
     typed.pat = parse_quote! { #name };

@@ -145,7 +145,8 @@ impl fmt::Debug for Component {
     message = "`{Self}` cannot be a component",
     label = "not an async function that a graph can run",
     note = "a component is `async fn(..) -> Result<T, E>` with up to 16 parameters, each `Dep<T>`, `Option<Dep<T>>`, `After<T>` or `Context`",
-    note = "its future must be `Send`, `T` must be `Send + Sync + 'static` and `E` must convert into `init_graph::BoxError`"
+    note = "its future must be `Send`, `T` must be `Send + Sync + 'static` and `E` must convert into `init_graph::BoxError`",
+    note = "with the feature `macros`, `#[init_graph::component]` on the function shows which of these is wrong"
 )]
 pub trait IntoComponent<Marker> {
     /// Makes the component, with options as declared.

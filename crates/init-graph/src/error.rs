@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::plan::Node;
+use crate::render::counted;
 use crate::report::StopReport;
 use crate::wiring_error::WiringErrors;
 
@@ -127,7 +128,11 @@ impl fmt::Display for StartError {
             .as_ref()
             .map_or(0, |rollback| rollback.failures().len());
         if unclean > 0 {
-            write!(f, " ({unclean} errors while stopping what had started)")?;
+            write!(
+                f,
+                " (and {} while stopping what had started)",
+                counted(unclean, "error")
+            )?;
         }
         Ok(())
     }

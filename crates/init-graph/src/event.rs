@@ -107,7 +107,8 @@ pub enum Event<'a> {
         /// Why; its rollback report is not filled in yet.
         error: &'a GraphError,
     },
-    /// All dependents of a node have stopped and its own stop hooks are about to run.
+    /// All dependents of a node have stopped and its own stop hooks are about to run: of each node that was ready, and
+    /// of those that failed or were cancelled after they had registered a hook.
     Stopping {
         /// The node.
         node: &'a Node,

@@ -5,6 +5,8 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::render::counted;
+
 /// Names one node of a [`Plan`]; small, `Copy`, and its [`index`](Self::index) is the position in start order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(crate) u32);
@@ -99,7 +101,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = self.nodes.len();
         let edges: usize = self.nodes.iter().map(|node| node.dependencies.len()).sum();
-        write!(f, "{nodes} nodes, {edges} dependencies")?;
+        write!(f, "{}, {edges} dependencies", counted(nodes, "node"))?;
         let width = self
             .nodes
             .iter()

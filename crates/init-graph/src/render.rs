@@ -54,11 +54,9 @@ impl fmt::Display for Report {
 impl Report {
     fn write_head(&self, f: &mut fmt::Formatter<'_>, components: &[&NodeReport]) -> fmt::Result {
         let (count, values) = (components.len(), self.nodes().len() - components.len());
-        let noun =
-            |count, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
-        write!(f, "started {}", noun(count, "component"))?;
+        write!(f, "started {}", counted(count, "component"))?;
         if values > 0 {
-            write!(f, " and {}", noun(values, "value"))?;
+            write!(f, " and {}", counted(values, "value"))?;
         }
         write!(f, " in {}", human(self.took()))?;
         let work: Duration = components.iter().map(|node| node.took).sum();
@@ -136,8 +134,13 @@ fn bar(node: &NodeReport, whole: Duration) -> String {
     )
 }
 
+/// "1 node", "2 nodes".
+pub(crate) fn counted(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Three or four digits and a unit.
-fn human(time: Duration) -> String {
+pub(crate) fn human(time: Duration) -> String {
     match time.as_micros() {
         0 => "0ms".to_owned(),
         micros @ 1..1_000 => format!("{micros}us"),

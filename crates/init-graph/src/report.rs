@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::NodeError;
+use crate::render::{counted, human};
 
 /// How a start went, node by node; `Display` draws it for a terminal.
 #[derive(Clone, Debug)]
@@ -104,7 +105,12 @@ impl StopReport {
 
 impl fmt::Display for StopReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "stopped {} nodes in {:?}", self.stopped, self.took)?;
+        write!(
+            f,
+            "stopped {} in {}",
+            counted(self.stopped, "node"),
+            human(self.took)
+        )?;
         for failure in &self.failures {
             write!(f, "\n  {failure}")?;
             if let Some(source) = std::error::Error::source(failure) {

@@ -319,7 +319,7 @@ async fn errors_of_the_rollback_are_reported_beside_the_cause() {
     assert!(
         error
             .to_string()
-            .ends_with("(1 errors while stopping what had started)"),
+            .ends_with("(and 1 error while stopping what had started)"),
         "{error}"
     );
 }

@@ -101,6 +101,42 @@ async fn the_function_can_be_called_by_hand() {
     assert!(matches!(api(None).await, Ok(Api)));
 }
 
+/// Names that the attribute could trip over.
+mod awkward {
+    use super::{Config, Context, Dep, Result, component};
+
+    pub(super) struct Options;
+    pub(super) struct Both(pub(super) bool);
+
+    #[component]
+    pub(super) async fn options(_: Dep<Config>, mut cx: Context) -> Result<Options> {
+        cx = cx.clone();
+        cx.message("here");
+        Ok(Options)
+    }
+
+    #[component]
+    #[expect(
+        unused_variables,
+        reason = "attributes of the function stay on its body"
+    )]
+    pub(super) async fn both(both: Option<Dep<String>>, options: Dep<Options>) -> Result<Both> {
+        Ok(Both(both.is_none()))
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_names_may_be_used_inside() {
+    let mut graph = Graph::new();
+    graph.value(Config(""));
+    graph.add(awkward::options);
+    graph.add(awkward::both).stage("last");
+    let running = graph.start().await.unwrap();
+    assert!(running.get::<awkward::Options>().is_some());
+    assert!(running.get::<awkward::Both>().unwrap().0);
+    running.shutdown().await.unwrap();
+}
+
 #[test]
 fn mistakes_are_compile_errors_at_their_place() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");

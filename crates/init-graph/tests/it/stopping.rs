@@ -109,7 +109,7 @@ async fn the_hooks_of_a_component_run_last_registered_first_even_if_some_fail() 
         "two"
     );
     expect![[r#"
-        stopped 1 nodes in 0ns
+        stopped 1 node in 0ms
           `Server` panicked: three (added at crates/init-graph/tests/it/stopping.rs:N)
           `Server` failed (added at crates/init-graph/tests/it/stopping.rs:N): two"#]]
     .assert_eq(&without_lines(&error.report().to_string()));

@@ -177,10 +177,8 @@ fn blocker() -> (
     let (release, blocked) = std::sync::mpsc::sync_channel(0);
     let blocked = Arc::new(std::sync::Mutex::new(blocked));
     let wait = move || {
-        assert!(
-            blocked.lock().unwrap().recv().is_err(),
-            "nothing is ever sent"
-        )
+        let released = blocked.lock().unwrap().recv();
+        assert!(released.is_err(), "nothing is ever sent");
     };
     (release, wait)
 }
