@@ -50,6 +50,26 @@ impl Fixture {
     }
 }
 
+impl Fixture {
+    /// Drops the PostgreSQL database under the store's feet.
+    pub(super) async fn vanish(&self) {
+        let name = self
+            .url
+            .rsplit('/')
+            .next()
+            .unwrap()
+            .split('?')
+            .next()
+            .unwrap();
+        let server = with_database(&self.url, "postgres");
+        execute(
+            PoolConfig::batch(server),
+            &format!("DROP DATABASE {name} WITH (FORCE)"),
+        )
+        .await;
+    }
+}
+
 pub(super) async fn on_sqlite(test: impl AsyncFnOnce(Fixture)) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data.db");
@@ -86,7 +106,7 @@ pub(super) async fn on_postgres<Done: Future<Output = ()> + Send + 'static>(
     let outcome = outcome.await;
     execute(
         PoolConfig::batch(&server),
-        &format!("DROP DATABASE {name} WITH (FORCE)"),
+        &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
     )
     .await;
     if let Err(failure) = outcome {

@@ -1,10 +1,13 @@
 //! Migrations, and databases that are closed, damaged or not there.
 
-use db_pool::PoolConfig;
+use std::time::Duration;
+
+use db_pool::{Pool, PoolConfig, Sqlite};
+use diesel_async::SimpleAsyncConnection;
 use reference_service::store::{Store, UpdateError};
 use uuid::Uuid;
 
-use super::fixture::{Fixture, Never, found, record, task};
+use super::fixture::{Fixture, Never, found, on_postgres, record, task};
 
 on_both! {
     migrations_run_once_and_can_be_undone,
@@ -97,4 +100,48 @@ async fn a_server_that_is_not_there_is_unavailable() {
         .await
         .unwrap_err();
     assert!(error.is_config() && !error.is_unavailable(), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_another_process_writes_is_unavailable_for_writing_only() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("data.db");
+    let config = PoolConfig {
+        lock_timeout: Some(Duration::from_millis(1)),
+        ..PoolConfig::embedded(path.to_str().unwrap())
+    };
+    let store = Store::connect(config.clone()).await.unwrap();
+    store.migrate().await.unwrap();
+    let other = Pool::<Sqlite>::connect(config).await.unwrap();
+    let mut writer = other.acquire().await.unwrap();
+    writer.batch_execute("BEGIN IMMEDIATE").await.unwrap();
+
+    let error = store.insert_task(&task("t", 1)).await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert!(store.is_empty().await.unwrap());
+
+    writer.batch_execute("ROLLBACK").await.unwrap();
+    store.insert_task(&task("t", 1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_vanishes_is_unavailable_and_unhealthy() {
+    on_postgres(async |db: Fixture| {
+        db.vanish().await;
+        let error = db.store.task(Uuid::nil()).await.unwrap_err();
+        assert!(error.is_unavailable(), "{error:?}");
+        let error = db.store.insert_task(&task("t", 1)).await.unwrap_err();
+        assert!(error.is_unavailable(), "{error:?}");
+
+        // The first question only sends the ping; its answer comes with a later one.
+        let unhealthy = async {
+            while db.store.health().is_none() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), unhealthy)
+            .await
+            .unwrap();
+    })
+    .await;
 }
