@@ -76,11 +76,19 @@ mod tests {
     fn serve_is_what_happens_without_a_word() {
         let parse = |words: &[&str]| {
             let words = std::iter::once("reference-service").chain(words.iter().copied());
-            Cli::try_parse_from(words).expect("valid words").into_command()
+            Cli::try_parse_from(words)
+                .expect("valid words")
+                .into_command()
         };
         assert!(matches!(parse(&[]), Command::Serve(Serve { demo: false })));
-        assert!(matches!(parse(&["--demo"]), Command::Serve(Serve { demo: true })));
-        assert!(matches!(parse(&["serve", "--demo"]), Command::Serve(Serve { demo: true })));
+        assert!(matches!(
+            parse(&["--demo"]),
+            Command::Serve(Serve { demo: true })
+        ));
+        assert!(matches!(
+            parse(&["serve", "--demo"]),
+            Command::Serve(Serve { demo: true })
+        ));
         assert!(matches!(parse(&["config"]), Command::Config));
     }
 }

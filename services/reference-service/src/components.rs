@@ -19,8 +19,9 @@ use crate::{
     config::{CompressionChoice, Config, DatabaseConfig},
     data_dir::DataLock,
     domain::Record,
+    failure::DataError,
     state::AppState,
-    store::Store,
+    store::{DataHold, Hold, Store},
 };
 
 /// What the components are given: everything that exists before the graph runs.
@@ -54,10 +55,31 @@ pub fn graph(given: Given) -> Graph {
     graph.observe(given.progress.observer());
     graph.value(given);
     graph.add(data_lock).named("data folder").stage("storage");
-    graph.add(store).named("database").stage("storage").timeout(Duration::from_secs(30));
-    graph.add(schema).named("migrations").stage("storage").timeout(Duration::from_secs(600));
-    graph.add(sample).named("sample").stage("storage").timeout(Duration::from_secs(60));
-    graph.add(caches).named("cache tiers").stage("cache").timeout(Duration::from_secs(30));
+    graph
+        .add(store)
+        .named("database")
+        .stage("storage")
+        .timeout(Duration::from_secs(30));
+    graph
+        .add(hold)
+        .named("data lock")
+        .stage("storage")
+        .timeout(Duration::from_secs(30));
+    graph
+        .add(schema)
+        .named("migrations")
+        .stage("storage")
+        .timeout(Duration::from_secs(600));
+    graph
+        .add(sample)
+        .named("sample")
+        .stage("storage")
+        .timeout(Duration::from_secs(60));
+    graph
+        .add(caches)
+        .named("cache tiers")
+        .stage("cache")
+        .timeout(Duration::from_secs(30));
     graph.add(records).named("records cache").stage("cache");
     graph.add(state).named("routes").stage("http");
     graph
@@ -97,7 +119,19 @@ async fn store(
     Ok(store)
 }
 
-async fn schema(given: Dep<Given>, store: Dep<Store>) -> Result<Schema, BoxError> {
+/// Beside other servers, but never beside an import: it would leave their caches with old data.
+async fn hold(given: Dep<Given>, store: Dep<Store>) -> Result<DataHold, BoxError> {
+    let in_use = || DataError::InUse {
+        what: given.config.database.url.to_string(),
+    };
+    Ok(store.hold(Hold::Shared).await?.ok_or_else(in_use)?)
+}
+
+async fn schema(
+    given: Dep<Given>,
+    store: Dep<Store>,
+    _hold: Dep<DataHold>,
+) -> Result<Schema, BoxError> {
     for migration in store.migrate().await? {
         tracing::info!(migration, "migration applied");
     }
@@ -108,7 +142,9 @@ async fn schema(given: Dep<Given>, store: Dep<Store>) -> Result<Schema, BoxError
             Some(reason) => Health::Fail(reason),
         }
     });
-    Ok(Schema { cache_epoch: store.cache_epoch().await? })
+    Ok(Schema {
+        cache_epoch: store.cache_epoch().await?,
+    })
 }
 
 async fn sample(
@@ -128,10 +164,14 @@ async fn caches(
     context: Context,
 ) -> Result<Caches, BoxError> {
     let config = &given.config.cache;
-    let mut builder = Caches::builder().namespace("reference-service").epoch(schema.cache_epoch);
+    let mut builder = Caches::builder()
+        .namespace("reference-service")
+        .epoch(schema.cache_epoch);
     if let Some(url) = &config.redis.url {
-        builder = builder
-            .redis(RedisConfig { url: url.expose().to_owned(), ..RedisConfig::default() });
+        builder = builder.redis(RedisConfig {
+            url: url.expose().to_owned(),
+            ..RedisConfig::default()
+        });
     }
     if config.disk.enabled {
         builder = builder.disk(DiskConfig {
@@ -156,17 +196,21 @@ async fn caches(
 fn check_caches(given: &Given, caches: &Caches) {
     if given.config.cache.redis.url.is_some() {
         let caches = caches.clone();
-        given.progress.check("redis", move || match caches.status().redis {
-            RedisStatus::Connected { .. } => Health::Pass,
-            status => Health::Warn(status.to_string()),
-        });
+        given
+            .progress
+            .check("redis", move || match caches.status().redis {
+                RedisStatus::Connected { .. } => Health::Pass,
+                status => Health::Warn(status.to_string()),
+            });
     }
     if given.config.cache.disk.enabled {
         let caches = caches.clone();
-        given.progress.check("disk", move || match caches.status().disk {
-            DiskStatus::Ok => Health::Pass,
-            status => Health::Warn(status.to_string()),
-        });
+        given
+            .progress
+            .check("disk", move || match caches.status().disk {
+                DiskStatus::Ok => Health::Pass,
+                status => Health::Warn(status.to_string()),
+            });
     }
 }
 
@@ -199,7 +243,10 @@ async fn state(
     records: Dep<TieredCache<Uuid, Record>>,
     _sampled: After<Sampled>,
 ) -> Result<AppState, BoxError> {
-    Ok(AppState { store: (*store).clone(), records: (*records).clone() })
+    Ok(AppState {
+        store: (*store).clone(),
+        records: (*records).clone(),
+    })
 }
 
 /// The preset for the backend with what the configuration overrides.
@@ -220,7 +267,10 @@ pub fn pool_config(config: &DatabaseConfig) -> PoolConfig {
         }
     };
     PoolConfig {
-        acquire_timeout: config.pool.acquire_timeout.unwrap_or(preset.acquire_timeout),
+        acquire_timeout: config
+            .pool
+            .acquire_timeout
+            .unwrap_or(preset.acquire_timeout),
         statement_timeout: config.pool.statement_timeout.or(preset.statement_timeout),
         ..preset
     }

@@ -23,12 +23,20 @@ impl DataLock {
         let Some(database) = sqlite_path(database_url) else {
             return Ok(Self { _file: None });
         };
-        if let Some(folder) = database.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            fs::create_dir_all(folder)
-                .map_err(|source| DataError::Unusable { path: folder.to_owned(), source })?;
+        if let Some(folder) = database
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+        {
+            fs::create_dir_all(folder).map_err(|source| DataError::Unusable {
+                path: folder.to_owned(),
+                source,
+            })?;
         }
         let path = lock_path(&database);
-        let unusable = |source| DataError::Unusable { path: path.clone(), source };
+        let unusable = |source| DataError::Unusable {
+            path: path.clone(),
+            source,
+        };
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -37,7 +45,9 @@ impl DataLock {
             .map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: Some(file) }),
-            Err(TryLockError::WouldBlock) => Err(DataError::InUse { path }),
+            Err(TryLockError::WouldBlock) => Err(DataError::InUse {
+                what: path.display().to_string(),
+            }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
     }
@@ -47,7 +57,9 @@ impl DataLock {
 fn sqlite_path(url: &str) -> Option<PathBuf> {
     match db_pool::BackendKind::from_url(url) {
         Ok(db_pool::BackendKind::Sqlite) => {
-            let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:"));
+            let path = url
+                .strip_prefix("sqlite://")
+                .or_else(|| url.strip_prefix("sqlite:"));
             Some(PathBuf::from(path.unwrap_or(url)))
         }
         _ => None,
@@ -70,7 +82,7 @@ mod tests {
         let url = format!("sqlite:{}/new/app.db", folder.path().display());
         let first = DataLock::take(&url).expect("nobody holds it");
         let second = DataLock::take(&url).expect_err("held");
-        assert!(matches!(&second, DataError::InUse { path } if path.ends_with("new/app.db.lock")));
+        assert!(matches!(&second, DataError::InUse { what } if what.ends_with("new/app.db.lock")));
         drop(first);
         DataLock::take(&url).expect("released");
     }

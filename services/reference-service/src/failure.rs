@@ -69,10 +69,10 @@ pub enum DataError {
         source: io::Error,
     },
     /// Another process of the service works on it.
-    #[error("{path} is held by another process of this service; stop it first")]
+    #[error("{what} is held by another process of this service; stop it first")]
     InUse {
-        /// The lock file.
-        path: PathBuf,
+        /// The lock file or the database.
+        what: String,
     },
 }
 

@@ -24,7 +24,11 @@ fn main() -> ExitCode {
             // Help and version come this way as well: they go to stdout and are no failure.
             let failed = error.use_stderr();
             let _ = error.print();
-            return if failed { ExitCode::from(USAGE) } else { ExitCode::SUCCESS };
+            return if failed {
+                ExitCode::from(USAGE)
+            } else {
+                ExitCode::SUCCESS
+            };
         }
     };
     match run(command) {
@@ -45,8 +49,10 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         return Ok(print(&config.to_toml()));
     }
     log(&config.log);
-    let runtime =
-        runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::Runtime)?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::Runtime)?;
     let code = runtime.block_on(async {
         match command {
             Command::Serve(options) => commands::serve(config, options).await,
@@ -68,7 +74,9 @@ fn print(text: &str) -> ExitCode {
 
 fn log(config: &LogConfig) {
     let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     match config.format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).compact().init(),

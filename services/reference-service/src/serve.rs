@@ -62,19 +62,29 @@ pub struct Addresses {
 pub async fn bind(config: Config, monitor: Option<Monitor>) -> Result<Bound, Failure> {
     let public = listen(&config, config.http.address, "APP__HTTP__ADDRESS").await?;
     let admin = listen(&config, config.admin.address, "APP__ADMIN__ADDRESS").await?;
-    let addresses = Addresses { http: public.address(), admin: admin.address() };
+    let addresses = Addresses {
+        http: public.address(),
+        admin: admin.address(),
+    };
     let progress = Progress::new(env!("CARGO_PKG_NAME"));
     let gate = Gate::new(progress.clone());
     let drain = CancellationToken::new();
-    let serve = |listener: Listener, router: Router| {
-        tokio::spawn(listener.serve(router, drain.clone()))
-    };
+    let serve =
+        |listener: Listener, router: Router| tokio::spawn(listener.serve(router, drain.clone()));
     let admin_routes = http::admin(&progress, monitor.as_ref(), config.admin.key.clone());
     let listeners = [
         serve(public, http::public(&progress, gate.clone())),
         serve(admin, admin_routes),
     ];
-    Ok(Bound { config, monitor, progress, gate, addresses, drain, listeners })
+    Ok(Bound {
+        config,
+        monitor,
+        progress,
+        gate,
+        addresses,
+        drain,
+        listeners,
+    })
 }
 
 async fn listen(
@@ -82,14 +92,22 @@ async fn listen(
     address: SocketAddr,
     key: &'static str,
 ) -> Result<Listener, Failure> {
-    let HttpConfig { header_timeout, max_connections, .. } = config.http;
+    let HttpConfig {
+        header_timeout,
+        max_connections,
+        ..
+    } = config.http;
     let limits = Limits {
         header_timeout,
         connections_max: max_connections,
         drain_timeout: config.shutdown.timeout,
     };
     let bound = Listener::bind(address, limits).await;
-    bound.map_err(|source| Failure::Bind { address, key, source })
+    bound.map_err(|source| Failure::Bind {
+        address,
+        key,
+        source,
+    })
 }
 
 // === impl Bound ===
@@ -130,12 +148,19 @@ impl Bound {
             Err(error) => {
                 self.progress.close_streams();
                 close(&self.drain, self.listeners).await;
-                return if error.is_cancelled() { Ok(None) } else { Err(Failure::Start(error)) };
+                return if error.is_cancelled() {
+                    Ok(None)
+                } else {
+                    Err(Failure::Start(error))
+                };
             }
         };
-        let state = running.get::<AppState>().expect("`routes` is a component of the graph");
+        let state = running
+            .get::<AppState>()
+            .expect("`routes` is a component of the graph");
         let state = (*state).clone();
-        self.gate.open(http::api(state, &self.config.http, self.monitor.as_ref()));
+        self.gate
+            .open(http::api(state, &self.config.http, self.monitor.as_ref()));
         self.progress.ready();
         Ok(Some(Ready {
             config: self.config,
@@ -176,7 +201,10 @@ impl Ready {
         self.progress.close_streams();
         let aborted = close(&self.drain, self.listeners).await;
         if aborted > 0 {
-            tracing::warn!(aborted, "connections were cut: they outlasted shutdown.timeout");
+            tracing::warn!(
+                aborted,
+                "connections were cut: they outlasted shutdown.timeout"
+            );
         }
         self.running.shutdown().await.map_err(Failure::Stop)?;
         Ok(())

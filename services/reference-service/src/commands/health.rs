@@ -45,7 +45,10 @@ async fn ask(
         .body(Empty::<Bytes>::new())?;
     let response = sender.send_request(request).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), BODY_BYTES_MAX).collect().await?.to_bytes();
+    let body = Limited::new(response.into_body(), BODY_BYTES_MAX)
+        .collect()
+        .await?
+        .to_bytes();
     driver.abort();
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }

@@ -1,7 +1,7 @@
 //! `serve`: one lifetime of the service, with signals and what a person sees in the terminal.
 
 use std::{
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     process::ExitCode,
 };
 
@@ -41,7 +41,12 @@ async fn until_stopped(
     // Before anything that makes metric handles: one made without a recorder stays silent for ever.
     let monitor = install_monitor(&config)?;
     let bound = serve::bind(config, monitor).await?;
-    let painter = tokio::spawn(bound.progress().paint(TerminalMode::Auto).run());
+    // On a terminal one line per step, which does not fight with log lines; elsewhere the log only.
+    let mode = match io::stderr().is_terminal() {
+        true => TerminalMode::Plain,
+        false => TerminalMode::Off,
+    };
+    let painter = tokio::spawn(bound.progress().paint(mode).run());
     let started = bound.start(options.demo, &stop).await;
     // The painter ends by itself once the progress is ready or failed.
     let _ = painter.await;

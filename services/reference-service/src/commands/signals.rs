@@ -27,7 +27,10 @@ impl Signals {
     /// for a process that a signal ended.
     pub(super) async fn second(mut self, stop: CancellationToken) -> ExitCode {
         let first = self.arrived.recv().await;
-        tracing::info!(signal = first, "stopping; once more ends the process at once");
+        tracing::info!(
+            signal = first,
+            "stopping; once more ends the process at once"
+        );
         stop.cancel();
         match self.arrived.recv().await {
             Some(signal) => ExitCode::from(128 + signal),

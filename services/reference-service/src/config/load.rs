@@ -63,7 +63,9 @@ impl Inputs {
         Self {
             // A variable that is no Unicode cannot be ours: our names and values are text.
             env: std::env::vars_os()
-                .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+                .filter_map(|(key, value)| {
+                    Some((key.into_string().ok()?, value.into_string().ok()?))
+                })
                 .filter(|(key, _)| key.starts_with(PREFIX) || key == FILE_VARIABLE)
                 .collect(),
             folder: PathBuf::from("."),
@@ -76,7 +78,12 @@ impl Inputs {
 impl ConfigError {
     /// A value that parsed but cannot work, with its origin unknown or plain from the key.
     pub(super) fn value(key: &str, value: &dyn fmt::Display, reason: String) -> Self {
-        Self::Value { key: key.to_owned(), value: value.to_string(), origin: None, reason }
+        Self::Value {
+            key: key.to_owned(),
+            value: value.to_string(),
+            origin: None,
+            reason,
+        }
     }
 }
 
@@ -98,7 +105,10 @@ impl Origin {
             Self::BuiltIn => "built-in default".to_owned(),
             Self::File(path) => format!("from {path}"),
             Self::Environment => {
-                format!("from {PREFIX}{}", key.to_uppercase().replace('.', SEPARATOR))
+                format!(
+                    "from {PREFIX}{}",
+                    key.to_uppercase().replace('.', SEPARATOR)
+                )
             }
         }
     }
@@ -124,9 +134,10 @@ pub(super) fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
     })?;
     serde_path_to_error::deserialize(merged.clone()).map_err(|error| {
         let key = error.path().to_string();
-        let layer = layers.iter().rev().find(|layer| {
-            layer.values.get::<config::Value>(&key).is_ok()
-        });
+        let layer = layers
+            .iter()
+            .rev()
+            .find(|layer| layer.values.get::<config::Value>(&key).is_ok());
         ConfigError::Value {
             value: shown(&key, merged.get::<Value>(&key).ok().as_ref()),
             origin: layer.map(|layer| layer.origin.describe(&key)),
@@ -143,17 +154,29 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
         values: config::Config::try_from(&Config::default())
             .expect("plain structs of strings and numbers are valid values"),
     }];
-    let named = inputs.env.get(FILE_VARIABLE).filter(|path| !path.is_empty());
-    for (path, required) in [(Some("config/default.toml"), false), (named.map(String::as_str), true)]
-        .into_iter()
-        .filter_map(|(path, required)| Some((inputs.folder.join(path?), required)))
+    let named = inputs
+        .env
+        .get(FILE_VARIABLE)
+        .filter(|path| !path.is_empty());
+    for (path, required) in [
+        (Some("config/default.toml"), false),
+        (named.map(String::as_str), true),
+    ]
+    .into_iter()
+    .filter_map(|(path, required)| Some((inputs.folder.join(path?), required)))
     {
         let shown = path.display().to_string();
         let values = config::Config::builder()
             .add_source(File::from(path).format(FileFormat::Toml).required(required))
             .build()
-            .map_err(|source| ConfigError::File { path: shown.clone(), source })?;
-        layers.push(Layer { origin: Origin::File(shown), values });
+            .map_err(|source| ConfigError::File {
+                path: shown.clone(),
+                source,
+            })?;
+        layers.push(Layer {
+            origin: Origin::File(shown),
+            values,
+        });
     }
     let env = inputs.env.iter().filter(|(key, _)| key.starts_with(PREFIX));
     let values = config::Config::builder()
@@ -163,20 +186,35 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
                 .separator(SEPARATOR)
                 // An empty variable means "not set", as in compose files with optional values.
                 .ignore_empty(true)
-                .source(Some(env.map(|(key, value)| (key.clone(), value.clone())).collect())),
+                .source(Some(
+                    env.map(|(key, value)| (key.clone(), value.clone()))
+                        .collect(),
+                )),
         )
         .build()
-        .map_err(|source| ConfigError::File { path: "the environment".to_owned(), source })?;
-    layers.push(Layer { origin: Origin::Environment, values });
+        .map_err(|source| ConfigError::File {
+            path: "the environment".to_owned(),
+            source,
+        })?;
+    layers.push(Layer {
+        origin: Origin::Environment,
+        values,
+    });
     Ok(layers)
 }
 
 fn refuse_unknown_keys(layer: &Layer, known: &[(String, Value)]) -> Result<(), ConfigError> {
-    let values = layer.values.clone().try_deserialize::<Value>().unwrap_or_default();
+    let values = layer
+        .values
+        .clone()
+        .try_deserialize::<Value>()
+        .unwrap_or_default();
     let is_known = |key: &str| known.iter().any(|(known, _)| known == key);
     match leaves(&values).into_iter().find(|(key, value)| {
         // A table where a value is expected (or the reverse) is left to the typed error.
-        let starts_known = known.iter().any(|(known, _)| known.starts_with(&format!("{key}.")));
+        let starts_known = known
+            .iter()
+            .any(|(known, _)| known.starts_with(&format!("{key}.")));
         !is_known(key) && !starts_known && !value.is_null()
     }) {
         None => Ok(()),
@@ -195,7 +233,11 @@ fn leaves(value: &Value) -> Vec<(String, Value)> {
         match value {
             Value::Object(table) if !table.is_empty() || prefix.is_empty() => {
                 for (key, value) in table {
-                    let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                    let path = if prefix.is_empty() {
+                        key.clone()
+                    } else {
+                        format!("{prefix}.{key}")
+                    };
                     walk(&path, value, found);
                 }
             }
@@ -247,11 +289,15 @@ fn reason(error: &config::ConfigError) -> String {
 }
 
 fn suggestion(nearest: Option<&str>) -> String {
-    nearest.map(|nearest| format!("; did you mean `{nearest}`?")).unwrap_or_default()
+    nearest
+        .map(|nearest| format!("; did you mean `{nearest}`?"))
+        .unwrap_or_default()
 }
 
 fn origin_text(origin: Option<&str>) -> String {
-    origin.map(|origin| format!(" ({origin})")).unwrap_or_default()
+    origin
+        .map(|origin| format!(" ({origin})"))
+        .unwrap_or_default()
 }
 
 const PREFIX: &str = "APP__";

@@ -169,7 +169,8 @@ pub struct MonitorConfig {
 pub struct LogConfig {
     /// `text` for people, `json` for collectors. Default `text`.
     pub format: LogFormat,
-    /// Filter in the syntax of `tracing_subscriber::EnvFilter`. Default `info`.
+    /// Filter in the syntax of `tracing_subscriber::EnvFilter`. Default
+    /// `info,foyer=warn,foyer_storage=warn`: the disk engine tells every step of its recovery.
     pub filter: String,
 }
 
@@ -221,11 +222,12 @@ impl Config {
     /// What no single value shows: combinations that cannot work.
     fn check(&self) -> Result<(), ConfigError> {
         let bad = ConfigError::value;
-        db_pool::BackendKind::from_url(self.database.url.expose()).map_err(|error| {
-            bad("database.url", &self.database.url, error.to_string())
-        })?;
+        db_pool::BackendKind::from_url(self.database.url.expose())
+            .map_err(|error| bad("database.url", &self.database.url, error.to_string()))?;
         if let Some(url) = &self.cache.redis.url
-            && !REDIS_SCHEMES.iter().any(|scheme| url.expose().starts_with(scheme))
+            && !REDIS_SCHEMES
+                .iter()
+                .any(|scheme| url.expose().starts_with(scheme))
         {
             let reason = format!("expected one of {}", REDIS_SCHEMES.join(", "));
             return Err(bad("cache.redis.url", url, reason));
@@ -234,17 +236,33 @@ impl Config {
             return Err(bad("cache.ttl", &"0s", "must be above zero".to_owned()));
         }
         if self.cache.memory.capacity == 0 {
-            return Err(bad("cache.memory.capacity", &0, "must be at least 1".to_owned()));
+            return Err(bad(
+                "cache.memory.capacity",
+                &0,
+                "must be at least 1".to_owned(),
+            ));
         }
         if self.database.pool.max_size == Some(0) {
-            return Err(bad("database.pool.max_size", &0, "must be at least 1".to_owned()));
+            return Err(bad(
+                "database.pool.max_size",
+                &0,
+                "must be at least 1".to_owned(),
+            ));
         }
         if !MONITOR_INTERVALS.contains(&self.monitor.interval) {
             let shown = format!("{:?}", self.monitor.interval);
-            return Err(bad("monitor.interval", &shown, "must be 1s to 1day".to_owned()));
+            return Err(bad(
+                "monitor.interval",
+                &shown,
+                "must be 1s to 1day".to_owned(),
+            ));
         }
         if self.http.max_connections == 0 {
-            return Err(bad("http.max_connections", &0, "must be at least 1".to_owned()));
+            return Err(bad(
+                "http.max_connections",
+                &0,
+                "must be at least 1".to_owned(),
+            ));
         }
         for (key, wait) in [
             ("http.header_timeout", self.http.header_timeout),
@@ -262,7 +280,12 @@ impl Config {
             let reason = "set admin.key (APP__ADMIN__KEY) to listen beyond loopback".to_owned();
             return Err(bad("admin.address", &self.admin.address, reason));
         }
-        if self.admin.key.as_ref().is_some_and(|key| key.expose().len() < KEY_LEN_MIN) {
+        if self
+            .admin
+            .key
+            .as_ref()
+            .is_some_and(|key| key.expose().len() < KEY_LEN_MIN)
+        {
             let reason = format!("must have at least {KEY_LEN_MIN} characters");
             return Err(bad("admin.key", &"[redacted]", reason));
         }
@@ -286,7 +309,10 @@ impl Default for HttpConfig {
 
 impl Default for AdminConfig {
     fn default() -> Self {
-        Self { address: loopback(8081), key: None }
+        Self {
+            address: loopback(8081),
+            key: None,
+        }
     }
 }
 
@@ -329,19 +355,28 @@ impl Default for DiskConfig {
 
 impl Default for MonitorConfig {
     fn default() -> Self {
-        Self { enabled: true, interval: Duration::from_secs(60) }
+        Self {
+            enabled: true,
+            interval: Duration::from_secs(60),
+        }
     }
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { format: LogFormat::Text, filter: "info".to_owned() }
+        Self {
+            format: LogFormat::Text,
+            filter: "info,foyer=warn,foyer_storage=warn".to_owned(),
+        }
     }
 }
 
 impl Default for ShutdownConfig {
     fn default() -> Self {
-        Self { drain_delay: Duration::ZERO, timeout: Duration::from_secs(30) }
+        Self {
+            drain_delay: Duration::ZERO,
+            timeout: Duration::from_secs(30),
+        }
     }
 }
 

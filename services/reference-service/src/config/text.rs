@@ -73,7 +73,11 @@ impl fmt::Display for ConnectionUrl {
             },
             None => f.write_str(authority_and_path)?,
         }
-        for (index, pair) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+        for (index, pair) in query
+            .into_iter()
+            .flat_map(|query| query.split('&'))
+            .enumerate()
+        {
             f.write_str(if index == 0 { "?" } else { "&" })?;
             match pair.split_once('=') {
                 Some((key, _)) if key.to_ascii_lowercase().contains("password") => {
@@ -143,9 +147,18 @@ mod tests {
             ("sqlite:data/service.db", "sqlite:data/service.db"),
             ("postgres://db/app", "postgres://db/app"),
             ("postgres://app@db/app", "postgres://app@db/app"),
-            ("postgres://app:pw@db:5432/app", "postgres://app:[redacted]@db:5432/app"),
-            ("postgres://app:p@:w@db/app", "postgres://app:[redacted]@db/app"),
-            ("redis://:pw@cache:6379/0", "redis://:[redacted]@cache:6379/0"),
+            (
+                "postgres://app:pw@db:5432/app",
+                "postgres://app:[redacted]@db:5432/app",
+            ),
+            (
+                "postgres://app:p@:w@db/app",
+                "postgres://app:[redacted]@db/app",
+            ),
+            (
+                "redis://:pw@cache:6379/0",
+                "redis://:[redacted]@cache:6379/0",
+            ),
             (
                 "postgres://db/app?user=a&Password=pw&sslmode=require",
                 "postgres://db/app?user=a&Password=[redacted]&sslmode=require",
@@ -160,6 +173,9 @@ mod tests {
     fn a_secret_is_shown_nowhere() {
         let secret = Secret::from("correct horse battery");
         assert_eq!(format!("{secret:?}"), "[redacted]");
-        assert_eq!(serde_json::to_string(&secret).expect("plain string"), "\"[redacted]\"");
+        assert_eq!(
+            serde_json::to_string(&secret).expect("plain string"),
+            "\"[redacted]\""
+        );
     }
 }

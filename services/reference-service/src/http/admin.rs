@@ -25,16 +25,18 @@ pub fn admin(progress: &Progress, monitor: Option<&Monitor>, key: Option<Secret>
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed);
     match key {
         None => guarded(routes),
-        Some(key) => guarded(routes.layer(middleware::from_fn(move |request: Request, next: Next| {
-            let key = key.clone();
-            async move {
-                if is_probe(&request) || carries(&request, &key) {
-                    next.run(request).await
-                } else {
-                    ApiError::Unauthorized.into_response()
+        Some(key) => guarded(routes.layer(middleware::from_fn(
+            move |request: Request, next: Next| {
+                let key = key.clone();
+                async move {
+                    if is_probe(&request) || carries(&request, &key) {
+                        next.run(request).await
+                    } else {
+                        ApiError::Unauthorized.into_response()
+                    }
                 }
-            }
-        }))),
+            },
+        ))),
     }
 }
 

@@ -18,6 +18,7 @@ pub(super) async fn as_problem(response: Response) -> Response {
         StatusCode::NOT_FOUND => ApiError::NotFound("no such route".to_owned()),
         StatusCode::METHOD_NOT_ALLOWED => ApiError::MethodNotAllowed,
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::TooLarge,
+        StatusCode::BAD_REQUEST => ApiError::Malformed("the request is malformed".to_owned()),
         // Whatever else a library answers stays as it is: a wrong explanation is worse than none.
         _ => return response,
     };
@@ -32,7 +33,10 @@ pub(super) async fn as_problem(response: Response) -> Response {
 
 fn is_bare(response: &Response) -> bool {
     let status = response.status();
-    let media_type = response.headers().get(CONTENT_TYPE).map(|value| value.as_bytes());
+    let media_type = response
+        .headers()
+        .get(CONTENT_TYPE)
+        .map(|value| value.as_bytes());
     (status.is_client_error() || status.is_server_error())
         && media_type.is_none_or(|media_type| media_type.starts_with(b"text/plain"))
 }

@@ -39,9 +39,9 @@ pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
         (Some(tag), None) => version_of(tag).map(Some).ok_or_else(|| {
             ApiError::Malformed(format!("If-Match: `{tag}` is not an ETag of this service"))
         }),
-        (Some(_), Some(_)) => {
-            Err(ApiError::Malformed("If-Match: send one ETag, the one you read last".to_owned()))
-        }
+        (Some(_), Some(_)) => Err(ApiError::Malformed(
+            "If-Match: send one ETag, the one you read last".to_owned(),
+        )),
     }
 }
 
@@ -87,9 +87,15 @@ mod tests {
     fn if_match_takes_one_of_our_tags_or_none() {
         assert_eq!(if_match(&HeaderMap::new()).expect("none"), None);
         assert_eq!(if_match(&headers(IF_MATCH, "*")).expect("any"), None);
-        assert_eq!(if_match(&headers(IF_MATCH, "\"7\"")).expect("ours"), Some(7));
+        assert_eq!(
+            if_match(&headers(IF_MATCH, "\"7\"")).expect("ours"),
+            Some(7)
+        );
         for value in ["7", "\"x\"", "W/\"7\"", "\"1\", \"2\""] {
-            assert!(if_match(&headers(IF_MATCH, value)).is_err(), "If-Match: {value}");
+            assert!(
+                if_match(&headers(IF_MATCH, value)).is_err(),
+                "If-Match: {value}"
+            );
         }
     }
 }

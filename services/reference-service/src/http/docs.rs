@@ -22,8 +22,11 @@ use super::{
 /// The routes of the documentation.
 pub fn router() -> Router {
     // The validator badge would send the document's address to a public service.
-    let swagger = SwaggerUi::new("/docs")
-        .config(Config::from("/openapi.json").validator_url("none").try_it_out_enabled(true));
+    let swagger = SwaggerUi::new("/docs").config(
+        Config::from("/openapi.json")
+            .validator_url("none")
+            .try_it_out_enabled(true),
+    );
     let document: &'static str = Box::leak(openapi::json().into_boxed_str());
     Router::new()
         .merge(swagger)
@@ -46,8 +49,14 @@ async fn only_own_scripts(mut response: Response) -> Response {
              frame-ancestors 'none'",
         ),
     );
-    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=3600"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=3600"),
+    );
     response
 }
 

@@ -84,7 +84,12 @@ where
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(ApiError::invalid("path", "id", rejection.body_text(), "type")),
+            Err(rejection) => Err(ApiError::invalid(
+                "path",
+                "id",
+                rejection.body_text(),
+                "type",
+            )),
         }
     }
 }
@@ -94,12 +99,14 @@ where
     T: DeserializeOwned,
     S: Send + Sync,
 {
-    let bytes = Bytes::from_request(request, state).await.map_err(|rejection| match rejection {
-        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-            ApiError::TooLarge
-        }
-        _ => ApiError::BodyInterrupted,
-    })?;
+    let bytes = Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection| match rejection {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                ApiError::TooLarge
+            }
+            _ => ApiError::BodyInterrupted,
+        })?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -108,7 +115,8 @@ where
             _ => ApiError::Malformed(format!("the body is not JSON: {}", error.inner())),
         }
     })?;
-    json.end().map_err(|error| ApiError::Malformed(format!("the body is not JSON: {error}")))?;
+    json.end()
+        .map_err(|error| ApiError::Malformed(format!("the body is not JSON: {error}")))?;
     Ok(value)
 }
 
@@ -125,7 +133,9 @@ fn field_error(place: &str, path: &str, error: &dyn std::fmt::Display) -> ApiErr
         _ => ("type", None),
     };
     let mut loc = location(place, path);
-    if let Some(field) = extra && loc.last() != Some(&field) {
+    if let Some(field) = extra
+        && loc.last() != Some(&field)
+    {
         loc.push(field);
     }
     ApiError::Invalid(vec![FieldError { loc, msg, kind }])
@@ -133,18 +143,32 @@ fn field_error(place: &str, path: &str, error: &dyn std::fmt::Display) -> ApiErr
 
 /// `tags[2]` in the body becomes `["body", "tags", "2"]`.
 fn location(place: &str, path: &str) -> Vec<String> {
-    let parts = path.split(['.', '[', ']']).filter(|part| !part.is_empty() && *part != "?");
-    std::iter::once(place).chain(parts).map(str::to_owned).collect()
+    let parts = path
+        .split(['.', '[', ']'])
+        .filter(|part| !part.is_empty() && *part != "?");
+    std::iter::once(place)
+        .chain(parts)
+        .map(str::to_owned)
+        .collect()
 }
 
 fn expect_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), ApiError> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let essence = given.split(';').next().unwrap_or_default().trim();
-    if accepted.iter().any(|media_type| essence.eq_ignore_ascii_case(media_type)) {
+    if accepted
+        .iter()
+        .any(|media_type| essence.eq_ignore_ascii_case(media_type))
+    {
         return Ok(());
     }
     Err(ApiError::UnsupportedMediaType(match given {
         "" => format!("no Content-Type; expected {}", accepted.join(" or ")),
-        given => format!("Content-Type is `{given}`; expected {}", accepted.join(" or ")),
+        given => format!(
+            "Content-Type is `{given}`; expected {}",
+            accepted.join(" or ")
+        ),
     }))
 }

@@ -29,7 +29,10 @@ pub struct Gate {
 impl Gate {
     /// A closed gate; `progress` tells clients why.
     pub fn new(progress: Progress) -> Self {
-        Self { routes: Arc::default(), progress }
+        Self {
+            routes: Arc::default(),
+            progress,
+        }
     }
 
     /// Lets requests through to these routes from now on; only the first call counts.
@@ -73,6 +76,9 @@ impl Gate {
             Readiness::Draining => "the service is ending",
             _ => "the service is starting; /startup shows how far it is",
         };
-        ApiError::Unavailable { detail: detail.to_owned(), retry_after: Duration::from_secs(1) }
+        ApiError::Unavailable {
+            detail: detail.to_owned(),
+            retry_after: Duration::from_secs(1),
+        }
     }
 }

@@ -7,9 +7,9 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use hyper::server::conn::http1;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+    rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use tokio::{
@@ -55,7 +55,11 @@ impl Listener {
     pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
-        Ok(Self { socket, address, limits })
+        Ok(Self {
+            socket,
+            address,
+            limits,
+        })
     }
 
     /// Where it listens, with the real port.
@@ -108,15 +112,14 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, drain: Ca
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
-    // HTTP/1 only: with protocol detection hyper waits without a bound for the first bytes.
-    let mut builder = auto::Builder::new(TokioExecutor::new()).http1_only();
-    builder
-        .http1()
+    // Not hyper-util's `auto` builder: to tell HTTP/1 from HTTP/2 it waits for the first bytes
+    // without a bound, even when only HTTP/1 is allowed.
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
-        .max_buf_size(HEADER_BYTES_MAX);
-    let connection = builder
-        .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_buf_size(HEADER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -126,7 +129,7 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, drain: Ca
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error, "connection ended early");
+        tracing::debug!(%error, "connection ended early");
     }
 }
 

@@ -12,10 +12,16 @@ pub mod listener;
 pub mod openapi;
 pub mod page;
 pub mod problem;
-#[expect(unused_qualifications, reason = "the macros of utoipa write paths out in full")]
+#[expect(
+    unused_qualifications,
+    reason = "the macros of utoipa write paths out in full"
+)]
 pub mod records;
 pub mod request_id;
-#[expect(unused_qualifications, reason = "the macros of utoipa write paths out in full")]
+#[expect(
+    unused_qualifications,
+    reason = "the macros of utoipa write paths out in full"
+)]
 pub mod tasks;
 
 mod admin;
@@ -50,7 +56,9 @@ pub fn api(state: AppState, config: &HttpConfig, monitor: Option<&Monitor>) -> R
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(body_limit))
-        .layer(middleware::from_fn(move |request, next| within(deadline, request, next)));
+        .layer(middleware::from_fn(move |request, next| {
+            within(deadline, request, next)
+        }));
     match monitor {
         Some(monitor) => routes.layer(monitor.layer()),
         None => routes,

@@ -34,8 +34,12 @@ struct Document;
 
 /// Every route of the API with its documentation.
 pub fn routes() -> OpenApiRouter<AppState> {
-    OpenApiRouter::with_openapi(Document::openapi())
-        .nest("/api/v1", OpenApiRouter::new().merge(tasks::router()).merge(records::router()))
+    OpenApiRouter::with_openapi(Document::openapi()).nest(
+        "/api/v1",
+        OpenApiRouter::new()
+            .merge(tasks::router())
+            .merge(records::router()),
+    )
 }
 
 /// The document, with the error answers that follow from the shape of each operation.
@@ -65,7 +69,9 @@ pub fn document() -> OpenApi {
 
 /// The document as text.
 pub fn json() -> String {
-    document().to_pretty_json().expect("the document is plain data")
+    document()
+        .to_pretty_json()
+        .expect("the document is plain data")
 }
 
 /// An extractor refuses before the handler runs, so its answers belong to every operation that
@@ -79,8 +85,11 @@ fn add_errors(operation: &mut Operation) {
             RefOr::Ref(_) => false,
         })
     };
-    let (path, query, header) =
-        (has(ParameterIn::Path), has(ParameterIn::Query), has(ParameterIn::Header));
+    let (path, query, header) = (
+        has(ParameterIn::Path),
+        has(ParameterIn::Query),
+        has(ParameterIn::Header),
+    );
     let body = operation.request_body.is_some();
     let mut statuses = vec![
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -110,7 +119,11 @@ fn add_errors(operation: &mut Operation) {
     }
     for kind in KINDS.iter().filter(|kind| statuses.contains(&kind.status)) {
         let response = RefOr::T(problem_response(kind));
-        operation.responses.responses.entry(kind.status.as_u16().to_string()).or_insert(response);
+        operation
+            .responses
+            .responses
+            .entry(kind.status.as_u16().to_string())
+            .or_insert(response);
     }
 }
 

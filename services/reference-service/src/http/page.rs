@@ -65,9 +65,13 @@ mod tests {
 
     #[test]
     fn links_keep_every_other_parameter() {
-        let uri: Uri =
-            "/api/v1/tasks?status=done&after=old&assigned_agent_id=a%26b".parse().expect("uri");
-        let page = Page { items: vec![1, 2], next: Some("behind-2".to_owned()) };
+        let uri: Uri = "/api/v1/tasks?status=done&after=old&assigned_agent_id=a%26b"
+            .parse()
+            .expect("uri");
+        let page = Page {
+            items: vec![1, 2],
+            next: Some("behind-2".to_owned()),
+        };
         let response = respond(page, &uri);
         assert_eq!(
             response.headers()[LINK],
@@ -78,7 +82,10 @@ mod tests {
 
     #[test]
     fn the_last_page_links_to_no_next_one() {
-        let page = Page { items: vec![1], next: None };
+        let page = Page {
+            items: vec![1],
+            next: None,
+        };
         let response = respond(page, &Uri::from_static("/api/v1/tasks"));
         assert_eq!(response.headers()[LINK], "</api/v1/tasks>; rel=\"first\"");
     }

@@ -207,7 +207,10 @@ impl IntoResponse for ApiError {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         if kind.status == StatusCode::UNAUTHORIZED {
-            headers.insert("www-authenticate", HeaderValue::from_static("Bearer realm=\"admin\""));
+            headers.insert(
+                "www-authenticate",
+                HeaderValue::from_static("Bearer realm=\"admin\""),
+            );
         }
         response
     }
@@ -216,7 +219,9 @@ impl IntoResponse for ApiError {
 impl From<StoreError> for ApiError {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict { .. } => Self::Conflict("a resource with this id exists".to_owned()),
+            StoreError::Conflict { .. } => {
+                Self::Conflict("a resource with this id exists".to_owned())
+            }
             StoreError::InvalidText { .. } => Self::invalid(
                 "body",
                 "",

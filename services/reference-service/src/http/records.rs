@@ -27,7 +27,9 @@ use crate::{
 
 /// The routes of this resource.
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, replace, delete))
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(read, replace, delete))
 }
 
 /// Which records, and which page of them.
@@ -91,8 +93,13 @@ async fn list(
     };
     let after = page::after::<RecordKey>(query.after.as_deref(), &filter)?;
     let limit = query.limit.count();
-    let records = state.store.records(&filter, after.as_ref(), limit + 1).await?;
-    let page = Page::cut(records, limit, |record| encode_cursor(&record.key(), &filter));
+    let records = state
+        .store
+        .records(&filter, after.as_ref(), limit + 1)
+        .await?;
+    let page = Page::cut(records, limit, |record| {
+        encode_cursor(&record.key(), &filter)
+    });
     Ok(page::respond(page, &uri))
 }
 

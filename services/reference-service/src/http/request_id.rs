@@ -25,20 +25,27 @@ pub async fn assign(request: Request, next: Next) -> Response {
         method = %request.method(),
         path = request.uri().path(),
     );
-    let mut response = CURRENT.scope(id.clone(), next.run(request)).instrument(span).await;
+    let mut response = CURRENT
+        .scope(id.clone(), next.run(request))
+        .instrument(span)
+        .await;
     response.headers_mut().insert(X_REQUEST_ID, id);
     response
 }
 
 /// The id of the request that this task handles.
 pub fn current() -> Option<String> {
-    CURRENT.try_with(|id| id.to_str().map(str::to_owned).ok()).ok().flatten()
+    CURRENT
+        .try_with(|id| id.to_str().map(str::to_owned).ok())
+        .ok()
+        .flatten()
 }
 
 /// Only visible ASCII of a sensible length: the id goes into logs and headers as it is.
 fn accepted(headers: &HeaderMap) -> Option<HeaderValue> {
     let id = headers.get(X_REQUEST_ID)?;
-    let usable = (1..=LEN_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
+    let usable =
+        (1..=LEN_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic);
     usable.then(|| id.clone())
 }
 
@@ -58,7 +65,10 @@ mod tests {
     fn only_ids_that_are_safe_to_log_are_taken_over() {
         let accepts = |value: &[u8]| {
             let mut headers = HeaderMap::new();
-            headers.insert(X_REQUEST_ID, HeaderValue::from_bytes(value).expect("header value"));
+            headers.insert(
+                X_REQUEST_ID,
+                HeaderValue::from_bytes(value).expect("header value"),
+            );
             accepted(&headers).is_some()
         };
         assert!(accepts(b"4bf92f3577b34da6a3ce929d0e0e4736"));

@@ -23,7 +23,9 @@ impl<'de, const MIN: i16, const MAX: i16> Deserialize<'de> for Bounded<MIN, MAX>
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match i16::deserialize(deserializer) {
             Ok(value) if (MIN..=MAX).contains(&value) => Ok(Self(value)),
-            _ => Err(D::Error::custom(format!("must be a whole number from {MIN} to {MAX}"))),
+            _ => Err(D::Error::custom(format!(
+                "must be a whole number from {MIN} to {MAX}"
+            ))),
         }
     }
 }

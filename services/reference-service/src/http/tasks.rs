@@ -26,7 +26,9 @@ use crate::{
 
 /// The routes of this resource.
 pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, patch, delete))
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(read, patch, delete))
 }
 
 /// A merge patch (RFC 7396): what is left out stays, `null` clears.
@@ -115,7 +117,10 @@ async fn list(
     };
     let after = page::after::<TaskKey>(query.after.as_deref(), &filter)?;
     let limit = query.limit.count();
-    let tasks = state.store.tasks(&filter, after.as_ref(), limit + 1).await?;
+    let tasks = state
+        .store
+        .tasks(&filter, after.as_ref(), limit + 1)
+        .await?;
     let page = Page::cut(tasks, limit, |task| encode_cursor(&task.key(), &filter));
     Ok(page::respond(page, &uri))
 }
@@ -131,7 +136,11 @@ async fn read(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let task = state.store.task(id).await?.ok_or_else(|| unknown(id))?;
-    Ok(conditional::respond(&headers, task.version, axum::Json(task)))
+    Ok(conditional::respond(
+        &headers,
+        task.version,
+        axum::Json(task),
+    ))
 }
 
 /// Change some fields of a task.
@@ -150,7 +159,10 @@ async fn patch(
 ) -> Result<Response, ApiError> {
     let expected = conditional::if_match(&headers)?;
     let task = detached(async move {
-        state.store.update_task(id, expected, |task| patch.apply(task)).await
+        state
+            .store
+            .update_task(id, expected, |task| patch.apply(task))
+            .await
     })
     .await??;
     Ok(with_etag(task.version, axum::Json(task)).into_response())

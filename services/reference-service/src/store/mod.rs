@@ -15,6 +15,7 @@ mod error;
 #[cfg(test)]
 mod explain;
 mod health;
+mod hold;
 mod import;
 mod records;
 mod schema;
@@ -33,6 +34,7 @@ use health::Health;
 use crate::domain::{RecordFilter, TaskFilter};
 
 pub use error::{StoreError, UpdateError};
+pub use hold::{DataHold, Hold};
 pub use import::Batch;
 
 /// The most rows that one listing returns: a page of 1,000 and the row that proves there is more.

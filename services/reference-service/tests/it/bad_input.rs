@@ -35,7 +35,9 @@ async fn bodies_that_are_not_json_are_malformed(app: &App) {
         b"{\"title\":\"a\x00\"}",
         b"NaN",
     ] {
-        post(app, JSON, body.to_vec()).await.expect_problem(400, "malformed");
+        post(app, JSON, body.to_vec())
+            .await
+            .expect_problem(400, "malformed");
     }
     // Far deeper than any document that we take; the parser must not run out of stack.
     let deep = format!("{{\"title\":{}", "[".repeat(500_000));
@@ -48,10 +50,26 @@ async fn json_that_does_not_fit_names_the_field(app: &App) {
         (json!({}), json!(["body", "title"]), "missing"),
         (json!({"title": 7}), json!(["body", "title"]), "type"),
         (json!({"title": null}), json!(["body", "title"]), "type"),
-        (json!({"title": "a", "priority": "9"}), json!(["body", "priority"]), "type"),
-        (json!({"title": "a", "priority": 1.5}), json!(["body", "priority"]), "type"),
-        (json!({"title": "a", "priority": 99_999_999_999_i64}), json!(["body", "priority"]), "type"),
-        (json!({"title": "a", "surprise": 1}), json!(["body", "surprise"]), "unknown"),
+        (
+            json!({"title": "a", "priority": "9"}),
+            json!(["body", "priority"]),
+            "type",
+        ),
+        (
+            json!({"title": "a", "priority": 1.5}),
+            json!(["body", "priority"]),
+            "type",
+        ),
+        (
+            json!({"title": "a", "priority": 99_999_999_999_i64}),
+            json!(["body", "priority"]),
+            "type",
+        ),
+        (
+            json!({"title": "a", "surprise": 1}),
+            json!(["body", "surprise"]),
+            "unknown",
+        ),
         (json!([]), json!(["body", "title"]), "missing"),
         (json!("text"), json!(["body"]), "type"),
     ] {
@@ -65,14 +83,24 @@ async fn json_that_does_not_fit_names_the_field(app: &App) {
         assert_eq!(problem["errors"][0]["type"], kind, "{body}: {problem}");
     }
     let tags = json!({"title": "a", "text": "", "tags": ["b", 7]});
-    let problem = app.post(RECORDS, &tags).await.expect_problem(422, "invalid");
-    assert_eq!(problem["errors"][0]["loc"], json!(["body", "tags", "1"]), "{problem}");
+    let problem = app
+        .post(RECORDS, &tags)
+        .await
+        .expect_problem(422, "invalid");
+    assert_eq!(
+        problem["errors"][0]["loc"],
+        json!(["body", "tags", "1"]),
+        "{problem}"
+    );
 }
 
 async fn every_broken_rule_is_listed(app: &App) {
     let body = json!({"title": "\u{0}", "text": "x".repeat(70_000), "importance": 6,
                       "tags": ["ok", "", "t".repeat(65)]});
-    let problem = app.post(RECORDS, &body).await.expect_problem(422, "invalid");
+    let problem = app
+        .post(RECORDS, &body)
+        .await
+        .expect_problem(422, "invalid");
     let errors = problem["errors"].as_array().unwrap();
     let found: Vec<_> = errors
         .iter()
@@ -90,11 +118,22 @@ async fn every_broken_rule_is_listed(app: &App) {
 
 async fn other_media_types_are_refused(app: &App) {
     let body = || b"{\"title\":\"a\"}".to_vec();
-    for media_type in ["", "text/plain", "application/xml", "application/x-www-form-urlencoded"] {
-        post(app, media_type, body()).await.expect_problem(415, "unsupported-media-type");
+    for media_type in [
+        "",
+        "text/plain",
+        "application/xml",
+        "application/x-www-form-urlencoded",
+    ] {
+        post(app, media_type, body())
+            .await
+            .expect_problem(415, "unsupported-media-type");
     }
     for media_type in ["application/json", "Application/JSON; charset=utf-8"] {
-        assert_eq!(post(app, media_type, body()).await.status, 201, "{media_type}");
+        assert_eq!(
+            post(app, media_type, body()).await.status,
+            201,
+            "{media_type}"
+        );
     }
     // A merge patch is no task.
     let patch = post(app, "application/merge-patch+json", body()).await;
@@ -108,7 +147,14 @@ async fn bodies_over_the_limit_are_refused(app: &App) {
 }
 
 async fn ids_that_are_no_uuid_are_invalid(app: &App) {
-    for id in ["7", "not-a-uuid", "%00", "%ff", "..%2f..", &"a".repeat(5000)] {
+    for id in [
+        "7",
+        "not-a-uuid",
+        "%00",
+        "%ff",
+        "..%2f..",
+        &"a".repeat(5000),
+    ] {
         for path in [format!("{TASKS}/{id}"), format!("{RECORDS}/{id}")] {
             let problem = app.get(&path).await.expect_problem(422, "invalid");
             assert_eq!(problem["errors"][0]["loc"], json!(["path", "id"]), "{path}");
@@ -130,18 +176,29 @@ async fn parameters_out_of_bounds_name_themselves(app: &App) {
         ("assigned_agent_id=a%00b", "assigned_agent_id"),
         ("surprise=1", "surprise"),
     ] {
-        let problem = app.get(&format!("{TASKS}?{query}")).await.expect_problem(422, "invalid");
-        assert_eq!(problem["errors"][0]["loc"], json!(["query", name]), "{query}: {problem}");
+        let problem = app
+            .get(&format!("{TASKS}?{query}"))
+            .await
+            .expect_problem(422, "invalid");
+        assert_eq!(
+            problem["errors"][0]["loc"],
+            json!(["query", name]),
+            "{query}: {problem}"
+        );
     }
     let long = format!("{RECORDS}?q={}", "a".repeat(201));
     app.get(&long).await.expect_problem(422, "invalid");
-    app.get(&format!("{TASKS}?limit=1&limit=2")).await.expect_problem(422, "invalid");
+    app.get(&format!("{TASKS}?limit=1&limit=2"))
+        .await
+        .expect_problem(422, "invalid");
 }
 
 async fn cursors_that_are_not_ours_are_malformed(app: &App) {
     for after in ["x", "%00", "AAAA", "null", &"A".repeat(4000)] {
         for list in [TASKS, RECORDS] {
-            app.get(&format!("{list}?after={after}")).await.expect_problem(400, "malformed");
+            app.get(&format!("{list}?after={after}"))
+                .await
+                .expect_problem(400, "malformed");
         }
     }
     for index in 0..3 {
@@ -151,8 +208,10 @@ async fn cursors_that_are_not_ours_are_malformed(app: &App) {
     let cursor = cursor.as_str().unwrap();
     let same = app.get(&format!("{TASKS}?limit=2&after={cursor}")).await;
     assert_eq!(same.status, 200, "another page size may follow: {same:?}");
-    for other in [format!("{TASKS}?status=done&after={cursor}"), format!("{RECORDS}?after={cursor}")]
-    {
+    for other in [
+        format!("{TASKS}?status=done&after={cursor}"),
+        format!("{RECORDS}?after={cursor}"),
+    ] {
         app.get(&other).await.expect_problem(400, "malformed");
     }
 }
@@ -168,7 +227,14 @@ async fn preconditions_that_are_not_ours_are_malformed(app: &App) {
 }
 
 async fn unknown_routes_and_methods_are_problems_too(app: &App) {
-    for path in ["/nope", "/api/v1/nope", "/api/v1", "/api/v1/tasks/", "/api/v2/tasks", "/metrics"] {
+    for path in [
+        "/nope",
+        "/api/v1/nope",
+        "/api/v1",
+        "/api/v1/tasks/",
+        "/api/v2/tasks",
+        "/metrics",
+    ] {
         app.get(path).await.expect_problem(404, "not-found");
     }
     for (method, path) in [
@@ -186,6 +252,11 @@ async fn unknown_routes_and_methods_are_problems_too(app: &App) {
 }
 
 async fn post(app: &App, media_type: &str, body: Vec<u8>) -> crate::support::Answer {
-    let headers: &[_] = if media_type.is_empty() { &[] } else { &[("content-type", media_type)] };
-    app.call(request(Method::POST, TASKS, headers, Body::from(body))).await
+    let headers: &[_] = if media_type.is_empty() {
+        &[]
+    } else {
+        &[("content-type", media_type)]
+    };
+    app.call(request(Method::POST, TASKS, headers, Body::from(body)))
+        .await
 }

@@ -18,13 +18,20 @@ async fn a_record_is_found_on_disk_after_a_restart_and_what_changed_is_not() {
     let (setup, folder) = config();
     let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
     let path = async |title: &str| {
-        let record = app.post("/api/v1/records", &json!({"title": title, "text": ""})).await;
+        let record = app
+            .post("/api/v1/records", &json!({"title": title, "text": ""}))
+            .await;
         let path = record.header("location").to_owned();
         app.get(&path).await;
         path
     };
     let (kept, changed) = (path("kept").await, path("changed").await);
-    app.send(Method::PUT, &changed, &json!({"title": "after", "text": ""})).await;
+    app.send(
+        Method::PUT,
+        &changed,
+        &json!({"title": "after", "text": ""}),
+    )
+    .await;
     app.stop().await;
 
     let app = App::start((setup, folder)).await;
@@ -32,7 +39,10 @@ async fn a_record_is_found_on_disk_after_a_restart_and_what_changed_is_not() {
     assert_eq!(answer.header("cache-status"), "records; hit; detail=disk");
     assert_eq!(answer.json()["title"], "kept");
     let answer = app.get(&changed).await;
-    assert_eq!(answer.header("cache-status"), "records; fwd=miss; detail=database");
+    assert_eq!(
+        answer.header("cache-status"),
+        "records; fwd=miss; detail=database"
+    );
     assert_eq!(answer.json()["title"], "after");
     app.stop().await;
 }
@@ -41,7 +51,9 @@ async fn a_record_is_found_on_disk_after_a_restart_and_what_changed_is_not() {
 async fn a_writer_that_bypassed_the_service_is_noticed_at_the_next_start() {
     let (setup, folder) = config();
     let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
-    let record = app.post("/api/v1/records", &json!({"title": "t", "text": ""})).await;
+    let record = app
+        .post("/api/v1/records", &json!({"title": "t", "text": ""}))
+        .await;
     let path = record.header("location").to_owned();
     app.get(&path).await;
     app.state.store.bump_cache_epoch().await.unwrap();
@@ -49,7 +61,10 @@ async fn a_writer_that_bypassed_the_service_is_noticed_at_the_next_start() {
 
     let app = App::start((setup, folder)).await;
     let answer = app.get(&path).await;
-    assert_eq!(answer.header("cache-status"), "records; fwd=miss; detail=database");
+    assert_eq!(
+        answer.header("cache-status"),
+        "records; fwd=miss; detail=database"
+    );
     app.stop().await;
 }
 
@@ -67,7 +82,11 @@ async fn without_redis_the_service_is_ready_says_so_and_reconnects_by_itself() {
     setup.cache.redis.url = Some(ConnectionUrl::from(with_address(&redis, address).as_str()));
 
     let bound = serve::bind(setup, None).await.unwrap();
-    let ready = bound.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     let http = ready.addresses().http;
     let degraded = fetch(http, "/readyz").await.unwrap();
     assert_eq!(degraded.status, 200, "{degraded:?}");
@@ -77,9 +96,10 @@ async fn without_redis_the_service_is_ready_says_so_and_reconnects_by_itself() {
     assert_eq!(listed.status, 200, "{listed:?}");
 
     let proxy = tokio::spawn(forward(address, redis_address(&redis)));
-    let healed =
-        fetch_until(http, "/readyz", |answer| answer.json()["checks"]["redis"]["status"] == "pass")
-            .await;
+    let healed = fetch_until(http, "/readyz", |answer| {
+        answer.json()["checks"]["redis"]["status"] == "pass"
+    })
+    .await;
     assert_eq!(healed.json()["status"], "pass", "{healed:?}");
     proxy.abort();
     ready.stop().await.unwrap();
@@ -93,10 +113,14 @@ async fn a_redis_that_is_not_there_costs_no_answer() {
     let (mut setup, folder) = config();
     setup.cache.redis.url = Some(ConnectionUrl::from(format!("redis://{address}").as_str()));
     let app = App::start((setup, folder)).await;
-    let record = app.post("/api/v1/records", &json!({"title": "t", "text": ""})).await;
+    let record = app
+        .post("/api/v1/records", &json!({"title": "t", "text": ""}))
+        .await;
     let path = record.header("location").to_owned();
     assert_eq!(app.get(&path).await.status, 200);
-    let put = app.send(Method::PUT, &path, &json!({"title": "u", "text": ""})).await;
+    let put = app
+        .send(Method::PUT, &path, &json!({"title": "u", "text": ""}))
+        .await;
     assert_eq!(put.status, 200);
     assert_eq!(app.get(&path).await.json()["title"], "u");
     app.stop().await;
@@ -112,7 +136,9 @@ async fn a_record_is_found_in_redis_by_a_process_that_has_no_disk_tier() {
     setup.cache.redis.url = Some(ConnectionUrl::from(redis.as_str()));
     setup.cache.disk.enabled = false;
     let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
-    let record = app.post("/api/v1/records", &json!({"title": "t", "text": ""})).await;
+    let record = app
+        .post("/api/v1/records", &json!({"title": "t", "text": ""}))
+        .await;
     let path = record.header("location").to_owned();
     app.get(&path).await;
     app.stop().await;

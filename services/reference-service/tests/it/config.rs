@@ -6,14 +6,21 @@ use reference_service::config::{Config, ConfigError, Inputs};
 use serde_json::Value;
 
 fn inputs(folder: &Path, env: &[(&str, &str)]) -> Inputs {
-    let env: HashMap<_, _> =
-        env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
-    Inputs { env, folder: folder.to_owned() }
+    let env: HashMap<_, _> = env
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
+    Inputs {
+        env,
+        folder: folder.to_owned(),
+    }
 }
 
 fn error(env: &[(&str, &str)]) -> String {
     let folder = tempfile::tempdir().unwrap();
-    Config::load(&inputs(folder.path(), env)).expect_err("must be refused").to_string()
+    Config::load(&inputs(folder.path(), env))
+        .expect_err("must be refused")
+        .to_string()
 }
 
 #[test]
@@ -23,7 +30,11 @@ fn later_layers_win() {
     let file = "[http]\naddress = \"127.0.0.1:1\"\nrequest_timeout = \"1s\"\n[cache]\nttl = \"1m\"";
     fs::write(folder.path().join("config/default.toml"), file).unwrap();
     let named = folder.path().join("mine.toml");
-    fs::write(&named, "[http]\nrequest_timeout = \"2s\"\nbody_limit = \"2KiB\"").unwrap();
+    fs::write(
+        &named,
+        "[http]\nrequest_timeout = \"2s\"\nbody_limit = \"2KiB\"",
+    )
+    .unwrap();
     let env = [
         ("APP_CONFIG", named.to_str().unwrap()),
         ("APP__HTTP__BODY_LIMIT", "3KiB"),
@@ -33,8 +44,16 @@ fn later_layers_win() {
     ];
     let config = Config::load(&inputs(folder.path(), &env)).unwrap();
     assert_eq!(config.http.address.port(), 1, "from config/default.toml");
-    assert_eq!(config.http.request_timeout.as_secs(), 2, "from the named file");
-    assert_eq!(config.http.body_limit.as_u64(), 3 * 1024, "from the environment");
+    assert_eq!(
+        config.http.request_timeout.as_secs(),
+        2,
+        "from the named file"
+    );
+    assert_eq!(
+        config.http.body_limit.as_u64(),
+        3 * 1024,
+        "from the environment"
+    );
     assert_eq!(config.cache.ttl.as_secs(), 60);
     assert_eq!(config.cache.redis.url, None, "an empty variable is not set");
     assert_eq!(config.database.pool.max_size, Some(7));
@@ -51,7 +70,8 @@ fn the_committed_default_file_says_what_the_code_says() {
     for (section, settings) in all.as_object().unwrap() {
         for name in names(settings) {
             let told = text.lines().any(|line| {
-                line.trim_start_matches("# ").starts_with(&format!("{name} ="))
+                line.trim_start_matches("# ")
+                    .starts_with(&format!("{name} ="))
             });
             assert!(told, "{section}: {name} is missing in config/default.toml");
         }
@@ -63,13 +83,23 @@ fn the_example_of_the_environment_names_every_setting() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(".env.example");
     let text = fs::read_to_string(file).unwrap();
     let mut known = Vec::new();
-    paths("APP_", &serde_json::to_value(Config::default()).unwrap(), &mut known);
+    paths(
+        "APP_",
+        &serde_json::to_value(Config::default()).unwrap(),
+        &mut known,
+    );
     for name in &known {
-        assert!(text.contains(&format!("# {name}=")), "{name} is missing in .env.example");
+        assert!(
+            text.contains(&format!("# {name}=")),
+            "{name} is missing in .env.example"
+        );
     }
     for line in text.lines().filter_map(|line| line.strip_prefix("# APP__")) {
         let name = format!("APP__{}", line.split('=').next().unwrap());
-        assert!(known.contains(&name), "{name} in .env.example is no setting");
+        assert!(
+            known.contains(&name),
+            "{name} in .env.example is no setting"
+        );
     }
 }
 
@@ -78,7 +108,13 @@ fn names(settings: &Value) -> Vec<String> {
         .as_object()
         .unwrap()
         .iter()
-        .flat_map(|(name, value)| if value.is_object() { names(value) } else { vec![name.clone()] })
+        .flat_map(|(name, value)| {
+            if value.is_object() {
+                names(value)
+            } else {
+                vec![name.clone()]
+            }
+        })
         .collect()
 }
 
@@ -99,13 +135,20 @@ fn messages_name_key_value_and_origin() {
         assert!(message.contains(part), "{message}");
     }
     let message = error(&[("APP__HTTP__ADRESS", "127.0.0.1:1")]);
-    for part in ["`http.adress`", "127.0.0.1:1", "did you mean `http.address`?"] {
+    for part in [
+        "`http.adress`",
+        "127.0.0.1:1",
+        "did you mean `http.address`?",
+    ] {
         assert!(message.contains(part), "{message}");
     }
     let message = error(&[("APP__CACHE__TTL", "soon")]);
     assert!(message.contains("`cache.ttl` = `soon`"), "{message}");
     let message = error(&[("APP__DATABASE__POOL__MAX_SIZE", "-1")]);
-    assert!(message.contains("`database.pool.max_size` = `-1`"), "{message}");
+    assert!(
+        message.contains("`database.pool.max_size` = `-1`"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -129,7 +172,10 @@ fn what_cannot_work_is_refused() {
     ] {
         let message = error(&[(key, value)]);
         let shown = value == "short" || message.contains(value) || key == "APP__CACHE__TTL";
-        assert!(shown || message.contains("10ms"), "{key}={value}: {message}");
+        assert!(
+            shown || message.contains("10ms"),
+            "{key}={value}: {message}"
+        );
     }
 }
 
@@ -150,9 +196,15 @@ fn secrets_are_in_no_message_and_in_no_printed_configuration() {
         assert!(!shown.contains(PASSWORD), "{shown}");
         assert!(shown.contains("[redacted]"), "{shown}");
     }
-    let message = error(&[("APP__DATABASE__URL", &format!("mysql://app:{PASSWORD}@db/app"))]);
+    let message = error(&[(
+        "APP__DATABASE__URL",
+        &format!("mysql://app:{PASSWORD}@db/app"),
+    )]);
     assert!(!message.contains(PASSWORD), "{message}");
-    let message = error(&[("APP__CACHE__REDIS__URL", &format!("http://:{PASSWORD}@cache"))]);
+    let message = error(&[(
+        "APP__CACHE__REDIS__URL",
+        &format!("http://:{PASSWORD}@cache"),
+    )]);
     assert!(!message.contains(PASSWORD), "{message}");
     let message = error(&[("APP__DATABASE__PASSWORD", PASSWORD)]);
     assert!(!message.contains(PASSWORD), "{message}");

@@ -25,13 +25,18 @@ async fn import(
 ) -> Result<(), Failure> {
     let file = folder.path().join("records.ndjson");
     fs::write(&file, text).unwrap();
-    commands::import::run(config.clone(), Import { file, skip_bad }).await.map(|_| ())
+    commands::import::run(config.clone(), Import { file, skip_bad })
+        .await
+        .map(|_| ())
 }
 
 async fn stored(config: &Config) -> (usize, u64) {
     let store = Store::connect(pool_config(&config.database)).await.unwrap();
     store.migrate().await.unwrap();
-    let records = store.records(&RecordFilter::default(), None, 1000).await.unwrap();
+    let records = store
+        .records(&RecordFilter::default(), None, 1000)
+        .await
+        .unwrap();
     let epoch = store.cache_epoch().await.unwrap();
     store.close().await;
     (records.len(), epoch)
@@ -41,9 +46,15 @@ async fn stored(config: &Config) -> (usize, u64) {
 async fn a_bad_line_keeps_everything_out_unless_it_may_be_skipped() {
     let (config, folder) = config();
     let text = format!("{GOOD}{GOOD}no json\n{GOOD}{{\"title\":\"\",\"text\":\"\"}}\n");
-    let failed = import(&config, &folder, &text, false).await.expect_err("line 3 is bad");
+    let failed = import(&config, &folder, &text, false)
+        .await
+        .expect_err("line 3 is bad");
     assert_eq!(failed.code(), failure::IO);
-    assert!(failed.message().contains("2 bad line(s)"), "{}", failed.message());
+    assert!(
+        failed.message().contains("2 bad line(s)"),
+        "{}",
+        failed.message()
+    );
     let (_, epoch) = stored(&config).await;
     import(&config, &folder, &text, true).await.unwrap();
     assert_eq!(stored(&config).await, (3, epoch + 1), "and caches are told");
@@ -54,29 +65,44 @@ async fn files_that_are_empty_missing_or_binary_do_no_harm() {
     let (config, folder) = config();
     import(&config, &folder, "", false).await.unwrap();
     let binary: Vec<u8> = (0..=255).cycle().take(100_000).collect();
-    let failed = import(&config, &folder, &binary, false).await.expect_err("no records");
+    let failed = import(&config, &folder, &binary, false)
+        .await
+        .expect_err("no records");
     assert_eq!(failed.code(), failure::IO);
-    let missing = Import { file: PathBuf::from("/does/not/exist"), skip_bad: true };
-    let failed = commands::import::run(config.clone(), missing).await.expect_err("no file");
+    let missing = Import {
+        file: PathBuf::from("/does/not/exist"),
+        skip_bad: true,
+    };
+    let failed = commands::import::run(config.clone(), missing)
+        .await
+        .expect_err("no file");
     assert_eq!(failed.code(), failure::IO);
     assert_eq!(stored(&config).await.0, 0);
 }
 
 /// 5,000 records of real text, where they are.
 async fn the_real_records_are_imported_whole(config: &Config) {
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/records.ndjson");
+    let file =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/records.ndjson");
     if !file.exists() {
         println!("skipped: the file of real records is not beside this repository");
         return;
     }
-    let options = Import { file, skip_bad: false };
-    commands::import::run(config.clone(), options).await.unwrap();
+    let options = Import {
+        file,
+        skip_bad: false,
+    };
+    commands::import::run(config.clone(), options)
+        .await
+        .unwrap();
     let store = Store::connect(pool_config(&config.database)).await.unwrap();
     let mut found = 0;
     let mut after = None;
     loop {
-        let page =
-            store.records(&RecordFilter::default(), after.as_ref(), 1000).await.unwrap();
+        let page = store
+            .records(&RecordFilter::default(), after.as_ref(), 1000)
+            .await
+            .unwrap();
         found += page.len();
         match page.last() {
             Some(last) => after = Some(last.key()),
@@ -95,7 +121,9 @@ async fn the_real_records_are_imported_on_sqlite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_real_records_are_imported_on_postgres() {
-    let Some(database) = PostgresDatabase::create().await else { return };
+    let Some(database) = PostgresDatabase::create().await else {
+        return;
+    };
     let (mut config, _folder) = config();
     config.database.url = database.url();
     the_real_records_are_imported_whole(&config).await;

@@ -41,16 +41,29 @@ async fn until_ready_the_api_says_503_while_probes_views_and_docs_work() {
             assert_eq!(answer.header("retry-after"), "1");
         }
     }
-    let ready = bound.start(true, &CancellationToken::new()).await.unwrap().unwrap();
-    for (path, status) in
-        [("/api/v1/tasks", 200), ("/nope", 404), ("/readyz", 200), ("/startupz", 200)]
-    {
+    let ready = bound
+        .start(true, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
+    for (path, status) in [
+        ("/api/v1/tasks", 200),
+        ("/nope", 404),
+        ("/readyz", 200),
+        ("/startupz", 200),
+    ] {
         assert_eq!(fetch(http, path).await.unwrap().status, status, "{path}");
     }
     let tasks = fetch(http, "/api/v1/tasks").await.unwrap().json();
-    assert!(!tasks["items"].as_array().unwrap().is_empty(), "the sample is there");
+    assert!(
+        !tasks["items"].as_array().unwrap().is_empty(),
+        "the sample is there"
+    );
     ready.stop().await.unwrap();
-    assert!(fetch(http, "/livez").await.is_err(), "nobody listens any more");
+    assert!(
+        fetch(http, "/livez").await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -73,7 +86,10 @@ async fn a_stop_during_start_up_ends_it_cleanly() {
     stop.cancel();
     let ended = timeout(PATIENCE, starting).await.expect("in time").unwrap();
     assert!(ended.unwrap().is_none(), "stopped, not failed");
-    assert!(fetch(http, "/livez").await.is_err(), "nobody listens any more");
+    assert!(
+        fetch(http, "/livez").await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -81,7 +97,11 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
     let (mut config, _folder) = config();
     config.shutdown.timeout = PATIENCE;
     let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     let http = ready.addresses().http;
     let stream = tokio::spawn(fetch(http, "/startup/events"));
     // A request whose body is on its way when the drain begins.
@@ -99,13 +119,24 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
     assert!(interim.starts_with(b"HTTP/1.1 100 Continue"));
 
     let stopping = tokio::spawn(ready.stop());
-    let events = timeout(PATIENCE, stream).await.expect("the stream ends").unwrap().unwrap();
+    let events = timeout(PATIENCE, stream)
+        .await
+        .expect("the stream ends")
+        .unwrap()
+        .unwrap();
     assert!(events.body.contains("event: done"), "{events:?}");
     socket.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();
-    timeout(PATIENCE, socket.read_to_string(&mut answer)).await.expect("in time").unwrap();
+    timeout(PATIENCE, socket.read_to_string(&mut answer))
+        .await
+        .expect("in time")
+        .unwrap();
     assert!(answer.starts_with("HTTP/1.1 201 Created"), "{answer}");
-    timeout(PATIENCE, stopping).await.expect("in time").unwrap().unwrap();
+    timeout(PATIENCE, stopping)
+        .await
+        .expect("in time")
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -113,7 +144,11 @@ async fn a_client_that_never_finishes_its_head_is_cut() {
     let (mut config, _folder) = config();
     config.http.header_timeout = Duration::from_millis(50);
     let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     for beginning in ["", "G", "GET / HTTP/1.1\r\nhost: x\r\n", "PRI * HT"] {
         let mut socket = TcpStream::connect(ready.addresses().http).await.unwrap();
         socket.write_all(beginning.as_bytes()).await.unwrap();
@@ -128,7 +163,11 @@ async fn a_client_that_never_finishes_its_head_is_cut() {
 async fn raw_noise_gets_a_4xx_or_a_closed_connection() {
     let (config, _folder) = config();
     let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     let http = ready.addresses().http;
     let huge = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(200_000));
     for noise in [
@@ -146,9 +185,14 @@ async fn raw_noise_gets_a_4xx_or_a_closed_connection() {
         let _ = socket.write_all(noise).await;
         let _ = socket.shutdown().await;
         let mut answer = Vec::new();
-        let _ = timeout(PATIENCE, socket.read_to_end(&mut answer)).await.expect("no hang");
+        let _ = timeout(PATIENCE, socket.read_to_end(&mut answer))
+            .await
+            .expect("no hang");
         let head = String::from_utf8_lossy(&answer).into_owned();
-        assert!(head.is_empty() || head.starts_with("HTTP/1.1 4"), "{noise:?}: {head}");
+        assert!(
+            head.is_empty() || head.starts_with("HTTP/1.1 4"),
+            "{noise:?}: {head}"
+        );
     }
     assert_eq!(fetch(http, "/readyz").await.unwrap().status, 200);
     ready.stop().await.unwrap();
@@ -159,16 +203,25 @@ async fn a_port_in_use_and_broken_data_have_exit_codes_of_their_own() {
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (mut busy, _folder) = config();
     busy.http.address = taken.local_addr().unwrap();
-    let failed = serve::bind(busy, None).await.expect_err("the port is taken");
+    let failed = serve::bind(busy, None)
+        .await
+        .expect_err("the port is taken");
     assert_eq!(failed.code(), failure::UNAVAILABLE);
-    assert!(failed.message().contains("APP__HTTP__ADDRESS"), "{}", failed.message());
+    assert!(
+        failed.message().contains("APP__HTTP__ADDRESS"),
+        "{}",
+        failed.message()
+    );
 
     let (corrupt, folder) = config();
     std::fs::write(folder.path().join("service.db"), [0x5a; 8192]).unwrap();
     let failed = start_fails(corrupt).await;
     assert_eq!(failed.code(), failure::IO, "{}", failed.message());
     let kept = std::fs::read(folder.path().join("service.db")).unwrap();
-    assert_eq!(kept, [0x5a; 8192], "a file that is no database is left as it is");
+    assert_eq!(
+        kept, [0x5a; 8192],
+        "a file that is no database is left as it is"
+    );
 
     let (mut blocked, folder) = config();
     std::fs::write(folder.path().join("file"), "").unwrap();
@@ -189,20 +242,37 @@ async fn a_port_in_use_and_broken_data_have_exit_codes_of_their_own() {
 async fn start_fails(config: reference_service::config::Config) -> Failure {
     let bound = serve::bind(config, None).await.unwrap();
     let stop = CancellationToken::new();
-    timeout(PATIENCE, bound.start(false, &stop)).await.expect("fails in time").expect_err("cannot start")
+    timeout(PATIENCE, bound.start(false, &stop))
+        .await
+        .expect("fails in time")
+        .expect_err("cannot start")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processes_never_work_on_the_same_file() {
     let (config, _folder) = config();
     let first = serve::bind(config.clone(), None).await.unwrap();
-    let first = first.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let first = first
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     let failed = start_fails(config.clone()).await;
     assert_eq!(failed.code(), failure::IO);
-    assert!(failed.message().contains("held by another process"), "{}", failed.message());
+    assert!(
+        failed.message().contains("held by another process"),
+        "{}",
+        failed.message()
+    );
     first.stop().await.unwrap();
     let next = serve::bind(config, None).await.unwrap();
-    next.start(false, &CancellationToken::new()).await.unwrap().unwrap().stop().await.unwrap();
+    next.start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap()
+        .stop()
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,7 +285,11 @@ async fn the_admin_listener_asks_for_its_key_except_on_probes() {
     let refused = fetch(admin, "/startup").await.unwrap();
     refused.expect_problem(401, "unauthorized");
     assert!(refused.header("www-authenticate").starts_with("Bearer"));
-    for (key, status) in [("correct horse battery staple", 200), ("wrong", 401), ("", 401)] {
+    for (key, status) in [
+        ("correct horse battery staple", 200),
+        ("wrong", 401),
+        ("", 401),
+    ] {
         let mut socket = TcpStream::connect(admin).await.unwrap();
         let head = format!(
             "GET /startup HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\r\n"
@@ -223,10 +297,17 @@ async fn the_admin_listener_asks_for_its_key_except_on_probes() {
         socket.write_all(head.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
-        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{key}: {answer}");
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}")),
+            "{key}: {answer}"
+        );
     }
     // Nothing beyond loopback without a key: refused before anything is bound.
     assert!(load(&[]).admin.address.ip().is_loopback());
-    let ready = bound.start(false, &CancellationToken::new()).await.unwrap().unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
     ready.stop().await.unwrap();
 }

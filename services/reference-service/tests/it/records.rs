@@ -23,10 +23,21 @@ on_each_database! {
 }
 
 async fn a_record_is_read_from_the_database_once_and_then_from_memory(app: &App) {
-    let record = create(app, json!({"title": "t", "text": "x", "tags": ["b", "a", "b"]})).await;
-    assert_eq!(record["tags"], json!(["b", "a"]), "repeats are dropped, the order stays");
+    let record = create(
+        app,
+        json!({"title": "t", "text": "x", "tags": ["b", "a", "b"]}),
+    )
+    .await;
+    assert_eq!(
+        record["tags"],
+        json!(["b", "a"]),
+        "repeats are dropped, the order stays"
+    );
     let first = app.get(&path_of(&record)).await;
-    assert_eq!(first.header("cache-status"), "records; fwd=miss; detail=database");
+    assert_eq!(
+        first.header("cache-status"),
+        "records; fwd=miss; detail=database"
+    );
     assert_eq!(first.json(), record);
     let second = app.get(&path_of(&record)).await;
     assert_eq!(second.header("cache-status"), "records; hit; detail=memory");
@@ -36,12 +47,26 @@ async fn a_record_is_read_from_the_database_once_and_then_from_memory(app: &App)
 async fn what_was_written_is_what_is_read_next(app: &App) {
     let record = create(app, json!({"title": "old", "text": ""})).await;
     app.get(&path_of(&record)).await;
-    let put = app.send(Method::PUT, &path_of(&record), &json!({"title": "new", "text": "y"})).await;
-    assert_eq!((put.status, put.header("etag")), (StatusCode::OK, "\"2\""), "{put:?}");
+    let put = app
+        .send(
+            Method::PUT,
+            &path_of(&record),
+            &json!({"title": "new", "text": "y"}),
+        )
+        .await;
+    assert_eq!(
+        (put.status, put.header("etag")),
+        (StatusCode::OK, "\"2\""),
+        "{put:?}"
+    );
     let read = app.get(&path_of(&record)).await;
     assert_eq!(read.json(), put.json());
     assert_eq!(read.json()["title"], "new");
-    assert_eq!(read.json()["tags"], json!([]), "PUT replaces the whole record");
+    assert_eq!(
+        read.json()["tags"],
+        json!([]),
+        "PUT replaces the whole record"
+    );
 }
 
 async fn what_was_deleted_is_not_served_by_any_tier(app: &App) {
@@ -49,15 +74,30 @@ async fn what_was_deleted_is_not_served_by_any_tier(app: &App) {
     app.get(&path_of(&record)).await;
     let delete = request(Method::DELETE, &path_of(&record), &[], Body::empty());
     assert_eq!(app.call(delete).await.status, StatusCode::NO_CONTENT);
-    app.get(&path_of(&record)).await.expect_problem(404, "not-found");
-    let put = app.send(Method::PUT, &path_of(&record), &json!({"title": "t", "text": ""})).await;
+    app.get(&path_of(&record))
+        .await
+        .expect_problem(404, "not-found");
+    let put = app
+        .send(
+            Method::PUT,
+            &path_of(&record),
+            &json!({"title": "t", "text": ""}),
+        )
+        .await;
     put.expect_problem(404, "not-found");
 }
 
 async fn lists_are_found_by_tag_and_by_words(app: &App) {
-    create(app, json!({"title": "Red fox", "text": "quick and brown", "tags": ["animal"]})).await;
-    create(app, json!({"title": "Fox trot", "text": "a dance", "tags": ["dance"], "importance": 5}))
-        .await;
+    create(
+        app,
+        json!({"title": "Red fox", "text": "quick and brown", "tags": ["animal"]}),
+    )
+    .await;
+    create(
+        app,
+        json!({"title": "Fox trot", "text": "a dance", "tags": ["dance"], "importance": 5}),
+    )
+    .await;
     for (query, expected) in [
         ("q=fox", vec!["Fox trot", "Red fox"]),
         ("q=FOX%20brown", vec!["Red fox"]),
@@ -71,7 +111,15 @@ async fn lists_are_found_by_tag_and_by_words(app: &App) {
 
 async fn hostile_search_text_finds_nothing_and_breaks_nothing(app: &App) {
     create(app, json!({"title": "Red fox", "text": ""})).await;
-    for query in ["%22", "*", "%27%29%3B--", "NEAR%28", "a%20AND", "title%3Afoxes", "%F0%9F%A6%8A"] {
+    for query in [
+        "%22",
+        "*",
+        "%27%29%3B--",
+        "NEAR%28",
+        "a%20AND",
+        "title%3Afoxes",
+        "%F0%9F%A6%8A",
+    ] {
         let answer = app.get(&format!("{RECORDS}?q={query}")).await;
         assert_eq!(answer.status, StatusCode::OK, "{query}: {answer:?}");
         assert_eq!(answer.json()["items"], json!([]), "{query}");
@@ -121,7 +169,9 @@ async fn create(app: &App, body: Value) -> Value {
 async fn titles(app: &App, query: &str) -> Vec<String> {
     let page = app.get(&format!("{RECORDS}?{query}")).await.json();
     let items = page["items"].as_array().unwrap().iter();
-    items.map(|record| record["title"].as_str().unwrap().to_owned()).collect()
+    items
+        .map(|record| record["title"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn path_of(record: &Value) -> String {

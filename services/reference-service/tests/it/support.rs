@@ -59,7 +59,10 @@ pub(crate) fn config() -> (Config, TempDir) {
     let config = load(&[
         ("APP__HTTP__ADDRESS", "127.0.0.1:0"),
         ("APP__ADMIN__ADDRESS", "127.0.0.1:0"),
-        ("APP__DATABASE__URL", &format!("sqlite:{}", path("service.db"))),
+        (
+            "APP__DATABASE__URL",
+            &format!("sqlite:{}", path("service.db")),
+        ),
         ("APP__CACHE__DISK__PATH", &path("cache")),
         ("APP__CACHE__DISK__CAPACITY", "64MiB"),
     ]);
@@ -68,10 +71,16 @@ pub(crate) fn config() -> (Config, TempDir) {
 
 /// The configuration that these variables make.
 pub(crate) fn load(env: &[(&str, &str)]) -> Config {
-    let env: HashMap<_, _> =
-        env.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    let env: HashMap<_, _> = env
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+        .collect();
     // A folder without `config/default.toml`: the test does not depend on where it runs.
-    Config::load(&Inputs { env, folder: "nowhere".into() }).unwrap()
+    Config::load(&Inputs {
+        env,
+        folder: "nowhere".into(),
+    })
+    .unwrap()
 }
 
 /// The service behind its router, without a socket.
@@ -93,14 +102,23 @@ pub(crate) struct Answer {
 impl App {
     pub(crate) async fn start((config, folder): (Config, TempDir)) -> Self {
         let progress = Progress::new("test");
-        let given =
-            Given { config: config.clone(), progress: progress.clone(), monitor: None, demo: false };
+        let given = Given {
+            config: config.clone(),
+            progress: progress.clone(),
+            monitor: None,
+            demo: false,
+        };
         let running = components::graph(given).start().await.unwrap();
         let state = (*running.get::<AppState>().unwrap()).clone();
         let gate = Gate::new(progress.clone());
         gate.open(http::api(state.clone(), &config.http, None));
         progress.ready();
-        Self { state, router: http::public(&progress, gate), running, _folder: folder }
+        Self {
+            state,
+            router: http::public(&progress, gate),
+            running,
+            _folder: folder,
+        }
     }
 
     /// Stops every component; a test that forgets it stops nothing, which the graph logs.
@@ -115,17 +133,24 @@ impl App {
         Answer {
             status: head.status,
             headers: head.headers,
-            body: String::from_utf8(body.to_vec()).unwrap(),
+            body: String::from_utf8_lossy(&body).into_owned(),
         }
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.call(request(Method::GET, path, &[], Body::empty())).await
+        self.call(request(Method::GET, path, &[], Body::empty()))
+            .await
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, json: &Value) -> Answer {
         let headers = [("content-type", "application/json")];
-        self.call(request(method, path, &headers, Body::from(json.to_string()))).await
+        self.call(request(
+            method,
+            path,
+            &headers,
+            Body::from(json.to_string()),
+        ))
+        .await
     }
 
     pub(crate) async fn post(&self, path: &str, json: &Value) -> Answer {
@@ -139,14 +164,20 @@ impl Answer {
     }
 
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().unwrap())
     }
 
     /// The answer is a problem document of this kind.
     #[track_caller]
     pub(crate) fn expect_problem(&self, status: u16, kind: &str) -> Value {
         assert_eq!(self.status.as_u16(), status, "{self:?}");
-        assert_eq!(self.header("content-type"), "application/problem+json", "{self:?}");
+        assert_eq!(
+            self.header("content-type"),
+            "application/problem+json",
+            "{self:?}"
+        );
         let problem = self.json();
         assert_eq!(problem["type"], format!("/problems#{kind}"), "{self:?}");
         assert_eq!(problem["status"], status, "{self:?}");
@@ -164,7 +195,9 @@ pub(crate) fn request(
     let builder = Request::builder().method(method).uri(path);
     headers
         .iter()
-        .fold(builder, |builder, (name, value)| builder.header(*name, *value))
+        .fold(builder, |builder, (name, value)| {
+            builder.header(*name, *value)
+        })
         .body(body)
         .unwrap()
 }
@@ -173,8 +206,9 @@ pub(crate) fn request(
 pub(crate) async fn fetch(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
     let other = |error: hyper::Error| std::io::Error::other(error);
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(other)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(other)?;
     let driver = tokio::spawn(connection);
     let headers = [("host", "localhost")];
     let response = sender
@@ -208,7 +242,9 @@ pub(crate) async fn fetch_until(
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    let found = tokio::time::timeout(Duration::from_secs(30), until).await.ok();
+    let found = tokio::time::timeout(Duration::from_secs(30), until)
+        .await
+        .ok();
     found.unwrap_or_else(|| panic!("{path} never as wanted, last: {last:?}"))
 }
 
@@ -242,12 +278,23 @@ impl PostgresDatabase {
     }
 
     pub(crate) async fn drop_it(self) {
-        execute(&self.server, &format!("DROP DATABASE {} WITH (FORCE)", self.name)).await;
+        execute(
+            &self.server,
+            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
+        )
+        .await;
     }
 }
 
 async fn execute(server: &str, statement: &str) {
-    let pool = Pool::<Postgres>::connect(PoolConfig::batch(server)).await.unwrap();
-    pool.acquire().await.unwrap().batch_execute(statement).await.unwrap();
+    let pool = Pool::<Postgres>::connect(PoolConfig::batch(server))
+        .await
+        .unwrap();
+    pool.acquire()
+        .await
+        .unwrap()
+        .batch_execute(statement)
+        .await
+        .unwrap();
     pool.close().await;
 }

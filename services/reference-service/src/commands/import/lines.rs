@@ -25,7 +25,11 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(reader: R) -> Self {
-        Self { reader, number: 0, line: Vec::new() }
+        Self {
+            reader,
+            number: 0,
+            line: Vec::new(),
+        }
     }
 
     /// Reads the next line into `line`; false at the end. A line over the limit is read to its end
@@ -45,7 +49,8 @@ impl<R: BufRead> Lines<R> {
         if self.line.len() as u64 > LINE_BYTES_MAX {
             return Err(format!("longer than {LINE_BYTES_MAX} bytes"));
         }
-        let new: NewRecord = serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
+        let new: NewRecord =
+            serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
         Record::new(new.clone(), Timestamp::UNIX_EPOCH).map_err(|invalid| invalid.to_string())?;
         Ok(new)
     }
@@ -60,7 +65,9 @@ impl<R: BufRead> Iterator for Lines<R> {
                 Ok(true) if self.line.trim_ascii().is_empty() => {}
                 Ok(true) => {
                     let number = self.number;
-                    return Some(Ok(self.parse().map_err(|reason| BadLine { number, reason })));
+                    return Some(Ok(self
+                        .parse()
+                        .map_err(|reason| BadLine { number, reason })));
                 }
                 Ok(false) => return None,
                 Err(error) => return Some(Err(error)),
@@ -78,7 +85,11 @@ mod tests {
 
     fn parse(text: &[u8]) -> Vec<Result<String, u64>> {
         Lines::new(text)
-            .map(|line| line.expect("memory").map(|new| new.title).map_err(|bad| bad.number))
+            .map(|line| {
+                line.expect("memory")
+                    .map(|new| new.title)
+                    .map_err(|bad| bad.number)
+            })
             .collect()
     }
 
@@ -88,7 +99,14 @@ mod tests {
                      {\"title\":\"b\",\"text\":\"\",\"surprise\":1}\n\xff\xfe\n{\"title\":\"c\",\"text\":\"\"}";
         assert_eq!(
             parse(text),
-            [Ok("a".to_owned()), Err(3), Err(4), Err(5), Err(6), Ok("c".to_owned())]
+            [
+                Ok("a".to_owned()),
+                Err(3),
+                Err(4),
+                Err(5),
+                Err(6),
+                Ok("c".to_owned())
+            ]
         );
     }
 

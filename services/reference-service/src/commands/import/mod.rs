@@ -22,11 +22,11 @@ use self::lines::{BadLine, Lines};
 use crate::{
     cli::Import,
     components::pool_config,
-    config::Config,
+    config::{Config, ConnectionUrl},
     data_dir::DataLock,
     domain::Record,
-    failure::{self, Failure},
-    store::{Batch, Store},
+    failure::{self, DataError, Failure},
+    store::{Batch, Hold, Store},
 };
 
 /// Why nothing was imported.
@@ -78,21 +78,36 @@ pub async fn run(config: Config, options: Import) -> Result<ExitCode, Failure> {
     let _lock = DataLock::take(config.database.url.expose())?;
     let scan = {
         let options = options.clone();
-        spawn_blocking(move || scan(&options.file)).await.map_err(io::Error::from)
+        spawn_blocking(move || scan(&options.file))
+            .await
+            .map_err(io::Error::from)
     };
     let scan = scan.map_err(Failure::Runtime)??;
     report(&scan);
     if scan.bad_count > 0 && !options.skip_bad {
         let path = options.file;
-        return Err(ImportError::BadLines { path, count: scan.bad_count }.into());
+        return Err(ImportError::BadLines {
+            path,
+            count: scan.bad_count,
+        }
+        .into());
     }
     let store = Store::connect(pool_config(&config.database)).await?;
-    let imported = import(&store, &options, &scan).await;
+    let imported = import(&store, &config.database.url, &options, &scan).await;
     store.close().await;
     imported
 }
 
-async fn import(store: &Store, options: &Import, scan: &Scan) -> Result<ExitCode, Failure> {
+async fn import(
+    store: &Store,
+    url: &ConnectionUrl,
+    options: &Import,
+    scan: &Scan,
+) -> Result<ExitCode, Failure> {
+    let in_use = || DataError::InUse {
+        what: url.to_string(),
+    };
+    let _hold = store.hold(Hold::Alone).await?.ok_or_else(in_use)?;
     store.migrate().await?;
     let began = Instant::now();
     let (batches, queue) = mpsc::channel(BATCHES_WAITING_MAX);
@@ -103,7 +118,9 @@ async fn import(store: &Store, options: &Import, scan: &Scan) -> Result<ExitCode
     });
     let imported = store.import_records(queue).await;
     // The reader's reason comes first: the store only sees that the batches ended early.
-    reader.await.map_err(|error| Failure::Runtime(error.into()))??;
+    reader
+        .await
+        .map_err(|error| Failure::Runtime(error.into()))??;
     let imported = imported?;
     bar.finish_and_clear();
     let took = began.elapsed().max(Duration::from_millis(1));
@@ -129,7 +146,10 @@ struct Scan {
 fn scan(path: &Path) -> Result<Scan, ImportError> {
     let mut scan = Scan::default();
     for line in open(path)? {
-        match line.map_err(|source| ImportError::File { path: path.to_owned(), source })? {
+        match line.map_err(|source| ImportError::File {
+            path: path.to_owned(),
+            source,
+        })? {
             Ok(_record) => scan.records += 1,
             Err(bad) => {
                 scan.bad_count += 1;
@@ -165,10 +185,15 @@ fn send_batches(
     let mut sent = 0;
     let mut batch = Vec::with_capacity(BATCH_RECORDS);
     for line in open(path)? {
-        let line = line.map_err(|source| ImportError::File { path: path.to_owned(), source })?;
+        let line = line.map_err(|source| ImportError::File {
+            path: path.to_owned(),
+            source,
+        })?;
         let Ok(new) = line else { continue };
         // The first pass accepted the same line; if it did not, the count below tells.
-        let Ok(record) = Record::new(new, now) else { continue };
+        let Ok(record) = Record::new(new, now) else {
+            continue;
+        };
         batch.push(record);
         sent += 1;
         if batch.len() == BATCH_RECORDS {
@@ -181,7 +206,9 @@ fn send_batches(
         }
     }
     if sent != expected {
-        return Err(ImportError::Changed { path: path.to_owned() });
+        return Err(ImportError::Changed {
+            path: path.to_owned(),
+        });
     }
     for last in [Batch::Records(batch), Batch::End] {
         if batches.blocking_send(last).is_err() {
@@ -193,8 +220,10 @@ fn send_batches(
 }
 
 fn open(path: &Path) -> Result<Lines<BufReader<File>>, ImportError> {
-    let file = File::open(path)
-        .map_err(|source| ImportError::File { path: path.to_owned(), source })?;
+    let file = File::open(path).map_err(|source| ImportError::File {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(Lines::new(BufReader::new(file)))
 }
 
@@ -204,7 +233,9 @@ fn progress_bar(records: u64) -> ProgressBar {
         "{bar:40} {human_pos}/{human_len} records  {per_sec}  eta {eta}",
     )
     .expect("the template is constant");
-    ProgressBar::new(records).with_style(style).with_finish(ProgressFinish::AndClear)
+    ProgressBar::new(records)
+        .with_style(style)
+        .with_finish(ProgressFinish::AndClear)
 }
 
 const BATCH_RECORDS: usize = 500;
