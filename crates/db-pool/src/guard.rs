@@ -16,7 +16,7 @@ use crate::shared::Shared;
 ///
 /// Use it where diesel-async wants a connection: `query.load(&mut conn).await`. Dropping it in the middle of a
 /// statement or a transaction never blocks and never panics: the pool waits for the statement and rolls back in the
-/// background, for at most `recovery_timeout`, before anybody else gets the connection.
+/// background, for at most `recovery_timeout`, before anybody else gets the connection. A test transaction ends with it.
 pub struct Connection<B: Backend>(pub(crate) Checkout<B>);
 
 impl<B: Backend> Connection<B> {

@@ -12,14 +12,24 @@ use crate::guard::Checkout;
 
 /// A borrowed place for single reading statements; it goes back when dropped.
 ///
-/// Use it like a connection: `query.load(&mut lane).await`. Whatever needs more than one statement to be right, such
-/// as a transaction, does not compile:
+/// Use it like a connection: `query.load(&mut lane).await`. Whatever needs more than one statement to be right does
+/// not compile on it. A transaction does on a [`Connection`](crate::Connection):
+///
+/// ```
+/// use diesel_async::AsyncConnection;
+///
+/// async fn two_statements<B: db_pool::Backend>(it: &mut db_pool::Connection<B>) {
+///     let _ = it.transaction(async |_| Ok::<_, diesel::result::Error>(())).await;
+/// }
+/// ```
+///
+/// and does not on a lane:
 ///
 /// ```compile_fail
 /// use diesel_async::AsyncConnection;
 ///
-/// async fn two_statements<B: db_pool::Backend>(lane: &mut db_pool::Lane<B>) {
-///     let _ = lane.transaction(async |_| Ok::<_, diesel::result::Error>(())).await;
+/// async fn two_statements<B: db_pool::Backend>(it: &mut db_pool::Lane<B>) {
+///     let _ = it.transaction(async |_| Ok::<_, diesel::result::Error>(())).await;
 /// }
 /// ```
 ///
