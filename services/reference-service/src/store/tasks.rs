@@ -100,8 +100,8 @@ impl Store {
                 if missing > 0 {
                     let lower = listing!(filter).filter(tasks::priority.lt(key.priority));
                     let lower: Vec<TaskRow> = lower.limit(missing).load(conn).await?;
-                    // A task whose priority sank between the two queries is in both answers.
-                    rows.retain(|row| lower.iter().all(|other| other.id != row.id));
+                    // A task whose priority sinks between the two queries is shown twice, as it
+                    // would be between two pages.
                     rows.extend(lower);
                 }
                 rows
