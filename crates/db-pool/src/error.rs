@@ -93,10 +93,6 @@ impl ConnectError {
         }))
     }
 
-    #[cfg_attr(
-        not(any(feature = "sqlite", feature = "postgres")),
-        expect(dead_code, reason = "only backends have sources")
-    )]
     pub(crate) fn with(
         kind: ConnectErrorKind,
         target: String,

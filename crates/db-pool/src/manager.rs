@@ -66,21 +66,27 @@ impl<B: Backend> bb8::ManageConnection for Manager<B> {
 
 impl<B: Backend> Manager<B> {
     async fn open(&self) -> Result<B::Connection, ConnectError> {
-        let target = || self.shared.config.shown_url();
+        let refused = |kind, why: &str| {
+            let target = self.shared.config.shown_url();
+            Err(ConnectError::with(kind, target, None, None, why.into()))
+        };
+        let closed = || refused(ConnectErrorKind::Other, "the pool is closed");
         if self.shared.is_closed() {
-            return Err(ConnectError::new(ConnectErrorKind::Other, target()));
+            return closed();
         }
         let opening = B::connect(&self.connector, self.role, self.shared.open_token());
         // bb8 would never give back the slot of a connect that panicked.
         let opening = AssertUnwindSafe(opening).catch_unwind();
+        let limit = self.shared.config.connect_timeout;
         // Dropping an unfinished connect closes its socket, or lets its thread end.
-        match timeout(self.shared.config.connect_timeout, opening).await {
-            Ok(Ok(Ok(_))) if self.shared.is_closed() => {
-                Err(ConnectError::new(ConnectErrorKind::Other, target()))
-            }
+        match timeout(limit, opening).await {
+            Ok(Ok(Ok(_))) if self.shared.is_closed() => closed(),
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => Err(ConnectError::new(ConnectErrorKind::Other, target())),
-            Err(_) => Err(ConnectError::new(ConnectErrorKind::TimedOut, target())),
+            Ok(Err(_)) => refused(ConnectErrorKind::Other, "connecting panicked"),
+            Err(_) => refused(
+                ConnectErrorKind::TimedOut,
+                &format!("nothing after {limit:?}"),
+            ),
         }
     }
 

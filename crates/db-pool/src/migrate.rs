@@ -17,6 +17,7 @@ use crate::backend::Backend;
 use crate::error::AcquireError;
 use crate::guard::Connection;
 use crate::pool::Pool;
+use crate::url::BackendKind;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -67,7 +68,7 @@ impl<B: Migratable> Pool<B> {
     /// When nothing is pending, it only reads. Otherwise PostgreSQL migrates under an advisory lock, so that of many
     /// processes starting together one migrates and the others wait, up to a minute; it needs a session, so not
     /// PgBouncer in transaction mode. SQLite migrates inside the writer, all in one transaction unless a migration
-    /// asks to run outside of one. Other connections are replaced afterwards: their cached plans are stale.
+    /// asks to run outside of one. PostgreSQL connections are replaced afterwards, since their cached plans are stale.
     ///
     /// Works on current-thread runtimes. Dropping the future lets a migration that has begun run to its end.
     ///
@@ -79,7 +80,10 @@ impl<B: Migratable> Pool<B> {
     ) -> Result<Vec<String>, MigrateError> {
         let applied = B::migrate(self.acquire().await?, migrations).await?;
         if !applied.is_empty() {
-            self.shared().next_generation();
+            // SQLite notices by itself that a plan is stale.
+            if B::KIND == BackendKind::Postgres {
+                self.shared().next_generation();
+            }
             tracing::info!(pool = %self.config().name, count = applied.len(), "migrations applied");
         }
         Ok(applied)

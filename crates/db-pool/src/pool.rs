@@ -51,7 +51,11 @@ impl<B: Backend> Pool<B> {
         let connector = Arc::new(B::connector(&config)?);
         let (max_size, min_idle) = (config.max_size, config.min_idle);
         let reading = config.reading_size(kind);
-        let shared = Arc::new(Shared::new(config, Handle::current()));
+        let runtime = Handle::try_current().map_err(|error| {
+            let (kind, target) = (ConnectErrorKind::Other, config.shown_url());
+            ConnectError::with(kind, target, None, None, Box::new(error))
+        })?;
+        let shared = Arc::new(Shared::new(config, runtime));
         let slots = |role, size, min_idle| {
             Slots::new(
                 Arc::clone(&connector),
@@ -102,8 +106,9 @@ impl<B: Backend> Pool<B> {
     /// Runs `body` inside a transaction: commits if it returns `Ok`, rolls back on `Err`, on a panic, and when the
     /// returned future is dropped.
     ///
-    /// On SQLite it begins with `BEGIN IMMEDIATE`, so it never fails half-way for want of the write lock; as there is one
-    /// writer, borrowing a second connection inside `body` waits until `acquire_timeout`. When the connection breaks during `COMMIT`, whether it took effect is unknown; nothing is tried twice.
+    /// On SQLite it begins with `BEGIN IMMEDIATE`, so it never fails half-way for want of the write lock; as there is
+    /// one writer, borrowing a second connection inside `body` waits until `acquire_timeout`. When the connection
+    /// breaks during `COMMIT`, whether it took effect is unknown; nothing is tried twice.
     ///
     /// # Errors
     /// What `body` returns; an [`AcquireError`] or a diesel error turned into `E`.

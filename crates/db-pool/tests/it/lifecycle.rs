@@ -157,3 +157,13 @@ async fn data_survives_closing_and_opening_again() {
     let again = Pool::<Sqlite>::connect(PoolConfig::embedded(path.to_str().unwrap())).await;
     assert_eq!(notes(&again.unwrap()).await, 1);
 }
+
+#[test]
+fn connecting_outside_of_a_runtime_is_an_error() {
+    let connecting = Pool::<Sqlite>::connect(PoolConfig::embedded("app.db"));
+    let error = connecting
+        .now_or_never()
+        .expect("answers at once")
+        .unwrap_err();
+    assert!(error.connect().is_some(), "{error}");
+}
