@@ -81,7 +81,8 @@ impl Caches {
     /// (`serde_json::Value`, `#[serde(untagged)]`, `#[serde(flatten)]`, `skip_serializing_if`).
     ///
     /// # Errors
-    /// [`ConfigError`]: the name or policy cannot work, or the name is in use.
+    /// [`ConfigError`]: the name or policy cannot work, or the name was given out before (it stays
+    /// taken for as long as these `Caches` live).
     pub fn cache<K, V>(&self, name: &str, policy: Policy) -> Result<TieredCache<K, V>, ConfigError>
     where
         K: CacheKey,
@@ -131,7 +132,7 @@ impl Caches {
     }
 
     /// Lets running loads end, flushes the disk tier and leaves Redis; at most 5 s for each of the
-    /// three. Afterwards the caches go on with memory alone.
+    /// three. Afterwards the caches go on with memory alone, and removals no longer reach Redis.
     ///
     /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
     pub async fn close(&self) {

@@ -251,6 +251,11 @@ fn blocks(path: &Path) -> PathBuf {
 }
 
 /// foyer with everything small.
+///
+/// `examples/footprint.rs` on two cores that others kept busy, 256 MiB: an empty folder opens in 4 to
+/// 15 ms and adds 2.5 MiB of resident memory, 1.3 MiB of it the floors; after 5,000 values of 1 KB
+/// were written and read it is 4.2 MiB. foyer's default buffers alone are 16 MiB. Blocks of 8 and
+/// 16 MiB opened no faster.
 async fn engine(path: &Path, capacity: u64) -> Result<HybridCache<u64, Bytes>, BoxError> {
     // Files are set to their length without being written, so they take space as they fill.
     let capacity = usize::try_from(capacity)?;
