@@ -1,3 +1,12 @@
+-- Any text that a client may send must be storable; other encodings would refuse some of it.
+DO $$
+BEGIN
+    IF getdatabaseencoding() <> 'UTF8' THEN
+        RAISE EXCEPTION 'the database has the encoding %, create one with UTF8', getdatabaseencoding();
+    END IF;
+END
+$$;
+
 CREATE TABLE tasks (
     id                UUID        PRIMARY KEY,
     title             TEXT        NOT NULL,

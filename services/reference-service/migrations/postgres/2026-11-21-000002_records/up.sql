@@ -10,9 +10,7 @@ DECLARE
         SELECT lower(regexp_replace($1 COLLATE "und-x-icu", '[^[:alnum:]]+', ' ', 'g'))
     $body$;
 BEGIN
-    IF getdatabaseencoding() <> 'UTF8'
-        OR NOT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu')
-    THEN
+    IF NOT EXISTS (SELECT FROM pg_collation WHERE collname = 'und-x-icu') THEN
         body := $body$
             SELECT lower(translate($1, '!"#$%&''()*+,-./:;<=>?@[\]^_`{|}~', repeat(' ', 32)))
         $body$;

@@ -27,6 +27,23 @@ impl Fixture {
         Self { store, url }
     }
 
+    /// The same server, another database.
+    pub(super) fn beside(&self, name: &str) -> PoolConfig {
+        PoolConfig::web(with_database(&self.url, name))
+    }
+
+    /// The name of this PostgreSQL database.
+    pub(super) fn name(&self) -> &str {
+        let address = self.url.split('?').next().unwrap();
+        address.rsplit('/').next().unwrap()
+    }
+
+    /// Drops this PostgreSQL database under the store's feet.
+    pub(super) async fn vanish(&self) {
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", self.name());
+        execute(self.beside("postgres"), &drop).await;
+    }
+
     /// Runs statements past the store, as an administrator would.
     pub(super) async fn sql(&self, statements: &str) {
         let config = PoolConfig {
@@ -47,26 +64,6 @@ impl Fixture {
             }
             _ => execute(config, statements).await,
         }
-    }
-}
-
-impl Fixture {
-    /// Drops the PostgreSQL database under the store's feet.
-    pub(super) async fn vanish(&self) {
-        let name = self
-            .url
-            .rsplit('/')
-            .next()
-            .unwrap()
-            .split('?')
-            .next()
-            .unwrap();
-        let server = with_database(&self.url, "postgres");
-        execute(
-            PoolConfig::batch(server),
-            &format!("DROP DATABASE {name} WITH (FORCE)"),
-        )
-        .await;
     }
 }
 

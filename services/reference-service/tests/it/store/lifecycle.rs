@@ -145,3 +145,30 @@ async fn a_database_that_vanishes_is_unavailable_and_unhealthy() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_cannot_store_every_text_is_refused() {
+    on_postgres(async |db: Fixture| {
+        let name = format!("{}_latin1", db.name());
+        let settings = "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0";
+        db.sql(&format!("CREATE DATABASE {name} {settings}")).await;
+        let store = Store::connect(db.beside(&name)).await.unwrap();
+        let refused = store.migrate().await;
+        store.close().await;
+        db.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+
+        let causes = std::iter::successors(
+            Some(refused.as_ref().unwrap_err() as &dyn std::error::Error),
+            |&error| error.source(),
+        );
+        let message = causes
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join(": ");
+        assert!(
+            message.contains("encoding LATIN1, create one with UTF8"),
+            "{message}"
+        );
+    })
+    .await;
+}
