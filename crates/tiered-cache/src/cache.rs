@@ -1,24 +1,25 @@
 //! `TieredCache`: one typed cache over its tiers.
 
-use std::{fmt, future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
+mod read;
+mod write;
 
-use futures_util::FutureExt;
-use tokio::time::Instant;
+use std::{fmt, future::Future, sync::Arc};
+
 use tokio_util::task::TaskTracker;
 
 use crate::{
     clock::Clock,
-    envelope::{Body, Codec, Reject},
+    envelope::Codec,
     error::{BoxError, ConfigError, LoadError},
-    flight::{Flights, Seat},
+    flight::Flights,
     floors::{CacheFloors, Floors},
     hash,
-    key::{CacheKey, key_hash, key_text},
+    key::{CacheKey, key_hash},
     lookup::{Lookup, TierKind},
-    memory::{Found, Memory},
+    memory::Memory,
     policy::Policy,
-    stats::{CacheStats, Meter, Outcome},
-    tier::{EntryKey, Read, Target, Tier},
+    stats::{CacheStats, Meter},
+    tier::{Target, Tier},
 };
 
 /// One typed cache over memory and, where configured, Redis and disk; a cheap clone of a handle.
@@ -220,252 +221,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     }
 }
 
-// === impl Inner: reading ===
-
-impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
-    /// A hit takes no key text, no token and no allocation.
-    fn in_memory(&self, key: &K) -> Option<Arc<V>> {
-        let (outcome, value) = match self.memory.get(key) {
-            Found::Fresh(value) => (Outcome::Hit, Some(value)),
-            Found::Expired => (Outcome::Stale, None),
-            Found::Absent => (Outcome::Miss, None),
-        };
-        self.meter.read(TierKind::Memory, outcome);
-        value
-    }
-
-    /// Asks the tiers below memory; what one has goes to memory, if the token still holds.
-    async fn find_below(&self, key: &K, hash: u64, token: u64) -> Option<Lookup<V>> {
-        let lower = self.lower.as_ref()?;
-        let entry = self.entry_below(key, hash)?;
-        for tier in &*lower.tiers {
-            let (outcome, found) = match tier.read(&entry).await {
-                Read::Found(bytes) => self.accept(&lower.codec, &**tier, &entry, &bytes),
-                Read::Absent => (Outcome::Miss, None),
-                Read::Bypassed => (Outcome::Bypassed, None),
-                Read::Failed => (Outcome::Error, None),
-            };
-            self.meter.read(tier.kind(), outcome);
-            if let Some((value, ttl)) = found {
-                self.publish(key, hash, token, &value, ttl);
-                return Some(Lookup::Hit {
-                    value,
-                    tier: tier.kind(),
-                });
-            }
-        }
-        None
-    }
-
-    /// Whether the bytes may be served, and for how long.
-    fn accept(
-        &self,
-        codec: &Codec<V>,
-        tier: &dyn Tier,
-        entry: &EntryKey,
-        bytes: &[u8],
-    ) -> (Outcome, Option<(Arc<V>, Duration)>) {
-        let now_ms = self.clock.unix_ms();
-        let (value, stamp) = match codec.open(bytes, &entry.text, now_ms) {
-            Ok(opened) => opened,
-            Err(Reject::Invalid) => return (Outcome::Invalid, None),
-            Err(Reject::Stale) => return (Outcome::Stale, None),
-        };
-        // Versions compare only with floors of the same origin. A tier of our own must hold nothing
-        // else; in a shared one, other origins are trusted until their time is up.
-        let ours = stamp.origin == codec.origin;
-        if ours && !self.floors.allows(entry.hash, stamp.version) || !ours && !tier.shared() {
-            return (Outcome::Stale, None);
-        }
-        // Never longer than the policy, whatever the clocks did since it was written.
-        let left = Duration::from_millis(stamp.expires_ms - now_ms).min(self.policy.ttl);
-        (Outcome::Hit, Some((Arc::new(value), left)))
-    }
-
-    /// The life of one load, from the tiers below to the answer of all waiters.
-    async fn fly<F, Fut, E>(
-        self: Arc<Self>,
-        seat: Seat<K, V>,
-        key: K,
-        hash: u64,
-        token: u64,
-        loader: F,
-    ) where
-        F: FnOnce() -> Fut + Send + 'static,
-        Fut: Future<Output = Result<Option<V>, E>> + Send + 'static,
-        E: Into<BoxError> + Send + 'static,
-    {
-        // Another flight may have landed between this caller's look and its seat.
-        if let Found::Fresh(value) = self.memory.get(&key) {
-            return seat.land(Ok(Lookup::Hit {
-                value,
-                tier: TierKind::Memory,
-            }));
-        }
-        if let Some(found) = self.find_below(&key, hash, token).await {
-            return seat.land(Ok(found));
-        }
-        let loaded = match self.load(loader).await {
-            Ok(Some(value)) => Arc::new(value),
-            Ok(None) => return seat.land(Ok(Lookup::Miss)),
-            Err(error) => return seat.land(Err(error)),
-        };
-        let body = self.encode(&loaded);
-        let ttl = self.ttl(hash);
-        let kept = body.is_ok() && self.publish(&key, hash, token, &loaded, ttl);
-        // Memory first, then the answer: who asks next finds it, and nobody waits for Redis.
-        seat.land(Ok(Lookup::Loaded { value: loaded }));
-        if let (true, Ok(Some(body)), Some(entry)) = (kept, body, self.entry_below(&key, hash)) {
-            self.write_below(&entry, &body, token, ttl, None).await;
-        }
-    }
-
-    async fn load<F, Fut, E>(&self, loader: F) -> Result<Option<V>, LoadError>
-    where
-        F: FnOnce() -> Fut,
-        Fut: Future<Output = Result<Option<V>, E>>,
-        E: Into<BoxError> + Send + 'static,
-    {
-        let started = Instant::now();
-        let after = self.policy.load_timeout;
-        // The call itself may panic too, so it runs inside. What it leaves behind is its own: the
-        // cache shares no state with it.
-        let load = AssertUnwindSafe(async { loader().await }).catch_unwind();
-        let result = match tokio::time::timeout(after, load).await {
-            Ok(Ok(Ok(value))) => Ok(value),
-            Ok(Ok(Err(error))) => Err(LoadError::Failed(Arc::from(error.into()))),
-            Ok(Err(_panic)) => Err(LoadError::Panicked),
-            Err(_elapsed) => Err(LoadError::TimedOut { after }),
-        };
-        let outcome = match &result {
-            Ok(Some(_)) => Outcome::Hit,
-            Ok(None) => Outcome::Miss,
-            Err(_) => Outcome::Error,
-        };
-        self.meter.load(outcome, started.elapsed());
-        result
-    }
-}
-
-// === impl Inner: writing ===
-
-impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
-    fn publish(&self, key: &K, hash: u64, token: u64, value: &Arc<V>, ttl: Duration) -> bool {
-        let keep = || self.memory.insert(key.clone(), Arc::clone(value), ttl);
-        let kept = self.floors.publish(hash, token, keep);
-        if kept {
-            self.meter.entries(self.memory.len());
-        } else {
-            self.meter.unpublished.add();
-        }
-        kept
-    }
-
-    async fn invalidate(&self, key: &K) {
-        let (hash, entry) = self.entry(key);
-        let target = Target::Key {
-            hash,
-            entry: entry.as_ref(),
-        };
-        let tickets = self.announce(target);
-        let version = self.floors.raise(hash, || self.memory.remove(key));
-        self.record(target, version);
-        self.meter.entries(self.memory.len());
-        // CANCEL: from here on only Redis is left, and its tier has noted the removal already.
-        self.settle(target, &tickets).await;
-    }
-
-    /// Writes a fill (no tickets) or an insertion to the tiers below.
-    async fn write_below(
-        &self,
-        entry: &EntryKey,
-        body: &Body,
-        version: u64,
-        ttl: Duration,
-        tickets: Option<&[u64]>,
-    ) {
-        let Some(lower) = &self.lower else { return };
-        let expires_ms = self.clock.unix_ms() + ttl.as_millis() as u64;
-        let bytes = lower.codec.seal(body, &entry.text, version, expires_ms);
-        for (at, tier) in lower.tiers.iter().enumerate() {
-            if !self.floors.allows(entry.hash, version) {
-                break;
-            }
-            let ticket = tickets.and_then(|tickets| tickets.get(at).copied());
-            let written = tier.write(entry, bytes.clone(), ttl, ticket).await;
-            // An invalidation whose own deletion came before this write: delete once more. Until
-            // then its version keeps it from being served here.
-            if written && tier.shared() && !self.floors.allows(entry.hash, version) {
-                let target = Target::Key {
-                    hash: entry.hash,
-                    entry: Some(entry),
-                };
-                let ticket = tier.announce(target);
-                tier.settle(target, ticket).await;
-            }
-        }
-    }
-
-    fn announce(&self, target: Target<'_>) -> Vec<u64> {
-        self.tiers()
-            .iter()
-            .map(|tier| tier.announce(target))
-            .collect()
-    }
-
-    fn record(&self, target: Target<'_>, version: u64) {
-        self.tiers()
-            .iter()
-            .for_each(|tier| tier.record(target, version));
-    }
-
-    async fn settle(&self, target: Target<'_>, tickets: &[u64]) {
-        for (tier, ticket) in self.tiers().iter().zip(tickets) {
-            tier.settle(target, *ticket).await;
-        }
-    }
-
-    fn tiers(&self) -> &[Arc<dyn Tier>] {
-        self.lower.as_ref().map_or(&[], |lower| &lower.tiers)
-    }
-
-    /// The bytes of the value; `None` where no tier wants them. `Err` when it must not be kept.
-    fn encode(&self, value: &V) -> Result<Option<Body>, ()> {
-        let Some(lower) = &self.lower else {
-            return Ok(None);
-        };
-        lower.codec.encode(value).map(Some).map_err(|reason| {
-            self.meter.unkept.add();
-            tracing::debug!(cache = &*self.name, ?reason, "value not kept");
-        })
-    }
-
-    fn entry(&self, key: &K) -> (u64, Option<EntryKey>) {
-        let hash = key_hash(key, self.seed);
-        let entry = self
-            .lower
-            .as_ref()
-            .and_then(|_| self.entry_below(key, hash));
-        (hash, entry)
-    }
-
-    fn entry_below(&self, key: &K, hash: u64) -> Option<EntryKey> {
-        self.lower.as_ref()?;
-        let text = key_text(key)?;
-        Some(EntryKey {
-            cache: Arc::clone(&self.name),
-            hash,
-            text,
-        })
-    }
-
-    /// The policy's TTL less up to 5 %, by key and time.
-    fn ttl(&self, hash: u64) -> Duration {
-        let random = (hash::mix(hash ^ self.clock.unix_ms()) >> 32) as f64 / f64::from(u32::MAX);
-        self.policy.ttl.mul_f64(1.0 - JITTER * random)
-    }
-}
-
 impl<K, V> Clone for TieredCache<K, V> {
     fn clone(&self) -> Self {
         Self {
@@ -496,5 +251,3 @@ pub(crate) fn check_name(field: &'static str, name: &str) -> Result<(), ConfigEr
 
 /// Floors for the last thousand keys at least: far more than change during one load; 20 KiB.
 const MEMORY_STRIPES: usize = 256;
-/// Enough to spread a burst of loads, little enough not to be noticed in hit rates.
-const JITTER: f64 = 0.05;
