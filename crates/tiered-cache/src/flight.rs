@@ -93,14 +93,14 @@ impl<K: CacheKey, V> Flights<K, V> {
 }
 
 impl<K: CacheKey, V> Seat<K, V> {
-    /// Frees the key and answers every waiter.
+    /// Frees the key, then answers every waiter: who asks after an answer was given must not be
+    /// given the same answer again.
     pub(crate) fn land(self, outcome: Outcome<V>) {
+        self.free();
         self.result.send_replace(Some(outcome));
     }
-}
 
-impl<K: CacheKey, V> Drop for Seat<K, V> {
-    fn drop(&mut self) {
+    fn free(&self) {
         let mut state = self
             .flights
             .map
@@ -114,6 +114,12 @@ impl<K: CacheKey, V> Drop for Seat<K, V> {
         {
             state.flights.remove(&self.key);
         }
+    }
+}
+
+impl<K: CacheKey, V> Drop for Seat<K, V> {
+    fn drop(&mut self) {
+        self.free();
     }
 }
 

@@ -253,3 +253,23 @@ fn a_load_that_dies_with_its_runtime_is_an_error_not_a_hang() {
         assert!(matches!(error, LoadError::Aborted), "{error:?}");
     });
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_asks_after_an_answer_is_never_given_that_answer_again() {
+    let (cache, loads) = (cache(), Arc::new(AtomicUsize::new(0)));
+    for asked in 1..=2_000 {
+        let loads = Arc::clone(&loads);
+        let nothing = move || async move {
+            loads.fetch_add(1, Ordering::SeqCst);
+            Ok::<_, Infallible>(None)
+        };
+        let found = cache.get_or_load(&key(), nothing).await;
+        assert!(matches!(found, Ok(Lookup::Miss)), "{found:?}");
+        assert_eq!(
+            cache.stats().coalesced,
+            0,
+            "call {asked} was given an older answer"
+        );
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 2_000);
+}

@@ -15,8 +15,8 @@ use axum::{
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::{
+    kinds::{KINDS, PROBLEMS_PATH},
     openapi,
-    problem::{KINDS, PROBLEMS_PATH},
 };
 
 /// The routes of the documentation.

@@ -8,6 +8,7 @@ pub mod conditional;
 pub mod docs;
 pub mod extract;
 pub mod gate;
+pub mod kinds;
 pub mod listener;
 pub mod openapi;
 pub mod page;

@@ -12,7 +12,8 @@ use utoipa::{
 use utoipa_axum::router::OpenApiRouter;
 
 use super::{
-    problem::{FieldError, KINDS, Kind, PROBLEM_JSON, Problem},
+    kinds::{KINDS, Kind},
+    problem::{FieldError, PROBLEM_JSON, Problem},
     records, tasks,
 };
 use crate::state::AppState;

@@ -74,7 +74,7 @@ pub struct ListTasks {
     #[serde(default = "page::limit_default")]
     #[param(value_type = Option<i16>, minimum = 1, maximum = 100, default = 20)]
     limit: Limit,
-    /// `next_cursor` of the page before.
+    /// `next` of the page before.
     #[param(max_length = 512)]
     after: Option<String>,
 }
