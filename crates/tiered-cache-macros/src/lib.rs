@@ -1,4 +1,4 @@
-//! The `#[cached]` attribute of tiered-cache: sugar over `TieredCache::get_or_load`.
+#![doc = include_str!("../README.md")]
 
 mod arguments;
 mod expand;

@@ -33,9 +33,11 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
 fn opening(source: &Source) -> Option<Finding> {
     let is_crate_root = source.path.starts_with("crates/") && source.path.ends_with("/src/lib.rs");
     if is_crate_root {
-        let included = source
-            .text
-            .starts_with("#![doc = include_str!(\"../README.md\")]");
+        // A README whose example needs a feature is included with that feature.
+        let line = source.text.lines().next().unwrap_or_default();
+        let included = (line.starts_with("#![doc = ")
+            || line.starts_with("#![cfg_attr(feature = "))
+            && line.contains("include_str!(\"../README.md\")");
         return (!included).then(|| {
             Finding::new(
                 &source.path,
@@ -216,6 +218,8 @@ mod tests {
     fn a_library_opens_with_its_readme() {
         let good = "#![doc = include_str!(\"../README.md\")]\n";
         assert_eq!(opening(&source("crates/a/src/lib.rs", good)), None);
+        let with_feature = "#![cfg_attr(feature = \"x\", doc = include_str!(\"../README.md\"))]\n";
+        assert_eq!(opening(&source("crates/a/src/lib.rs", with_feature)), None);
         assert!(opening(&source("crates/a/src/lib.rs", "//! Prose.\n")).is_some());
         assert_eq!(
             opening(&source("services/a/src/lib.rs", "//! Prose.\n")),

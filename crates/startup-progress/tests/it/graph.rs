@@ -59,7 +59,10 @@ async fn every_node_is_a_step_from_plan_to_stop() {
     assert_eq!(running.stage.as_deref(), Some("storage"));
     assert_eq!((running.current, running.total), (1, Some(4)));
     assert_eq!(running.message.as_deref(), Some("migrating"));
-    assert!(running.dependencies.is_empty(), "a value is nothing to wait for");
+    assert!(
+        running.dependencies.is_empty(),
+        "a value is nothing to wait for"
+    );
     assert_eq!(progress.snapshot().steps.len(), 3, "a value is no step");
     let routes = step(&progress, "routes");
     assert_eq!(

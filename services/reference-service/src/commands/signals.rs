@@ -19,7 +19,7 @@ impl Signals {
     /// The system refuses a handler.
     pub(super) fn install() -> io::Result<Self> {
         let (sender, arrived) = mpsc::channel(2);
-        listen(sender)?;
+        listen(&sender)?;
         Ok(Self { arrived })
     }
 
@@ -41,7 +41,7 @@ impl Signals {
 }
 
 #[cfg(unix)]
-fn listen(sender: mpsc::Sender<u8>) -> io::Result<()> {
+fn listen(sender: &mpsc::Sender<u8>) -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
 
     for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
@@ -56,8 +56,9 @@ fn listen(sender: mpsc::Sender<u8>) -> io::Result<()> {
 }
 
 #[cfg(not(unix))]
-fn listen(sender: mpsc::Sender<u8>) -> io::Result<()> {
+fn listen(sender: &mpsc::Sender<u8>) -> io::Result<()> {
     const INTERRUPT: u8 = 2;
+    let sender = sender.clone();
     tokio::spawn(async move {
         while tokio::signal::ctrl_c().await.is_ok() && sender.send(INTERRUPT).await.is_ok() {}
     });

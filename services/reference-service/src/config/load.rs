@@ -27,7 +27,7 @@ pub enum ConfigError {
         path: String,
         /// What is wrong with it.
         #[source]
-        source: config::ConfigError,
+        source: Box<config::ConfigError>,
     },
     /// No setting has this name.
     #[error("unknown configuration key `{key}` = `{value}` ({origin}){}", suggestion(.nearest.as_deref()))]
@@ -171,7 +171,7 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
             .build()
             .map_err(|source| ConfigError::File {
                 path: shown.clone(),
-                source,
+                source: Box::new(source),
             })?;
         layers.push(Layer {
             origin: Origin::File(shown),
@@ -194,7 +194,7 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
         .build()
         .map_err(|source| ConfigError::File {
             path: "the environment".to_owned(),
-            source,
+            source: Box::new(source),
         })?;
     layers.push(Layer {
         origin: Origin::Environment,

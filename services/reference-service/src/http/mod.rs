@@ -103,6 +103,10 @@ async fn detached<T: Send + 'static>(
     tokio::spawn(work).await.map_err(ApiError::internal)
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the layer hands the cause over"
+)]
 fn panicked(cause: Box<dyn Any + Send>) -> Response {
     let text = cause
         .downcast_ref::<&str>()
