@@ -6,8 +6,8 @@
 use std::future::Future;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 use diesel::QueryResult;
@@ -126,7 +126,14 @@ fn run(
         // Lets the planner know better next time; SQLite bounds the work itself. A failure costs only that.
         drop(connection.batch_execute("PRAGMA optimize"));
     }
+    // Nothing panics under the lock, so a poisoned one protects as well.
+    let _alone = CLOSING.lock().unwrap_or_else(PoisonError::into_inner);
+    drop(connection);
 }
+
+/// One connection closes at a time: the last one of a file merges its log, and of two that close at the same moment
+/// neither is the last.
+static CLOSING: Mutex<()> = Mutex::new(());
 
 /// Counts one statement as pending; dropped when it ended, was withdrawn or panicked.
 struct Ticket(Arc<State>);
