@@ -12,7 +12,7 @@ use proc_macro::TokenStream;
 /// `Result<Lookup<V>, LoadError>`. The body runs on a task of its own, so it may use only
 /// parameters that borrow nothing; `cache` and `key` may use all of them, `self` too.
 ///
-/// ```ignore
+/// ```text
 /// #[tiered_cache::cached(cache = "users", key = "id")]
 /// async fn user(users: &TieredCache<u64, User>, db: Db, id: u64) -> Result<Option<User>, DbError> {
 ///     db.find(id).await

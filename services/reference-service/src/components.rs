@@ -132,9 +132,8 @@ async fn schema(
     store: Dep<Store>,
     _hold: Dep<DataHold>,
 ) -> Result<Schema, BoxError> {
-    for migration in store.migrate().await? {
-        tracing::info!(migration, "migration applied");
-    }
+    let applied = store.migrate().await?;
+    tracing::debug!(?applied, "the schema is up to date");
     given.progress.check("database", {
         let store = Dep::into_inner(store.clone());
         move || match store.health() {

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::schema::{Array, ArrayBuilder, ObjectBuilder, Type},
+};
 use uuid::Uuid;
 
 use super::{
@@ -106,13 +109,14 @@ impl Record {
 #[serde(deny_unknown_fields)]
 pub struct NewRecord {
     /// What it is about, 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     pub title: String,
     /// The knowledge itself, at most 64 KiB of UTF-8.
+    #[schema(max_length = 65536, pattern = "^[^\\u0000]*$")]
     pub text: String,
     /// At most 32 tags of 1 to 64 characters; repeats are dropped.
     #[serde(default)]
-    #[schema(max_items = 32)]
+    #[schema(schema_with = tags_schema)]
     pub tags: Vec<String>,
     /// From 1 (trivia) to 5 (vital); 3 when absent.
     #[serde(default = "importance_default")]
@@ -142,6 +146,19 @@ impl NewRecord {
         );
         check.finish()
     }
+}
+
+/// A list of tags with the bounds of each.
+fn tags_schema() -> Array {
+    let tag = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(TAG_CHARS_MAX))
+        .pattern(Some(r"^[^\u0000]*$"));
+    ArrayBuilder::new()
+        .items(tag)
+        .max_items(Some(TAGS_MAX))
+        .build()
 }
 
 fn importance_default() -> i16 {

@@ -136,14 +136,15 @@ impl Task {
 #[serde(deny_unknown_fields)]
 pub struct NewTask {
     /// What is to be done, 1 to 200 characters.
-    #[schema(min_length = 1, max_length = 200)]
+    #[schema(min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     pub title: String,
     /// Details, at most 64 KiB of UTF-8.
     #[serde(default)]
+    #[schema(max_length = 65536, pattern = "^[^\\u0000]*$")]
     pub description: Option<String>,
     /// The agent that works on it, 1 to 100 characters.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(min_length = 1, max_length = 100, pattern = "^[^\\u0000]*$")]
     pub assigned_agent_id: Option<String>,
     /// Urgency from 0 (whenever) to 9 (now); 5 when absent.
     #[serde(default = "priority_default")]

@@ -11,7 +11,7 @@ use axum::{
     },
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::problem::{ApiError, FieldError};
 
@@ -107,6 +107,7 @@ where
             }
             _ => ApiError::BodyInterrupted,
         })?;
+    expect_object(&bytes)?;
     let mut json = serde_json::Deserializer::from_slice(&bytes);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
@@ -118,6 +119,23 @@ where
     json.end()
         .map_err(|error| ApiError::Malformed(format!("the body is not JSON: {error}")))?;
     Ok(value)
+}
+
+/// Every body is an object; serde would also read a struct from a list of its fields.
+fn expect_object(bytes: &[u8]) -> Result<(), ApiError> {
+    if bytes.trim_ascii_start().first() == Some(&b'{') {
+        return Ok(());
+    }
+    match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Ok(_) => Err(ApiError::Invalid(vec![FieldError {
+            loc: location("body", ""),
+            msg: "expected an object".to_owned(),
+            kind: "type",
+        }])),
+        Err(error) => Err(ApiError::Malformed(format!(
+            "the body is not JSON: {error}"
+        ))),
+    }
 }
 
 /// A typed error as one entry of `errors`; serde stops at the first.

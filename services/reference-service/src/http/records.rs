@@ -51,7 +51,7 @@ pub struct ListRecords {
     #[param(value_type = Option<i16>, minimum = 1, maximum = 100, default = 20)]
     limit: Limit,
     /// `next` of the page before.
-    #[param(max_length = 512)]
+    #[param(max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     after: Option<String>,
 }
 
@@ -129,7 +129,7 @@ async fn read(
 
 /// Replace a record.
 #[utoipa::path(put, path = "/records/{id}", tag = "records", request_body = NewRecord,
-    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "Only if the record still has this ETag")),
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "Only if the record still has this ETag")),
     responses(
         (status = 200, description = "The new record", body = Record, headers(("ETag" = String, description = "Its new version"))),
     ),
@@ -158,7 +158,7 @@ async fn replace(
 
 /// Delete a record.
 #[utoipa::path(delete, path = "/records/{id}", tag = "records",
-    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "Only if the record still has this ETag")),
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "Only if the record still has this ETag")),
     responses((status = 204, description = "Gone")),
 )]
 async fn delete(

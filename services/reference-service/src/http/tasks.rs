@@ -75,7 +75,7 @@ pub struct ListTasks {
     #[param(value_type = Option<i16>, minimum = 1, maximum = 100, default = 20)]
     limit: Limit,
     /// `next` of the page before.
-    #[param(max_length = 512)]
+    #[param(max_length = 128, pattern = "^[A-Za-z0-9_-]+$")]
     after: Option<String>,
 }
 
@@ -145,7 +145,7 @@ async fn read(
 
 /// Change some fields of a task.
 #[utoipa::path(patch, path = "/tasks/{id}", tag = "tasks",
-    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "Only if the task still has this ETag")),
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "Only if the task still has this ETag")),
     request_body(content = PatchTask, content_type = "application/merge-patch+json"),
     responses(
         (status = 200, description = "The changed task", body = Task, headers(("ETag" = String, description = "Its new version"))),
@@ -170,7 +170,7 @@ async fn patch(
 
 /// Delete a task.
 #[utoipa::path(delete, path = "/tasks/{id}", tag = "tasks",
-    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, description = "Only if the task still has this ETag")),
+    params(("id" = Uuid, Path), ("If-Match" = Option<String>, Header, pattern = r#"^(\*|"[0-9]{1,18}")$"#, description = "Only if the task still has this ETag")),
     responses((status = 204, description = "Gone")),
 )]
 async fn delete(

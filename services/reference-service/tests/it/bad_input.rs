@@ -70,15 +70,11 @@ async fn json_that_does_not_fit_names_the_field(app: &App) {
             json!(["body", "surprise"]),
             "unknown",
         ),
-        (json!([]), json!(["body", "title"]), "missing"),
+        (json!([]), json!(["body"]), "type"),
+        (json!(["a", null, null, 5]), json!(["body"]), "type"),
         (json!("text"), json!(["body"]), "type"),
     ] {
         let problem = app.post(TASKS, &body).await.expect_problem(422, "invalid");
-        // A struct may also be read from a sequence; then the missing field is told by its index.
-        if body.is_array() {
-            assert_eq!(problem["errors"][0]["loc"][0], "body", "{problem}");
-            continue;
-        }
         assert_eq!(problem["errors"][0]["loc"], loc, "{body}: {problem}");
         assert_eq!(problem["errors"][0]["type"], kind, "{body}: {problem}");
     }
