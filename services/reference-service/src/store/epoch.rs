@@ -1,4 +1,8 @@
 //! The cache epoch: a number in the database that tells caches whether they may still be believed.
+//!
+//! A new database begins at a random number of 60 bits, and every bump adds one. So two databases
+//! that share a cache folder or a Redis, at once or one after the other, never believe each other's
+//! records, and 2^63 is never reached.
 
 use std::ops::Add;
 

@@ -1,4 +1,4 @@
-//! Many records at once: all of them or none.
+//! Many rows at once: all of them or none.
 
 use db_pool::TransactionOptions;
 use diesel_async::RunQueryDsl;
@@ -10,9 +10,11 @@ use super::{
     epoch,
     error::StoreError,
     records::RecordRow,
+    schema::tasks,
+    tasks::TaskRow,
     update::Versioned,
 };
-use crate::domain::Record;
+use crate::domain::{Record, Task};
 
 /// A part of an import.
 #[derive(Clone, Debug)]
@@ -29,8 +31,29 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] when one of the identifiers is taken.
     pub async fn insert_records(&self, records: &[Record]) -> Result<(), StoreError> {
+        self.insert_tasks_and_records(&[], records).await
+    }
+
+    /// Stores new tasks and new records in one transaction: all of them or none, also when the
+    /// process dies meanwhile.
+    ///
+    /// One statement per task: for a handful of them beside many records.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when one of the identifiers is taken.
+    pub async fn insert_tasks_and_records(
+        &self,
+        tasks: &[Task],
+        records: &[Record],
+    ) -> Result<(), StoreError> {
+        tasks.iter().try_for_each(Versioned::check)?;
         records.iter().try_for_each(Versioned::check)?;
         transaction!(self, |conn| {
+            for task in tasks {
+                let row = TaskRow::from(task);
+                let insert = diesel::insert_into(tasks::table).values(&row);
+                insert.execute(conn).await?;
+            }
             for rows in records.chunks(ROWS_PER_STATEMENT) {
                 let rows: Vec<RecordRow> = rows.iter().map(RecordRow::from).collect();
                 InsertRecords(&rows).execute(conn).await?;

@@ -11,7 +11,7 @@ use super::{
     schema::{record_tags, records},
     search::ContainsWords,
     types::{Id, Moment},
-    update::{ATTEMPTS, Versioned, successor},
+    update::{ATTEMPTS, Versioned, give_way, successor},
 };
 use crate::domain::{Record, RecordFilter, RecordKey};
 
@@ -120,8 +120,11 @@ impl Store {
         expected_version: Option<i64>,
         mut change: impl FnMut(&mut Record) -> Result<(), E> + Send,
     ) -> Result<Record, UpdateError<E>> {
-        write_on!(self, |conn| {
-            for _ in 0..ATTEMPTS {
+        for lost in 0..ATTEMPTS {
+            if lost > 0 {
+                give_way(lost).await;
+            }
+            write_on!(self, |conn| {
                 let query = records::table.find(Id(id)).select(RecordRow::as_select());
                 let row: Option<RecordRow> = query.first(conn).await.optional()?;
                 let before = Record::try_from(row.ok_or(UpdateError::NotFound)?)?;
@@ -135,9 +138,9 @@ impl Store {
                 if diesel::update(unchanged).set(&row).execute(conn).await? == 1 {
                     return Ok(after);
                 }
-            }
-            Err(UpdateError::Contended)
-        })
+            });
+        }
+        Err(UpdateError::Contended)
     }
 
     /// Deletes a record.
@@ -149,8 +152,11 @@ impl Store {
         id: Uuid,
         expected_version: Option<i64>,
     ) -> Result<(), UpdateError> {
-        write_on!(self, |conn| {
-            for _ in 0..ATTEMPTS {
+        for lost in 0..ATTEMPTS {
+            if lost > 0 {
+                give_way(lost).await;
+            }
+            write_on!(self, |conn| {
                 let query = records::table.find(Id(id)).select(records::version);
                 let current: Option<i64> = query.first(conn).await.optional()?;
                 let current = current.ok_or(UpdateError::NotFound)?;
@@ -163,9 +169,9 @@ impl Store {
                 if diesel::delete(unchanged).execute(conn).await? == 1 {
                     return Ok(());
                 }
-            }
-            Err(UpdateError::Contended)
-        })
+            });
+        }
+        Err(UpdateError::Contended)
     }
 
     /// How many records there are. Reads the whole table or an index of it: not for requests.

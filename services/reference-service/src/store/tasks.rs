@@ -10,7 +10,7 @@ use super::{
     row_limit,
     schema::tasks,
     types::{Id, Moment},
-    update::{ATTEMPTS, Versioned, successor},
+    update::{ATTEMPTS, Versioned, give_way, successor},
 };
 use crate::domain::{Task, TaskFilter, TaskKey};
 
@@ -123,8 +123,11 @@ impl Store {
         expected_version: Option<i64>,
         mut change: impl FnMut(&mut Task) -> Result<(), E> + Send,
     ) -> Result<Task, UpdateError<E>> {
-        write_on!(self, |conn| {
-            for _ in 0..ATTEMPTS {
+        for lost in 0..ATTEMPTS {
+            if lost > 0 {
+                give_way(lost).await;
+            }
+            write_on!(self, |conn| {
                 let query = tasks::table.find(Id(id)).select(TaskRow::as_select());
                 let row: Option<TaskRow> = query.first(conn).await.optional()?;
                 let before = Task::try_from(row.ok_or(UpdateError::NotFound)?)?;
@@ -138,9 +141,9 @@ impl Store {
                 if diesel::update(unchanged).set(&row).execute(conn).await? == 1 {
                     return Ok(after);
                 }
-            }
-            Err(UpdateError::Contended)
-        })
+            });
+        }
+        Err(UpdateError::Contended)
     }
 
     /// Deletes a task.
@@ -152,8 +155,11 @@ impl Store {
         id: Uuid,
         expected_version: Option<i64>,
     ) -> Result<(), UpdateError> {
-        write_on!(self, |conn| {
-            for _ in 0..ATTEMPTS {
+        for lost in 0..ATTEMPTS {
+            if lost > 0 {
+                give_way(lost).await;
+            }
+            write_on!(self, |conn| {
                 let query = tasks::table.find(Id(id)).select(tasks::version);
                 let current: Option<i64> = query.first(conn).await.optional()?;
                 let current = current.ok_or(UpdateError::NotFound)?;
@@ -164,9 +170,9 @@ impl Store {
                 if diesel::delete(unchanged).execute(conn).await? == 1 {
                     return Ok(());
                 }
-            }
-            Err(UpdateError::Contended)
-        })
+            });
+        }
+        Err(UpdateError::Contended)
     }
 
     /// How many tasks there are. Reads the whole table or an index of it: not for requests.
@@ -181,7 +187,7 @@ impl Store {
 
 #[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
 #[diesel(table_name = tasks, treat_none_as_null = true)]
-struct TaskRow {
+pub(super) struct TaskRow {
     id: Id,
     title: String,
     description: Option<String>,

@@ -1,16 +1,37 @@
 //! One step of an optimistic update, apart from the statements that carry it out.
 //!
 //! An update reads, lets the caller change a copy, and writes on the condition that the version is
-//! still the one that was read. Whoever loses that race reads again: no update is ever lost.
+//! still the one that was read. Whoever loses that race lets go of the connection, gives way for a
+//! moment and reads again: no update is ever lost.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    time::Duration,
+};
 
 use super::error::{StoreError, UpdateError};
 use crate::domain::{Record, Task};
 
 /// How often an update is tried before it gives up.
 ///
-/// Of those that race, one wins each round, so this many updates of one row at the same moment
-/// succeed for certain.
+/// Of those that race, one wins each round, but new ones may join as fast as others win: no number is
+/// enough for certain. With the pauses of [`give_way`], hundreds of clients on one row get through.
 pub(super) const ATTEMPTS: u32 = 32;
+
+/// The longest pause between two attempts; all of them together stay under two seconds.
+const PAUSE_MAX: Duration = Duration::from_millis(64);
+
+/// Pauses after the `lost`-th lost race: at random, within a span that doubles from a millisecond, so
+/// that those who lost together do not meet again. Hold no connection meanwhile.
+pub(super) async fn give_way(lost: u32) {
+    let span = Duration::from_millis(1)
+        .saturating_mul(1 << lost.min(16))
+        .min(PAUSE_MAX);
+    // The standard library's only source of chance; it need not be a good one.
+    let chance = RandomState::new().hash_one(lost);
+    let share = f64::from(u16::try_from(chance & 0xffff).unwrap_or(u16::MAX)) / 65_536.0;
+    tokio::time::sleep(span.mul_f64(share)).await;
+}
 
 /// A stored thing that carries a version.
 pub(super) trait Versioned: Clone + PartialEq {

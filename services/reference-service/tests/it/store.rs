@@ -28,6 +28,7 @@ macro_rules! on_both {
 
 mod change;
 mod fixture;
+mod hold;
 mod import;
 mod lifecycle;
 mod listing;

@@ -1,6 +1,6 @@
 //! A fresh database for each test, values to put into it, and ways to look at it.
 
-use std::panic::resume_unwind;
+use std::{panic::resume_unwind, time::Duration};
 
 use db_pool::{Pool, PoolConfig, Postgres, Sqlite};
 use diesel_async::SimpleAsyncConnection;
@@ -179,4 +179,16 @@ pub(super) async fn tagged(store: &Store, tag: &str) -> Vec<String> {
     };
     let records = store.records(&filter, None, 100).await.unwrap();
     records.into_iter().map(|record| record.title).collect()
+}
+
+/// Waits until the condition is true.
+pub(super) async fn until(condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting)
+        .await
+        .expect("the condition became true");
 }

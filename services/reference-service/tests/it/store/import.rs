@@ -1,10 +1,11 @@
-//! Many records at once, and the cache epoch that an import raises.
+//! Many rows at once, and the cache epoch that an import raises.
 
 use std::collections::BTreeSet;
 
+use db_pool::{BackendKind, PoolConfig};
 use reference_service::{
     domain::{Record, new_id},
-    store::{Batch, StoreError},
+    store::{Batch, Store, StoreError},
 };
 use tokio::{sync::mpsc, task::JoinSet};
 
@@ -12,10 +13,12 @@ use super::fixture::{Fixture, found, record, task};
 
 on_both! {
     five_thousand_records_are_stored_at_once_or_not_at_all,
+    tasks_and_records_are_stored_together_or_not_at_all,
     an_import_commits_at_its_end_and_raises_the_epoch,
     an_import_that_ends_early_stores_nothing,
     dropping_an_import_stores_nothing_and_frees_the_writer,
     every_bump_of_the_epoch_gives_a_new_one,
+    no_two_databases_have_the_same_epoch,
 }
 
 async fn five_thousand_records_are_stored_at_once_or_not_at_all(db: Fixture) {
@@ -50,6 +53,34 @@ async fn five_thousand_records_are_stored_at_once_or_not_at_all(db: Fixture) {
         "{refused:?}"
     );
     assert_eq!(db.store.record_count().await.unwrap(), 5_000);
+}
+
+async fn tasks_and_records_are_stored_together_or_not_at_all(db: Fixture) {
+    let taken = record("taken", "", &[]);
+    db.store.insert_record(&taken).await.unwrap();
+    let tasks = [task("a", 1), task("b", 2)];
+    let refused = db
+        .store
+        .insert_tasks_and_records(&tasks, &[record("new", "", &[]), taken])
+        .await;
+    assert!(
+        matches!(refused, Err(StoreError::Conflict(_))),
+        "{refused:?}"
+    );
+    assert_eq!(db.store.task_count().await.unwrap(), 0);
+    assert_eq!(db.store.record_count().await.unwrap(), 1);
+
+    let records = [record("x", "", &["tag"]), record("y", "", &[])];
+    db.store
+        .insert_tasks_and_records(&tasks, &records)
+        .await
+        .unwrap();
+    for task in tasks {
+        assert_eq!(db.store.task(task.id).await.unwrap(), Some(task));
+    }
+    for record in records {
+        assert_eq!(db.store.record(record.id).await.unwrap(), Some(record));
+    }
 }
 
 async fn an_import_commits_at_its_end_and_raises_the_epoch(db: Fixture) {
@@ -102,13 +133,40 @@ async fn dropping_an_import_stores_nothing_and_frees_the_writer(db: Fixture) {
 }
 
 async fn every_bump_of_the_epoch_gives_a_new_one(db: Fixture) {
-    assert_eq!(db.store.cache_epoch().await.unwrap(), 1);
+    let first = db.store.cache_epoch().await.unwrap();
     let mut bumps = JoinSet::new();
     for _ in 0..8 {
         let store = db.store.clone();
         bumps.spawn(async move { store.bump_cache_epoch().await.unwrap() });
     }
     let epochs: BTreeSet<u64> = bumps.join_all().await.into_iter().collect();
-    assert_eq!(epochs, (2..=9).collect());
-    assert_eq!(db.store.cache_epoch().await.unwrap(), 9);
+    assert_eq!(epochs, (first + 1..=first + 8).collect());
+    assert_eq!(db.store.cache_epoch().await.unwrap(), first + 8);
+}
+
+async fn no_two_databases_have_the_same_epoch(db: Fixture) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let name = format!("{}_other", db.name());
+    let other = match db.store.backend() {
+        BackendKind::Sqlite => PoolConfig::embedded(path.to_str().unwrap()),
+        _ => {
+            db.sql(&format!("CREATE DATABASE {name}")).await;
+            db.beside(&name)
+        }
+    };
+    let other = Store::connect(other).await.unwrap();
+    other.migrate().await.unwrap();
+    let second = other.cache_epoch().await.unwrap();
+    other.close().await;
+    if db.store.backend() == BackendKind::Postgres {
+        db.sql(&format!("DROP DATABASE {name} WITH (FORCE)")).await;
+    }
+
+    let first = db.store.cache_epoch().await.unwrap();
+    let bumped = db.store.bump_cache_epoch().await.unwrap();
+    let epochs = BTreeSet::from([first, second, bumped]);
+    assert_eq!(epochs.len(), 3, "{epochs:?}");
+    // Random, not merely different: 60 bits are this small once in 2^28 databases.
+    assert!(first.min(second) > 1 << 32, "{epochs:?}");
 }

@@ -5,13 +5,15 @@ use std::time::Duration;
 use db_pool::{Pool, PoolConfig, Sqlite};
 use diesel_async::SimpleAsyncConnection;
 use reference_service::store::{Store, UpdateError};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::fixture::{Fixture, Never, found, on_postgres, record, task};
+use super::fixture::{Fixture, Never, found, on_postgres, record, task, until};
 
 on_both! {
     migrations_run_once_and_can_be_undone,
     a_closed_store_is_unavailable,
+    the_watch_over_health_ends_when_cancelled,
 }
 
 async fn migrations_run_once_and_can_be_undone(db: Fixture) {
@@ -69,6 +71,22 @@ async fn a_closed_store_is_unavailable(db: Fixture) {
         .await;
     assert!(matches!(update, Err(UpdateError::Store(error)) if error.is_unavailable()));
     assert_eq!(db.store.health().as_deref(), Some("the pool is closed"));
+}
+
+async fn the_watch_over_health_ends_when_cancelled(db: Fixture) {
+    let cancel = CancellationToken::new();
+    let watch = tokio::spawn({
+        let (store, cancel) = (db.store.clone(), cancel.clone());
+        async move { store.watch_health(cancel).await }
+    });
+    let asked = db.store.status().acquired_total;
+    until(|| db.store.status().acquired_total > asked).await;
+    assert_eq!(db.store.health(), None);
+    cancel.cancel();
+    tokio::time::timeout(Duration::from_secs(30), watch)
+        .await
+        .unwrap()
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -134,14 +152,7 @@ async fn a_database_that_vanishes_is_unavailable_and_unhealthy() {
         assert!(error.is_unavailable(), "{error:?}");
 
         // The first question only sends the ping; its answer comes with a later one.
-        let unhealthy = async {
-            while db.store.health().is_none() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(30), unhealthy)
-            .await
-            .unwrap();
+        until(|| db.store.health().is_some()).await;
     })
     .await;
 }
