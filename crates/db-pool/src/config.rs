@@ -1,12 +1,13 @@
 //! The settings of a pool, the presets they start from, and the check that rejects impossible ones.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::ConfigError;
-use crate::url::{BackendKind, redact};
+use crate::url::{BackendKind, redact, sqlite_file};
 
 /// The settings of a [`Pool`](crate::Pool): plain data with public fields, made by a preset and changed at will.
 ///
@@ -170,12 +171,26 @@ impl PoolConfig {
         }
     }
 
+    /// The SQLite file that the URL names; `None` for a server.
+    ///
+    /// For what has to be done around the file: making its folder, locking it, backing it up.
+    ///
+    /// # Errors
+    /// [`ConfigError`] on field `url` when it names no known database or no file.
+    pub fn file(&self) -> Result<Option<PathBuf>, ConfigError> {
+        match BackendKind::from_url(&self.url)? {
+            BackendKind::Sqlite => Ok(Some(PathBuf::from(sqlite_file(&self.url)?.0))),
+            BackendKind::Postgres => Ok(None),
+        }
+    }
+
     /// Checks every field without opening anything, and says which database the URL names.
     ///
     /// # Errors
     /// [`ConfigError`] naming the first field that cannot work, and its value.
     pub fn validate(&self) -> Result<BackendKind, ConfigError> {
         let kind = BackendKind::from_url(&self.url)?;
+        self.file()?;
         self.check_sizes(kind)?;
         self.check_durations()?;
         if self.name.is_empty() {

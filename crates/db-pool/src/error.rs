@@ -37,6 +37,11 @@ impl ConfigError {
     pub fn value(&self) -> &str {
         &self.value
     }
+
+    /// What is wrong with it and what would work, for a message that names the setting in words of its own.
+    pub fn problem(&self) -> &'static str {
+        self.problem
+    }
 }
 
 /// Why a connection could not be opened.

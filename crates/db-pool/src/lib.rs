@@ -41,4 +41,4 @@ pub use crate::postgres::{PgConnection, Postgres};
 pub use crate::sqlite::{Sqlite, SqliteConnection};
 pub use crate::status::Status;
 pub use crate::transaction::{AsyncFunc, Isolation, TransactionOptions};
-pub use crate::url::BackendKind;
+pub use crate::url::{BackendKind, redact};

@@ -59,8 +59,42 @@ impl fmt::Display for BackendKind {
     }
 }
 
+/// The file that a SQLite URL names, and what follows its `?`.
+pub(crate) fn sqlite_file(url: &str) -> Result<(&str, Option<&str>), ConfigError> {
+    let bad = |problem| Err(ConfigError::new("url", redact(url), problem));
+    let is_url = url
+        .get(..7)
+        .is_some_and(|start| start.eq_ignore_ascii_case("sqlite:"));
+    let (path, parameters) = if is_url {
+        let rest = &url["sqlite:".len()..];
+        let rest = rest.strip_prefix("//").unwrap_or(rest);
+        match rest.split_once('?') {
+            Some((path, parameters)) => (path, Some(parameters)),
+            None => (rest, None),
+        }
+    } else {
+        (url, None)
+    };
+    if path.is_empty() {
+        return bad("names no file");
+    }
+    if path.contains('\0') {
+        return bad("contains a NUL byte");
+    }
+    let in_memory = path.contains(":memory:")
+        || parameters.is_some_and(|parameters| parameters.contains("mode=memory"));
+    if in_memory {
+        return bad(
+            "is in memory, where every connection sees a database of its own; use a temporary file",
+        );
+    }
+    Ok((path, parameters))
+}
+
 /// The URL with passwords replaced by `***`: between `user:` and `@`, and in a `password=` parameter.
-pub(crate) fn redact(url: &str) -> String {
+///
+/// Also for URLs of other servers, such as Redis.
+pub fn redact(url: &str) -> String {
     let mut shown = String::with_capacity(url.len());
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
@@ -71,8 +105,14 @@ pub(crate) fn redact(url: &str) -> String {
         shown.push_str("://");
     }
     // A password may hold `/`, `?` or `@` by mistake: hide up to the last `@` rather than too little.
+    // A path may hold an `@` as well; of what is no path and no URL, hide what might be a password.
+    let is_path = scheme.is_none()
+        && (!rest.contains(':')
+            || rest
+                .get(..7)
+                .is_some_and(|start| start.eq_ignore_ascii_case("sqlite:")));
     let (credentials, rest) = match rest.rsplit_once('@') {
-        Some((credentials, rest)) if scheme.is_some() => (Some(credentials), rest),
+        Some((credentials, rest)) if !is_path => (Some(credentials), rest),
         _ => (None, rest),
     };
     if let Some(credentials) = credentials {
@@ -148,6 +188,8 @@ mod tests {
             ),
             ("sqlite:data/app.db", "sqlite:data/app.db"),
             ("data/a@b.db", "data/a@b.db"),
+            ("sqlite:a@b.db", "sqlite:a@b.db"),
+            ("postgres:u:secret@h/d", "postgres:***@h/d"),
         ] {
             assert_eq!(redact(url), shown);
         }

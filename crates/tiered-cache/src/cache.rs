@@ -57,7 +57,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// [`ConfigError`] for a name or policy that cannot work.
     pub fn memory(name: &str, policy: Policy) -> Result<Self, ConfigError> {
         check_name("cache name", name)?;
-        policy.check()?;
+        policy.validate()?;
         let seed = hash::text_hash(name);
         Ok(Self::assemble(Inner {
             name: name.into(),

@@ -89,7 +89,7 @@ impl Caches {
         V: Serialize + DeserializeOwned + Send + Sync + 'static,
     {
         check_name("cache name", name)?;
-        policy.check()?;
+        policy.validate()?;
         let shared = &*self.shared;
         let mut names = shared.names.lock().unwrap_or_else(PoisonError::into_inner);
         if !names.insert(name.to_owned()) {

@@ -55,7 +55,7 @@ impl DiskTier {
         namespace: &str,
         floors: &Arc<Floors>,
     ) -> Result<Arc<Self>, BuildError> {
-        config.check()?;
+        config.validate()?;
         let path = config.path.clone();
         let unusable = |source: BoxError| BuildError::Folder {
             path: path.clone(),

@@ -52,7 +52,11 @@ pub enum Compression {
 }
 
 impl Policy {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every field without opening anything; making a cache does so as well.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the first field that cannot work, and its value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let bad = |field, value: String, expected| {
             Err(ConfigError::Value {
                 field,

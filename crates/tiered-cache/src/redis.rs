@@ -60,7 +60,7 @@ impl RedisTier {
         namespace: &str,
         epoch: u64,
     ) -> Result<Arc<Self>, ConfigError> {
-        config.check()?;
+        config.validate()?;
         let client = client::build(config)?;
         let connection = client.connect();
         // CANCEL: a dropped build drops the handle's task with the guard below.

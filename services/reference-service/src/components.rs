@@ -5,18 +5,15 @@
 
 use std::time::Duration;
 
-use db_pool::{BackendKind, PoolConfig};
 use init_graph::{After, BoxError, Context, Dep, Graph};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
-use tiered_cache::{
-    Caches, Compression, DiskConfig, DiskStatus, Policy, RedisConfig, RedisStatus, TieredCache,
-};
+use tiered_cache::{Caches, DiskStatus, RedisStatus, TieredCache};
 use uuid::Uuid;
 
 use crate::{
     commands::demo,
-    config::{CompressionChoice, Config, DatabaseConfig},
+    config::Config,
     data_dir::DataLock,
     domain::Record,
     failure::DataError,
@@ -86,8 +83,8 @@ pub fn graph(given: Given) -> Graph {
 }
 
 async fn data_lock(given: Dep<Given>) -> Result<DataLock, BoxError> {
-    let url = given.config.database.url.clone();
-    Ok(tokio::task::spawn_blocking(move || DataLock::take(url.expose())).await??)
+    let pool = given.config.database.pool();
+    Ok(tokio::task::spawn_blocking(move || DataLock::take(&pool)).await??)
 }
 
 async fn store(
@@ -95,7 +92,7 @@ async fn store(
     _folder: Dep<DataLock>,
     context: Context,
 ) -> Result<Store, BoxError> {
-    let store = Store::connect(pool_config(&given.config.database)).await?;
+    let store = Store::connect(given.config.database.pool()).await?;
     context.on_stop({
         let store = store.clone();
         async move || {
@@ -166,18 +163,11 @@ async fn caches(
     let mut builder = Caches::builder()
         .namespace("reference-service")
         .epoch(schema.cache_epoch);
-    if let Some(url) = &config.redis.url {
-        builder = builder.redis(RedisConfig {
-            url: url.expose().to_owned(),
-            ..RedisConfig::default()
-        });
+    if let Some(redis) = config.redis_tier() {
+        builder = builder.redis(redis);
     }
-    if config.disk.enabled {
-        builder = builder.disk(DiskConfig {
-            path: config.disk.path.clone(),
-            capacity_bytes: config.disk.capacity.as_u64(),
-            ..DiskConfig::default()
-        });
+    if let Some(disk) = config.disk_tier() {
+        builder = builder.disk(disk);
     }
     let caches = builder.build().await?;
     context.on_stop({
@@ -217,16 +207,7 @@ async fn records(
     given: Dep<Given>,
     caches: Dep<Caches>,
 ) -> Result<TieredCache<Uuid, Record>, BoxError> {
-    let config = &given.config.cache;
-    let policy = Policy {
-        ttl: config.ttl,
-        memory_capacity: config.memory.capacity,
-        compression: match config.compression {
-            CompressionChoice::None => Compression::None,
-            CompressionChoice::Lz4 => Compression::Lz4,
-        },
-        ..Policy::default()
-    };
+    let policy = given.config.cache.policy();
     let records = caches.cache::<Uuid, Record>("records", policy)?;
     if let Some(monitor) = &given.monitor {
         let records = records.clone();
@@ -246,31 +227,4 @@ async fn state(
         store: (*store).clone(),
         records: (*records).clone(),
     })
-}
-
-/// The preset for the backend with what the configuration overrides.
-pub fn pool_config(config: &DatabaseConfig) -> PoolConfig {
-    let url = config.url.expose();
-    let preset = match BackendKind::from_url(url) {
-        Ok(BackendKind::Sqlite) => {
-            let mut preset = PoolConfig::embedded(url);
-            preset.readers = config.pool.max_size.or(preset.readers);
-            preset
-        }
-        // An unknown scheme was refused when the configuration was checked.
-        _ => {
-            let mut preset = PoolConfig::web(url);
-            preset.max_size = config.pool.max_size.unwrap_or(preset.max_size);
-            preset.min_idle = preset.min_idle.min(preset.max_size);
-            preset
-        }
-    };
-    PoolConfig {
-        acquire_timeout: config
-            .pool
-            .acquire_timeout
-            .unwrap_or(preset.acquire_timeout),
-        statement_timeout: config.pool.statement_timeout.or(preset.statement_timeout),
-        ..preset
-    }
 }

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use db_pool::PoolConfig;
+
 use crate::failure::DataError;
 
 /// Held as long as the process works on the data; the system releases it even after a kill.
@@ -19,8 +21,9 @@ impl DataLock {
     /// # Errors
     ///
     /// The folder cannot be made or written, or another process holds it.
-    pub fn take(database_url: &str) -> Result<Self, DataError> {
-        let Some(database) = sqlite_path(database_url) else {
+    pub fn take(pool: &PoolConfig) -> Result<Self, DataError> {
+        // A URL that names no database was refused when the configuration was checked.
+        let Ok(Some(database)) = pool.file() else {
             return Ok(Self { _file: None });
         };
         if let Some(folder) = database
@@ -32,6 +35,17 @@ impl DataLock {
                 source,
             })?;
         }
+        // The file itself, whatever links lead to it; one that is still to be made is its own path.
+        let database = match (
+            database.canonicalize(),
+            database.parent(),
+            database.file_name(),
+        ) {
+            (Err(_), Some(folder), Some(name)) => folder
+                .canonicalize()
+                .map_or(database.clone(), |folder| folder.join(name)),
+            (resolved, ..) => resolved.unwrap_or(database),
+        };
         let path = lock_path(&database);
         let unusable = |source| DataError::Unusable {
             path: path.clone(),
@@ -53,19 +67,6 @@ impl DataLock {
     }
 }
 
-/// The file of a SQLite URL; `None` for other databases.
-fn sqlite_path(url: &str) -> Option<PathBuf> {
-    match db_pool::BackendKind::from_url(url) {
-        Ok(db_pool::BackendKind::Sqlite) => {
-            let path = url
-                .strip_prefix("sqlite://")
-                .or_else(|| url.strip_prefix("sqlite:"));
-            Some(PathBuf::from(path.unwrap_or(url)))
-        }
-        _ => None,
-    }
-}
-
 fn lock_path(database: &Path) -> PathBuf {
     let mut name = database.file_name().unwrap_or_default().to_owned();
     name.push(".lock");
@@ -80,11 +81,11 @@ mod tests {
     fn only_one_process_holds_the_data_and_the_next_one_gets_it() {
         let folder = tempfile::tempdir().expect("temporary folder");
         let url = format!("sqlite:{}/new/app.db", folder.path().display());
-        let first = DataLock::take(&url).expect("nobody holds it");
-        let second = DataLock::take(&url).expect_err("held");
+        let first = DataLock::take(&PoolConfig::embedded(&url)).expect("nobody holds it");
+        let second = DataLock::take(&PoolConfig::embedded(&url)).expect_err("held");
         assert!(matches!(&second, DataError::InUse { what } if what.ends_with("new/app.db.lock")));
         drop(first);
-        DataLock::take(&url).expect("released");
+        DataLock::take(&PoolConfig::embedded(&url)).expect("released");
     }
 
     #[test]
@@ -92,12 +93,24 @@ mod tests {
         let folder = tempfile::tempdir().expect("temporary folder");
         fs::write(folder.path().join("data"), "").expect("file");
         let url = format!("sqlite:{}/data/app.db", folder.path().display());
-        let error = DataLock::take(&url).expect_err("a file is in the way");
+        let error = DataLock::take(&PoolConfig::embedded(&url)).expect_err("a file is in the way");
         assert!(matches!(&error, DataError::Unusable { path, .. } if path.ends_with("data")));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_the_file_is_the_file() {
+        let folder = tempfile::tempdir().expect("temporary folder");
+        let (file, link) = (folder.path().join("app.db"), folder.path().join("link.db"));
+        fs::write(&file, "").expect("file");
+        std::os::unix::fs::symlink(&file, &link).expect("link");
+        let take = |path: &Path| DataLock::take(&PoolConfig::embedded(path.display().to_string()));
+        let _held = take(&file).expect("nobody holds it");
+        assert!(matches!(take(&link), Err(DataError::InUse { .. })));
     }
 
     #[test]
     fn a_database_server_needs_no_folder() {
-        DataLock::take("postgres://localhost/app").expect("nothing to lock");
+        DataLock::take(&PoolConfig::web("postgres://localhost/app")).expect("nothing to lock");
     }
 }

@@ -50,6 +50,9 @@ pub enum Failure {
     /// The service that was asked does not answer or is not ready.
     #[error("{0}")]
     NotReady(String),
+    /// A listener ended although nobody asked it to.
+    #[error("a listener ended by itself; the log has the reason")]
+    ListenerEnded,
     /// The machine does not give what a process needs.
     #[error("cannot start the runtime")]
     Runtime(#[source] io::Error),
@@ -99,7 +102,7 @@ impl Failure {
             Self::Import(error) => error.code(),
             Self::NotReady(_) => 1,
             Self::Start(error) => of_cause(error),
-            Self::Stop(_) | Self::Monitor(_) | Self::Runtime(_) => INTERNAL,
+            Self::Stop(_) | Self::Monitor(_) | Self::ListenerEnded | Self::Runtime(_) => INTERNAL,
         }
     }
 

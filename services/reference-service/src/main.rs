@@ -73,10 +73,14 @@ fn print(text: &str) -> ExitCode {
 }
 
 fn log(config: &LogConfig) {
-    let filter = EnvFilter::try_new(&config.filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // It was parsed once when the configuration was checked.
+    let filter = EnvFilter::try_new(&config.filter).unwrap_or_default();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr);
+        .with_writer(io::stderr)
+        // A log that cannot be written must not end the process: the complaint about it would go
+        // to the same broken place and panic there.
+        .log_internal_errors(false);
     match config.format {
         LogFormat::Json => lines.json().flatten_event(true).init(),
         LogFormat::Text => lines.with_ansi(io::stderr().is_terminal()).compact().init(),

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     components::{self, Given},
-    config::{Config, HttpConfig},
+    config::Config,
     failure::Failure,
     http::{
         self,
@@ -92,14 +92,10 @@ async fn listen(
     address: SocketAddr,
     key: &'static str,
 ) -> Result<Listener, Failure> {
-    let HttpConfig {
-        header_timeout,
-        max_connections,
-        ..
-    } = config.http;
     let limits = Limits {
-        header_timeout,
-        connections_max: max_connections,
+        header_timeout: config.http.header_timeout,
+        write_timeout: config.http.write_timeout,
+        connections_max: config.http.max_connections,
         drain_timeout: config.shutdown.timeout,
     };
     let bound = Listener::bind(address, limits).await;
@@ -186,6 +182,21 @@ impl Ready {
         self.running.report().took()
     }
 
+    /// Waits until `stop` is cancelled.
+    ///
+    /// # Errors
+    ///
+    /// A listener ended by itself, which it does only by a bug: better an end than a service that
+    /// answers nobody. Call [`Ready::stop`] all the same.
+    pub async fn until(&mut self, stop: &CancellationToken) -> Result<(), Failure> {
+        let [public, admin] = &mut self.listeners;
+        tokio::select! {
+            () = stop.cancelled() => Ok(()),
+            _ = public => Err(Failure::ListenerEnded),
+            _ = admin => Err(Failure::ListenerEnded),
+        }
+    }
+
     /// Readiness off, drain, stop the components in reverse.
     ///
     /// Bounded by `shutdown.drain_delay` and twice `shutdown.timeout`.
@@ -215,7 +226,10 @@ impl Ready {
 async fn close(drain: &CancellationToken, listeners: [JoinHandle<Drained>; 2]) -> usize {
     drain.cancel();
     let mut aborted = 0;
-    for listener in listeners {
+    for listener in listeners
+        .into_iter()
+        .filter(|listener| !listener.is_finished())
+    {
         match listener.await {
             Ok(drained) => aborted += drained.aborted,
             Err(error) => tracing::error!(%error, "a listener ended badly"),

@@ -8,6 +8,7 @@ use diesel::connection::{Connection, SimpleConnection};
 use crate::backend::Role;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError, ConnectErrorKind};
+use crate::url::sqlite_file;
 
 /// Which file to open, and how.
 #[expect(
@@ -24,34 +25,7 @@ pub struct Target {
 
 impl Target {
     pub(super) fn new(config: &PoolConfig) -> Result<Self, ConfigError> {
-        let bad = |problem| Err(ConfigError::new("url", &config.url, problem));
-        let url = config.url.as_str();
-        let is_url = url
-            .get(..7)
-            .is_some_and(|start| start.eq_ignore_ascii_case("sqlite:"));
-        let (path, parameters) = if is_url {
-            let rest = &url["sqlite:".len()..];
-            let rest = rest.strip_prefix("//").unwrap_or(rest);
-            match rest.split_once('?') {
-                Some((path, parameters)) => (path, Some(parameters)),
-                None => (rest, None),
-            }
-        } else {
-            (url, None)
-        };
-        if path.is_empty() {
-            return bad("names no file");
-        }
-        if path.contains('\0') {
-            return bad("contains a NUL byte");
-        }
-        let in_memory = path.contains(":memory:")
-            || parameters.is_some_and(|parameters| parameters.contains("mode=memory"));
-        if in_memory {
-            return bad(
-                "is in memory, where every connection sees a database of its own; use a temporary file",
-            );
-        }
+        let (path, parameters) = sqlite_file(&config.url)?;
         // SQLite takes only paths that begin with `file:` as URIs.
         let location = match parameters {
             Some(parameters) => {

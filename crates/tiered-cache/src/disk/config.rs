@@ -27,7 +27,11 @@ impl Default for DiskConfig {
 }
 
 impl DiskConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every field without opening anything; `build` does so as well.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the first field that cannot work, and its value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         if !(CAPACITY_MIN..=CAPACITY_MAX).contains(&self.capacity_bytes) {
             return Err(ConfigError::Value {
                 field: "disk.capacity_bytes",

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::client;
 use crate::error::ConfigError;
 
 /// How to reach Redis; every field has a default.
@@ -38,7 +39,11 @@ impl Default for RedisConfig {
 }
 
 impl RedisConfig {
-    pub(super) fn check(&self) -> Result<(), ConfigError> {
+    /// Checks every field without opening anything; `build` does so as well.
+    ///
+    /// # Errors
+    /// [`ConfigError`] naming the first field that cannot work, and its value.
+    pub fn validate(&self) -> Result<(), ConfigError> {
         let durations = [
             ("redis.command_timeout", self.command_timeout),
             ("redis.connect_timeout", self.connect_timeout),
@@ -61,7 +66,7 @@ impl RedisConfig {
                 expected: "use at least 1",
             });
         }
-        Ok(())
+        client::build(self).map(drop)
     }
 }
 

@@ -50,13 +50,13 @@ async fn until_stopped(
     let started = bound.start(options.demo, &stop).await;
     // The painter ends by itself once the progress is ready or failed.
     let _ = painter.await;
-    let Some(ready) = started? else {
+    let Some(mut ready) = started? else {
         tracing::info!("stopped during start-up");
         return Ok(());
     };
     announce(&ready);
-    stop.cancelled().await;
-    ready.stop().await
+    let ended = ready.until(&stop).await;
+    ready.stop().await.and(ended)
 }
 
 fn install_monitor(config: &Config) -> Result<Option<Monitor>, Failure> {

@@ -1,96 +1,159 @@
-//! What no single value shows: combinations of settings that cannot work.
+//! Refuses what cannot work before anything is opened: the crates' own checks, and combinations that no
+//! single value shows.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, time::Duration};
 
-use super::{Config, ConfigError};
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, ConfigError, error::shown, text::REDACTED};
 
 impl Config {
-    /// Refuses combinations that cannot work, before anything is opened.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let bad = ConfigError::value;
-        db_pool::BackendKind::from_url(self.database.url.expose())
-            .map_err(|error| bad("database.url", &self.database.url, error.to_string()))?;
-        if let Some(url) = &self.cache.redis.url
-            && !REDIS_SCHEMES
-                .iter()
-                .any(|scheme| url.expose().starts_with(scheme))
-        {
-            let reason = format!("expected one of {}", REDIS_SCHEMES.join(", "));
-            return Err(bad("cache.redis.url", url, reason));
-        }
-        if self.cache.ttl.is_zero() {
-            return Err(bad("cache.ttl", &"0s", "must be above zero".to_owned()));
-        }
-        if self.cache.memory.capacity == 0 {
-            return Err(bad(
-                "cache.memory.capacity",
-                &0,
-                "must be at least 1".to_owned(),
-            ));
-        }
-        if self.database.pool.max_size == Some(0) {
-            return Err(bad(
-                "database.pool.max_size",
-                &0,
-                "must be at least 1".to_owned(),
-            ));
-        }
+        self.check_database()?;
+        self.check_cache()?;
+        self.check_http()?;
+        self.check_admin()?;
         if !MONITOR_INTERVALS.contains(&self.monitor.interval) {
-            let shown = format!("{:?}", self.monitor.interval);
-            return Err(bad(
+            return Err(refuse(
                 "monitor.interval",
-                &shown,
-                "must be 1s to 1day".to_owned(),
+                duration(self.monitor.interval),
+                "use 1s to 1day",
             ));
         }
-        if self.http.max_connections == 0 {
-            return Err(bad(
-                "http.max_connections",
-                &0,
-                "must be at least 1".to_owned(),
+        if let Err(error) = EnvFilter::try_new(&self.log.filter) {
+            return Err(refuse("log.filter", &self.log.filter, error));
+        }
+        Ok(())
+    }
+
+    fn check_database(&self) -> Result<(), ConfigError> {
+        let url = self.database.url.expose();
+        // A printed configuration was fed back: the password in it is not one.
+        if url.contains(REDACTED) {
+            return Err(refuse(
+                "database.url",
+                &self.database.url,
+                "holds a redacted password",
             ));
         }
+        self.database
+            .pool()
+            .validate()
+            .map_err(|error| match error.field() {
+                "url" => {
+                    let url = serde_json::Value::from(url);
+                    refuse(
+                        "database.url",
+                        shown("database.url", Some(&url)),
+                        error.problem(),
+                    )
+                }
+                // Our `max_size` counts the readers of SQLite.
+                "readers" => refuse("database.pool.max_size", error.value(), error.problem()),
+                field => refuse(
+                    &format!("database.pool.{field}"),
+                    error.value(),
+                    error.problem(),
+                ),
+            })?;
+        Ok(())
+    }
+
+    fn check_cache(&self) -> Result<(), ConfigError> {
+        let cache = &self.cache;
+        cache.policy().validate().map_err(|error| {
+            // Of what the policy checks, these two can be configured.
+            match cache.memory.capacity {
+                0 => refuse("cache.memory.capacity", 0, error),
+                _ => refuse("cache.ttl", duration(cache.ttl), error),
+            }
+        })?;
+        if let Some(disk) = cache.disk_tier() {
+            let capacity = cache.disk.capacity.display().iec().to_string();
+            disk.validate()
+                .map_err(|error| refuse("cache.disk.capacity", capacity, error))?;
+        }
+        if let (Some(redis), Some(url)) = (cache.redis_tier(), &cache.redis.url) {
+            if url.expose().contains(REDACTED) {
+                return Err(refuse("cache.redis.url", url, "holds a redacted password"));
+            }
+            let text = serde_json::Value::from(url.expose());
+            redis.validate().map_err(|error| {
+                refuse(
+                    "cache.redis.url",
+                    shown("cache.redis.url", Some(&text)),
+                    error,
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_http(&self) -> Result<(), ConfigError> {
+        let http = &self.http;
         for (key, wait) in [
-            ("http.header_timeout", self.http.header_timeout),
-            ("http.request_timeout", self.http.request_timeout),
+            ("http.header_timeout", http.header_timeout),
+            ("http.request_timeout", http.request_timeout),
+            ("http.write_timeout", http.write_timeout),
         ] {
-            if wait.is_zero() {
-                return Err(bad(key, &"0s", "must be above zero".to_owned()));
+            if !WAITS.contains(&wait) {
+                return Err(refuse(key, duration(wait), "use 1ms to 1day"));
             }
         }
-        if self.http.address == self.admin.address && self.http.address.port() != 0 {
-            let reason = "the API listens there already (http.address)".to_owned();
-            return Err(bad("admin.address", &self.admin.address, reason));
+        if !CONNECTIONS.contains(&http.max_connections) {
+            let expected = "use 1 to 1,000,000";
+            return Err(refuse(
+                "http.max_connections",
+                http.max_connections,
+                expected,
+            ));
         }
-        if !self.admin.address.ip().is_loopback() && self.admin.key.is_none() {
-            let reason = "set admin.key (APP__ADMIN__KEY) to listen beyond loopback".to_owned();
-            return Err(bad("admin.address", &self.admin.address, reason));
+        if !BODY_BYTES.contains(&http.body_limit.as_u64()) {
+            let given = http.body_limit.display().iec();
+            return Err(refuse("http.body_limit", given, "use 1 B to 1 GiB"));
         }
-        if self
-            .admin
+        Ok(())
+    }
+
+    fn check_admin(&self) -> Result<(), ConfigError> {
+        let admin = &self.admin;
+        if self.http.address == admin.address && self.http.address.port() != 0 {
+            let reason = "the API listens there already (http.address)";
+            return Err(refuse("admin.address", admin.address, reason));
+        }
+        if !admin.address.ip().is_loopback() && admin.key.is_none() {
+            let reason = "set admin.key (APP__ADMIN__KEY) to listen beyond loopback";
+            return Err(refuse("admin.address", admin.address, reason));
+        }
+        if admin
             .key
             .as_ref()
             .is_some_and(|key| key.expose().len() < KEY_LEN_MIN)
         {
             let reason = format!("must have at least {KEY_LEN_MIN} characters");
-            return Err(bad("admin.key", &"[redacted]", reason));
+            return Err(refuse("admin.key", REDACTED, reason));
         }
         Ok(())
     }
 }
 
-const REDIS_SCHEMES: [&str; 6] = [
-    "redis://",
-    "rediss://",
-    "redis-sentinel://",
-    "rediss-sentinel://",
-    "redis-cluster://",
-    "rediss-cluster://",
-];
+fn refuse(key: &str, value: impl Display, reason: impl Display) -> ConfigError {
+    ConfigError::value(key, &value, reason.to_string())
+}
+
+/// As it is written in a file.
+fn duration(duration: Duration) -> String {
+    jiff::SignedDuration::try_from(duration).map_or_else(
+        |_| format!("{duration:?}"),
+        |duration| format!("{duration:#}"),
+    )
+}
 
 /// What the monitor accepts.
 const MONITOR_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
-
+const WAITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
+const BODY_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 /// Shorter keys can be guessed.
 const KEY_LEN_MIN: usize = 16;

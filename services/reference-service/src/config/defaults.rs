@@ -20,6 +20,7 @@ impl Default for HttpConfig {
             address: loopback(8080),
             header_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
             max_connections: 10_000,
         }

@@ -1,91 +1,13 @@
 //! Reads the four layers, merges them, and turns what is wrong into one clear sentence.
 
-use std::{collections::HashMap, fmt, path::PathBuf};
-
 use config::{Environment, File, FileFormat};
 use serde_json::Value;
 
-use super::Config;
-
-/// Where configuration comes from: injectable, so that tests set nothing global.
-#[derive(Clone, Debug, Default)]
-pub struct Inputs {
-    /// Environment variables; only `APP_CONFIG` and `APP__…` are looked at.
-    pub env: HashMap<String, String>,
-    /// The folder in which `config/default.toml` and a relative `APP_CONFIG` are looked for.
-    pub folder: PathBuf,
-}
-
-/// Why the configuration cannot be used; the process then exits with 64.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ConfigError {
-    /// A file that was named or found cannot be read as TOML.
-    #[error("configuration file {path} cannot be used")]
-    File {
-        /// The file.
-        path: String,
-        /// What is wrong with it.
-        #[source]
-        source: Box<config::ConfigError>,
-    },
-    /// No setting has this name.
-    #[error("unknown configuration key `{key}` = `{value}` ({origin}){}", suggestion(.nearest.as_deref()))]
-    UnknownKey {
-        /// Dotted key.
-        key: String,
-        /// Its value as text.
-        value: String,
-        /// Which layer it came from.
-        origin: String,
-        /// A setting with nearly that name.
-        nearest: Option<String>,
-    },
-    /// The value does not fit the setting.
-    #[error("configuration key `{key}` = `{value}`{}: {reason}", origin_text(.origin.as_deref()))]
-    Value {
-        /// Dotted key.
-        key: String,
-        /// Its value as text; secrets are redacted.
-        value: String,
-        /// Which layer it came from.
-        origin: Option<String>,
-        /// What was expected.
-        reason: String,
-    },
-}
-
-// === impl Inputs ===
-
-impl Inputs {
-    /// The process's own environment and working folder.
-    pub fn of_process() -> Self {
-        Self {
-            // A variable that is no Unicode cannot be ours: our names and values are text.
-            env: std::env::vars_os()
-                .filter_map(|(key, value)| {
-                    Some((key.into_string().ok()?, value.into_string().ok()?))
-                })
-                .filter(|(key, _)| key.starts_with(PREFIX) || key == FILE_VARIABLE)
-                .collect(),
-            folder: PathBuf::from("."),
-        }
-    }
-}
-
-// === impl ConfigError ===
-
-impl ConfigError {
-    /// A value that parsed but cannot work, with its origin unknown or plain from the key.
-    pub(super) fn value(key: &str, value: &dyn fmt::Display, reason: String) -> Self {
-        Self::Value {
-            key: key.to_owned(),
-            value: value.to_string(),
-            origin: None,
-            reason,
-        }
-    }
-}
+use super::{
+    Config,
+    error::{ConfigError, shown},
+    inputs::{FILE_VARIABLE, Inputs, PREFIX, SEPARATOR},
+};
 
 /// One source of values with the words that name it in messages.
 struct Layer {
@@ -115,6 +37,9 @@ impl Origin {
 }
 
 pub(super) fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
+    if let Some(name) = inputs.unreadable.first() {
+        return Err(ConfigError::NotUnicode(name.clone()));
+    }
     let defaults = serde_json::to_value(Config::default())
         .expect("plain structs of strings and numbers are valid JSON");
     let known = leaves(&defaults);
@@ -141,7 +66,7 @@ pub(super) fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
         ConfigError::Value {
             value: shown(&key, merged.get::<Value>(&key).ok().as_ref()),
             origin: layer.map(|layer| layer.origin.describe(&key)),
-            reason: reason(error.inner()),
+            reason: reason(error.inner(), merged.get::<Value>(&key).ok().as_ref()),
             key,
         }
     })
@@ -165,16 +90,13 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
     .into_iter()
     .filter_map(|(path, required)| Some((inputs.folder.join(path?), required)))
     {
-        let shown = path.display().to_string();
+        let path_text = path.display().to_string();
         let values = config::Config::builder()
             .add_source(File::from(path).format(FileFormat::Toml).required(required))
             .build()
-            .map_err(|source| ConfigError::File {
-                path: shown.clone(),
-                source: Box::new(source),
-            })?;
+            .map_err(|error| ConfigError::file(path_text.clone(), &error))?;
         layers.push(Layer {
-            origin: Origin::File(shown),
+            origin: Origin::File(path_text),
             values,
         });
     }
@@ -192,10 +114,7 @@ fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
                 )),
         )
         .build()
-        .map_err(|source| ConfigError::File {
-            path: "the environment".to_owned(),
-            source: Box::new(source),
-        })?;
+        .map_err(|error| ConfigError::file("(the environment)".to_owned(), &error))?;
     layers.push(Layer {
         origin: Origin::Environment,
         values,
@@ -265,41 +184,17 @@ fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a str>) -> Option<String
         .map(|(_, known)| known.to_owned())
 }
 
-/// A value for a message: secrets and passwords are never printed.
-fn shown(key: &str, value: Option<&Value>) -> String {
-    let text = match value {
-        Some(Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
-        None => String::new(),
-    };
-    match key.rsplit('.').next() {
-        Some("key" | "password" | "secret" | "token") => "[redacted]".to_owned(),
-        Some("url") => super::ConnectionUrl::from(text.as_str()).to_string(),
-        _ => text,
-    }
-}
-
-/// The cause without the key and origin that our own message already names.
-fn reason(error: &config::ConfigError) -> String {
+/// The cause without what our own message names already: key, origin, and above all the value.
+fn reason(error: &config::ConfigError, value: Option<&Value>) -> String {
     match error {
-        config::ConfigError::At { error, .. } => reason(error),
+        config::ConfigError::At { error, .. } => reason(error, value),
         config::ConfigError::Type { expected, .. } => format!("expected {expected}"),
-        other => other.to_string(),
+        other => match value {
+            Some(Value::String(text)) if !text.is_empty() => {
+                other.to_string().replace(text.as_str(), "…")
+            }
+            Some(Value::Object(_)) => "expected a value, not a table".to_owned(),
+            _ => other.to_string(),
+        },
     }
 }
-
-fn suggestion(nearest: Option<&str>) -> String {
-    nearest
-        .map(|nearest| format!("; did you mean `{nearest}`?"))
-        .unwrap_or_default()
-}
-
-fn origin_text(origin: Option<&str>) -> String {
-    origin
-        .map(|origin| format!(" ({origin})"))
-        .unwrap_or_default()
-}
-
-const PREFIX: &str = "APP__";
-const SEPARATOR: &str = "__";
-const FILE_VARIABLE: &str = "APP_CONFIG";

@@ -6,7 +6,10 @@
 
 mod check;
 mod defaults;
+mod error;
+mod inputs;
 mod load;
+mod parts;
 mod text;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
@@ -14,7 +17,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use bytesize::ByteSize;
 use serde::{Deserialize, Serialize};
 
-pub use self::load::{ConfigError, Inputs};
+pub use self::error::ConfigError;
+pub use self::inputs::Inputs;
 pub use self::text::{ConnectionUrl, Secret};
 
 /// Everything that can be configured; see `config/default.toml` for the same with comments.
@@ -50,10 +54,14 @@ pub struct HttpConfig {
     /// Longest time for handling one request before it is answered with 504. Default 30 s.
     #[serde(with = "text::duration")]
     pub request_timeout: Duration,
+    /// Longest wait for a client to take more of its answer. Default 30 s.
+    #[serde(with = "text::duration")]
+    pub write_timeout: Duration,
     /// Largest request body. Default 1 MiB; a larger one is answered with 413.
     #[serde(with = "text::size")]
     pub body_limit: ByteSize,
-    /// Connections served at the same time; further ones wait in the backlog. Default 10,000.
+    /// Connections served at the same time; further ones wait in the backlog. Default 10,000, or
+    /// what the process's limit of open files leaves.
     pub max_connections: usize,
 }
 
@@ -131,7 +139,7 @@ pub struct MemoryConfig {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://host:6379` (also `rediss://`, `redis-sentinel://`, `redis-cluster://`). Default
+    /// `redis://host:6379` (also `rediss://`, `redis-sentinel://`). Default
     /// none: no Redis tier.
     pub url: Option<ConnectionUrl>,
 }
@@ -210,7 +218,7 @@ impl Config {
         Ok(config)
     }
 
-    /// The configuration as TOML, with every secret replaced by `[redacted]`.
+    /// The configuration as TOML, with every secret replaced by `***`.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self)
             .expect("plain structs of strings, numbers and tables are valid TOML")

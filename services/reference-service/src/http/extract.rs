@@ -3,6 +3,8 @@
 //! They carry axum's own names on purpose: `utoipa` recognizes a request body and parameters by
 //! the last segment of the extractor's type.
 
+use std::time::Duration;
+
 use axum::{
     body::Bytes,
     extract::{
@@ -12,6 +14,7 @@ use axum::{
     http::{HeaderMap, header::CONTENT_TYPE, request::Parts},
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
+use tokio::time::timeout;
 
 use super::problem::{ApiError, FieldError};
 
@@ -99,8 +102,9 @@ where
     T: DeserializeOwned,
     S: Send + Sync,
 {
-    let bytes = Bytes::from_request(request, state)
+    let bytes = timeout(BODY_TIMEOUT, Bytes::from_request(request, state))
         .await
+        .map_err(|_elapsed| ApiError::BodyInterrupted)?
         .map_err(|rejection| match rejection {
             BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
                 ApiError::TooLarge
@@ -190,3 +194,7 @@ fn expect_media_type(headers: &HeaderMap, accepted: &[&str]) -> Result<(), ApiEr
         ),
     }))
 }
+
+/// Shorter than the default of `http.request_timeout`: a client that stalls is told so, a handler that
+/// takes too long is told apart.
+const BODY_TIMEOUT: Duration = Duration::from_secs(20);

@@ -18,6 +18,7 @@ use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_util::sync::CancellationToken;
 
 /// A bound socket that does not serve yet: connections wait in its backlog.
@@ -33,6 +34,8 @@ pub struct Listener {
 pub struct Limits {
     /// Longest wait for the head of a request, and for the next one of an idle connection.
     pub header_timeout: Duration,
+    /// Longest wait for a client to take more of its answer.
+    pub write_timeout: Duration,
     /// Connections served at the same time; further ones wait in the backlog.
     pub connections_max: usize,
     /// Longest wait for running requests once the drain has begun.
@@ -55,6 +58,10 @@ impl Listener {
     pub async fn bind(address: SocketAddr, limits: Limits) -> io::Result<Self> {
         let socket = TcpListener::bind(address).await?;
         let address = socket.local_addr()?;
+        let limits = Limits {
+            connections_max: within_open_files(limits.connections_max),
+            ..limits
+        };
         Ok(Self {
             socket,
             address,
@@ -112,14 +119,19 @@ async fn connection(stream: TcpStream, router: Router, limits: Limits, drain: Ca
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
+    let mut stream = TimeoutStream::new(stream);
+    // A client that reads nothing would hold its connection, and what is being sent, for ever.
+    stream.set_write_timeout(Some(limits.write_timeout));
     // Not hyper-util's `auto` builder: to tell HTTP/1 from HTTP/2 it waits for the first bytes
     // without a bound, even when only HTTP/1 is allowed.
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_buf_size(HEADER_BYTES_MAX)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .with_upgrades();
+        .serve_connection(
+            TokioIo::new(Box::pin(stream)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -155,6 +167,30 @@ async fn pause_after(error: &io::Error) {
         tracing::error!(%error, "cannot accept connections, next try in a second");
         sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Each connection is an open file; without some left, probes, logs and the database fail as well.
+#[cfg(unix)]
+fn within_open_files(connections_max: usize) -> usize {
+    use rustix::process::{Resource, getrlimit};
+
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    // For everything else, and the other listener: half.
+    let usable = (files / 2).max(1);
+    if usable < connections_max {
+        tracing::warn!(
+            files,
+            connections = usable,
+            "fewer connections than http.max_connections: the limit of open files is low"
+        );
+    }
+    connections_max.min(usable)
+}
+
+#[cfg(not(unix))]
+fn within_open_files(connections_max: usize) -> usize {
+    connections_max
 }
 
 /// Head of a request; hyper answers a longer one with 431.

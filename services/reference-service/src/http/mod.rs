@@ -34,6 +34,7 @@ use std::{any::Any, future::Future, time::Duration};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
+    http::header::CONTENT_LENGTH,
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -51,12 +52,16 @@ use crate::{config::HttpConfig, state::AppState};
 pub fn api(state: AppState, config: &HttpConfig, monitor: Option<&Monitor>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     let deadline = config.request_timeout;
-    let body_limit = usize::try_from(config.body_limit.as_u64()).unwrap_or(usize::MAX);
+    let announced_max = config.body_limit.as_u64();
+    let body_limit = usize::try_from(announced_max).unwrap_or(usize::MAX);
     let routes = routes
         .with_state(state)
         .fallback(async || ApiError::NotFound("no such route".to_owned()))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .layer(DefaultBodyLimit::max(body_limit))
+        .layer(middleware::from_fn(move |request, next| {
+            refuse_announced(announced_max, request, next)
+        }))
         .layer(middleware::from_fn(move |request, next| {
             within(deadline, request, next)
         }));
@@ -89,6 +94,16 @@ async fn within(deadline: Duration, request: Request, next: Next) -> Response {
         Ok(response) => response,
         Err(_elapsed) => ApiError::Timeout(deadline).into_response(),
     }
+}
+
+/// Refuses a body that says it is too large before a byte of it is read.
+async fn refuse_announced(limit: u64, request: Request, next: Next) -> Response {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|bytes| bytes > limit) {
+        return ApiError::TooLarge.into_response();
+    }
+    next.run(request).await
 }
 
 /// Runs work to its end even when the client goes away: a write and the invalidation after it must

@@ -1,12 +1,11 @@
 //! The OpenAPI 3.1 document, made from the same macros that register the routes.
 
 use axum::http::StatusCode;
-use serde_json::json;
 use utoipa::{
     OpenApi as _, PartialSchema, ToSchema,
     openapi::{
         Content, OpenApi, Ref, RefOr, Response, ResponseBuilder,
-        path::{Operation, ParameterIn},
+        path::{Operation, Parameter, ParameterIn},
     },
 };
 use utoipa_axum::router::OpenApiRouter;
@@ -79,18 +78,16 @@ pub fn json() -> String {
 /// uses it: derived here, they cannot be forgotten in an annotation.
 fn add_errors(operation: &mut Operation) {
     let parameters = operation.parameters.as_deref().unwrap_or_default();
-    let has = |place: ParameterIn| {
-        let place = json!(place);
+    let has = |wanted: &dyn Fn(&Parameter) -> bool| {
         parameters.iter().any(|parameter| match parameter {
-            RefOr::T(parameter) => json!(parameter.parameter_in) == place,
+            RefOr::T(parameter) => wanted(parameter),
             RefOr::Ref(_) => false,
         })
     };
-    let (path, query, header) = (
-        has(ParameterIn::Path),
-        has(ParameterIn::Query),
-        has(ParameterIn::Header),
-    );
+    let place = |place: ParameterIn| move |parameter: &Parameter| parameter.parameter_in == place;
+    let path = has(&place(ParameterIn::Path));
+    let query = has(&place(ParameterIn::Query));
+    let precondition = has(&|parameter| parameter.name == "If-Match");
     let body = operation.request_body.is_some();
     let mut statuses = vec![
         StatusCode::INTERNAL_SERVER_ERROR,
@@ -103,10 +100,10 @@ fn add_errors(operation: &mut Operation) {
     if query {
         statuses.extend([StatusCode::BAD_REQUEST, StatusCode::UNPROCESSABLE_ENTITY]);
     }
-    if header {
+    if precondition {
         statuses.extend([StatusCode::BAD_REQUEST, StatusCode::PRECONDITION_FAILED]);
     }
-    if header && body {
+    if precondition && body {
         statuses.push(StatusCode::CONFLICT);
     }
     if body {

@@ -154,15 +154,10 @@ impl ApiError {
         }
     }
 
+    /// Only bugs: what a client can cause at will must not fill the log.
     fn log(&self) {
-        match self {
-            Self::Internal(error) => {
-                tracing::error!(error = chain(error.as_ref()), "request failed");
-            }
-            Self::Unavailable { detail, .. } => {
-                tracing::warn!(detail = detail.as_str(), "request refused for now");
-            }
-            _ => {}
+        if let Self::Internal(error) = self {
+            tracing::error!(error = chain(error.as_ref()), "request failed");
         }
     }
 }
@@ -276,7 +271,8 @@ pub(super) fn load_error(error: LoadError) -> ApiError {
 }
 
 fn database_away(error: &StoreError) -> ApiError {
-    tracing::warn!(error = chain(error), "database unavailable");
+    // The health check logs that the database went away, once.
+    tracing::debug!(error = chain(error), "database unavailable");
     ApiError::Unavailable {
         detail: "the database does not answer at the moment".to_owned(),
         retry_after: Duration::from_secs(1),

@@ -21,7 +21,10 @@ use super::{
     rules::{Bounded, Words},
 };
 use crate::{
-    domain::{NewRecord, Page, Record, RecordFilter, RecordKey, encode_cursor},
+    domain::{
+        IMPORTANCE_MAX, IMPORTANCE_MIN, NewRecord, Page, Record, RecordFilter, RecordKey,
+        TAG_CHARS_MAX, encode_cursor,
+    },
     state::AppState,
 };
 
@@ -39,13 +42,13 @@ pub fn router() -> OpenApiRouter<AppState> {
 pub struct ListRecords {
     /// Only with this tag.
     #[param(value_type = Option<String>, min_length = 1, max_length = 64, pattern = "^[^\\u0000]*$")]
-    tag: Option<Words<64>>,
+    tag: Option<Words<TAG_CHARS_MAX>>,
     /// Only with all of these words in title or text.
     #[param(value_type = Option<String>, min_length = 1, max_length = 200, pattern = "^[^\\u0000]*$")]
     q: Option<Words<200>>,
     /// Only this important or more.
     #[param(value_type = Option<i16>, minimum = 1, maximum = 5)]
-    min_importance: Option<Bounded<1, 5>>,
+    min_importance: Option<Bounded<IMPORTANCE_MIN, IMPORTANCE_MAX>>,
     /// Most items of a page.
     #[serde(default = "page::limit_default")]
     #[param(value_type = Option<i16>, minimum = 1, maximum = 100, default = 20)]
@@ -104,7 +107,7 @@ async fn list(
 }
 
 /// Read one record: from memory, Redis, disk or the database, as `Cache-Status` tells.
-#[utoipa::path(get, path = "/records/{id}", tag = "records", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(get, path = "/records/{id}", tag = "records", params(("id" = Uuid, Path), ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has already")), responses(
     (status = 200, description = "The record", body = Record,
      headers(("ETag" = String, description = "Its version"), ("Cache-Status" = String, description = "Which tier answered (RFC 9211)"))),
     (status = 304, description = "Still the version of If-None-Match"),
@@ -142,6 +145,9 @@ async fn replace(
 ) -> Result<Response, ApiError> {
     let expected = conditional::if_match(&headers)?;
     let record = detached(async move {
+        // Before the commit too: should the process be killed right after it, no tier holds the
+        // old row any more, unless a reader puts it there during the commit itself.
+        state.records.remove(&id).await;
         let updated = state
             .store
             .update_record(id, expected, |record| {
@@ -168,6 +174,8 @@ async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let expected = conditional::if_match(&headers)?;
     detached(async move {
+        // As in `replace`.
+        state.records.remove(&id).await;
         let deleted = state.store.delete_record(id, expected).await;
         state.records.remove(&id).await;
         deleted

@@ -20,7 +20,10 @@ use super::{
     rules::{Bounded, Words},
 };
 use crate::{
-    domain::{NewTask, Page, Task, TaskFilter, TaskKey, TaskStatus, encode_cursor},
+    domain::{
+        AGENT_ID_CHARS_MAX, NewTask, PRIORITY_MAX, Page, Task, TaskFilter, TaskKey, TaskStatus,
+        encode_cursor,
+    },
     state::AppState,
 };
 
@@ -66,10 +69,10 @@ pub struct ListTasks {
     status: Option<TaskStatus>,
     /// Only of this agent.
     #[param(value_type = Option<String>, min_length = 1, max_length = 100, pattern = "^[^\\u0000]*$")]
-    assigned_agent_id: Option<Words<100>>,
+    assigned_agent_id: Option<Words<AGENT_ID_CHARS_MAX>>,
     /// Only this urgent or more.
     #[param(value_type = Option<i16>, minimum = 0, maximum = 9)]
-    min_priority: Option<Bounded<0, 9>>,
+    min_priority: Option<Bounded<0, PRIORITY_MAX>>,
     /// Most items of a page.
     #[serde(default = "page::limit_default")]
     #[param(value_type = Option<i16>, minimum = 1, maximum = 100, default = 20)]
@@ -126,7 +129,7 @@ async fn list(
 }
 
 /// Read one task.
-#[utoipa::path(get, path = "/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path)), responses(
+#[utoipa::path(get, path = "/tasks/{id}", tag = "tasks", params(("id" = Uuid, Path), ("If-None-Match" = Option<String>, Header, description = "The ETag that the client has already")), responses(
     (status = 200, description = "The task", body = Task, headers(("ETag" = String, description = "Its version"))),
     (status = 304, description = "Still the version of If-None-Match"),
 ))]

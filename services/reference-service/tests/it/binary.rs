@@ -18,7 +18,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::support::{PostgresDatabase, fetch};
+use crate::support::{PostgresDatabase, fetch, send};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -61,9 +61,13 @@ fn expect_exit(output: &Output, code: i32, words: &[&str]) {
 }
 
 impl Served {
-    /// Starts it and reads from its output where it listens.
     async fn start(mut command: Command) -> Self {
-        let mut child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        Self::start_with_log(&mut command, Stdio::inherit()).await
+    }
+
+    /// Starts it and reads from its output where it listens.
+    async fn start_with_log(command: &mut Command, log: Stdio) -> Self {
+        let mut child = command.stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut urls = HashMap::new();
         while urls.len() < 4 {
@@ -300,7 +304,7 @@ async fn a_data_folder_that_cannot_be_made_exits_with_74() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_signal_during_start_up_exits_with_0_and_a_second_one_at_once() {
+async fn a_signal_during_start_up_exits_with_0() {
     // A database that takes the connection and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!(
@@ -344,4 +348,55 @@ async fn a_second_sigterm_ends_the_process_at_once() {
         .expect("at once")
         .unwrap();
     assert_eq!(ended.code(), Some(143));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_kill_nothing_older_than_an_answer_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = records(&folder, 1);
+    expect_exit(
+        &output(&mut command(folder.path(), &["import", &file])).await,
+        0,
+        &[],
+    );
+    let mut served = Served::start(command(folder.path(), &[])).await;
+    let list = fetch(served.http, "/api/v1/records").await.unwrap().json();
+    let path = format!(
+        "/api/v1/records/{}",
+        list["items"][0]["id"].as_str().unwrap()
+    );
+    for round in 1..=4 {
+        // Into every tier, so that there is something that could come back.
+        fetch(served.http, &path).await.unwrap();
+        let body = json!({"title": format!("round {round}"), "text": ""}).to_string();
+        let put = send(served.http, "PUT", &path, &body).await;
+        assert_eq!(put.status, 200, "{put:?}");
+        served.child.kill().await.unwrap();
+        served = Served::start(command(folder.path(), &[])).await;
+        let read = fetch(served.http, &path).await.unwrap().json();
+        assert_eq!(read["title"], format!("round {round}"));
+    }
+    assert_eq!(served.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_log_that_cannot_be_written_stops_nothing() {
+    let full = Path::new("/dev/full");
+    if !full.exists() {
+        println!("skipped: there is no /dev/full on this system");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = command(folder.path(), &[]);
+    let log = std::fs::OpenOptions::new().write(true).open(full).unwrap();
+    let served = Served::start_with_log(command.env("APP__LOG__FILTER", "debug"), log.into()).await;
+    assert_eq!(fetch(served.http, "/readyz").await.unwrap().status, 200);
+    assert_eq!(served.stop().await, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_pipe_is_no_file_to_import() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = output(&mut command(folder.path(), &["import", "/dev/stdin"])).await;
+    expect_exit(&refused, 74, &["/dev/stdin", "not a regular file"]);
 }

@@ -5,7 +5,6 @@ use std::{fs, path::PathBuf};
 use reference_service::{
     cli::Import,
     commands,
-    components::pool_config,
     config::Config,
     domain::RecordFilter,
     failure::{self, Failure},
@@ -31,7 +30,7 @@ async fn import(
 }
 
 async fn stored(config: &Config) -> (usize, u64) {
-    let store = Store::connect(pool_config(&config.database)).await.unwrap();
+    let store = Store::connect(config.database.pool()).await.unwrap();
     store.migrate().await.unwrap();
     let records = store
         .records(&RecordFilter::default(), None, 1000)
@@ -95,7 +94,7 @@ async fn the_real_records_are_imported_whole(config: &Config) {
     commands::import::run(config.clone(), options)
         .await
         .unwrap();
-    let store = Store::connect(pool_config(&config.database)).await.unwrap();
+    let store = Store::connect(config.database.pool()).await.unwrap();
     let mut found = 0;
     let mut after = None;
     loop {

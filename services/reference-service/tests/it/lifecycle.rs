@@ -103,7 +103,15 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
         .unwrap()
         .unwrap();
     let http = ready.addresses().http;
-    let stream = tokio::spawn(fetch(http, "/startup/events"));
+    let mut stream = TcpStream::connect(http).await.unwrap();
+    stream
+        .write_all(b"GET /startup/events HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let mut events = Vec::new();
+    while !String::from_utf8_lossy(&events).contains("event: snapshot") {
+        stream.read_buf(&mut events).await.unwrap();
+    }
     // A request whose body is on its way when the drain begins.
     let mut socket = TcpStream::connect(http).await.unwrap();
     let body = "{\"title\":\"late\"}";
@@ -119,12 +127,12 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
     assert!(interim.starts_with(b"HTTP/1.1 100 Continue"));
 
     let stopping = tokio::spawn(ready.stop());
-    let events = timeout(PATIENCE, stream)
+    timeout(PATIENCE, stream.read_to_end(&mut events))
         .await
         .expect("the stream ends")
-        .unwrap()
         .unwrap();
-    assert!(events.body.contains("event: done"), "{events:?}");
+    let events = String::from_utf8_lossy(&events);
+    assert!(events.contains("event: done"), "{events}");
     socket.write_all(body.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, socket.read_to_string(&mut answer))
@@ -309,5 +317,56 @@ async fn the_admin_listener_asks_for_its_key_except_on_probes() {
         .await
         .unwrap()
         .unwrap();
+    ready.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_never_read_cannot_keep_others_out() {
+    const CONNECTIONS: usize = 4;
+    let (mut config, _folder) = config();
+    config.http.max_connections = CONNECTIONS;
+    config.http.write_timeout = Duration::from_millis(100);
+    let bound = serve::bind(config, None).await.unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
+    let http = ready.addresses().http;
+    let mut deaf = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut socket = TcpStream::connect(http).await.unwrap();
+        // Asked again and again: more than the buffers of both sides hold.
+        let ask = "GET /docs/swagger-ui-bundle.js HTTP/1.1\r\nhost: x\r\n\r\n".repeat(20);
+        socket.write_all(ask.as_bytes()).await.unwrap();
+        deaf.push(socket);
+    }
+    let answer = timeout(PATIENCE, fetch(http, "/livez"))
+        .await
+        .expect("their turn is over");
+    assert_eq!(answer.unwrap().status, 200);
+    drop(deaf);
+    ready.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_sent() {
+    let (config, _folder) = config();
+    let bound = serve::bind(config, None).await.unwrap();
+    let ready = bound
+        .start(false, &CancellationToken::new())
+        .await
+        .unwrap()
+        .unwrap();
+    let mut socket = TcpStream::connect(ready.addresses().http).await.unwrap();
+    let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
+                content-length: 300000000\r\n\r\n";
+    socket.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = [0; 12];
+    timeout(PATIENCE, socket.read_exact(&mut answer))
+        .await
+        .expect("at once")
+        .unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 413");
     ready.stop().await.unwrap();
 }

@@ -79,6 +79,7 @@ pub(crate) fn load(env: &[(&str, &str)]) -> Config {
     Config::load(&Inputs {
         env,
         folder: "nowhere".into(),
+        ..Inputs::default()
     })
     .unwrap()
 }
@@ -204,17 +205,33 @@ pub(crate) fn request(
 
 /// Asks over a real socket.
 pub(crate) async fn fetch(address: SocketAddr, path: &str) -> std::io::Result<Answer> {
+    exchange(
+        address,
+        request(Method::GET, path, &[("host", "localhost")], Body::empty()),
+    )
+    .await
+}
+
+/// Sends JSON over a real socket.
+pub(crate) async fn send(address: SocketAddr, method: &str, path: &str, json: &str) -> Answer {
+    let headers = [("host", "localhost"), ("content-type", "application/json")];
+    let method = method.parse().unwrap();
+    exchange(
+        address,
+        request(method, path, &headers, Body::from(json.to_owned())),
+    )
+    .await
+    .unwrap()
+}
+
+async fn exchange(address: SocketAddr, request: Request<Body>) -> std::io::Result<Answer> {
     let other = |error: hyper::Error| std::io::Error::other(error);
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(other)?;
     let driver = tokio::spawn(connection);
-    let headers = [("host", "localhost")];
-    let response = sender
-        .send_request(request(Method::GET, path, &headers, Body::empty()))
-        .await
-        .map_err(other)?;
+    let response = sender.send_request(request).await.map_err(other)?;
     let (head, body) = response.into_parts();
     let body = body.collect().await.map_err(other)?.to_bytes();
     driver.abort();

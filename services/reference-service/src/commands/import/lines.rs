@@ -49,6 +49,10 @@ impl<R: BufRead> Lines<R> {
         if self.line.len() as u64 > LINE_BYTES_MAX {
             return Err(format!("longer than {LINE_BYTES_MAX} bytes"));
         }
+        // serde would also read a record from a list of its fields.
+        if self.line.trim_ascii_start().first() != Some(&b'{') {
+            return Err("not a JSON object".to_owned());
+        }
         let new: NewRecord =
             serde_json::from_slice(&self.line).map_err(|error| error.to_string())?;
         Record::new(new.clone(), Timestamp::UNIX_EPOCH).map_err(|invalid| invalid.to_string())?;
@@ -95,16 +99,17 @@ mod tests {
 
     #[test]
     fn bad_lines_are_told_with_their_numbers_and_do_not_hide_the_good_ones() {
-        let text = b"{\"title\":\"a\",\"text\":\"\"}\n\nnot json\n{\"title\":\"\",\"text\":\"\"}\n\
+        let text = b"[\"a\",\"\",[],3]\n{\"title\":\"a\",\"text\":\"\"}\n\nnot json\n{\"title\":\"\",\"text\":\"\"}\n\
                      {\"title\":\"b\",\"text\":\"\",\"surprise\":1}\n\xff\xfe\n{\"title\":\"c\",\"text\":\"\"}";
         assert_eq!(
             parse(text),
             [
+                Err(1),
                 Ok("a".to_owned()),
-                Err(3),
                 Err(4),
                 Err(5),
                 Err(6),
+                Err(7),
                 Ok("c".to_owned())
             ]
         );

@@ -21,7 +21,6 @@ use tokio::{sync::mpsc, task::spawn_blocking, time::Instant};
 use self::lines::{BadLine, Lines};
 use crate::{
     cli::Import,
-    components::pool_config,
     config::{Config, ConnectionUrl},
     data_dir::DataLock,
     domain::Record,
@@ -75,7 +74,7 @@ impl ImportError {
 /// The file cannot be read or has bad lines, the data is in use, or the database failed; nothing
 /// was written then.
 pub async fn run(config: Config, options: Import) -> Result<ExitCode, Failure> {
-    let _lock = DataLock::take(config.database.url.expose())?;
+    let _lock = DataLock::take(&config.database.pool())?;
     let scan = {
         let options = options.clone();
         spawn_blocking(move || scan(&options.file))
@@ -92,7 +91,7 @@ pub async fn run(config: Config, options: Import) -> Result<ExitCode, Failure> {
         }
         .into());
     }
-    let store = Store::connect(pool_config(&config.database)).await?;
+    let store = Store::connect(config.database.pool()).await?;
     let imported = import(&store, &config.database.url, &options, &scan).await;
     store.close().await;
     imported
@@ -219,11 +218,17 @@ fn send_batches(
     Ok(())
 }
 
+/// Two passes need a file that stays: of a pipe the second would find nothing.
 fn open(path: &Path) -> Result<Lines<BufReader<File>>, ImportError> {
-    let file = File::open(path).map_err(|source| ImportError::File {
+    let failed = |source| ImportError::File {
         path: path.to_owned(),
         source,
-    })?;
+    };
+    if !path.metadata().map_err(failed)?.is_file() {
+        let reason = "not a regular file; save it first";
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, reason)));
+    }
+    let file = File::open(path).map_err(failed)?;
     Ok(Lines::new(BufReader::new(file)))
 }
 

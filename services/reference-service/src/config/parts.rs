@@ -1,0 +1,69 @@
+//! What each crate is given: its own configuration, made of its part of ours.
+
+use db_pool::BackendKind;
+use tiered_cache::{Compression, Policy};
+
+use super::{CacheConfig, CompressionChoice, DatabaseConfig};
+
+impl DatabaseConfig {
+    /// The pool's preset for the backend with what is overridden.
+    pub fn pool(&self) -> db_pool::PoolConfig {
+        let url = self.url.expose();
+        let preset = match BackendKind::from_url(url) {
+            Ok(BackendKind::Sqlite) => {
+                let mut preset = db_pool::PoolConfig::embedded(url);
+                if let Some(readers) = self.pool.max_size {
+                    preset.readers = Some(readers);
+                    // And the writer.
+                    preset.max_size = preset.max_size.max(readers.saturating_add(1));
+                }
+                preset
+            }
+            // An unknown scheme is refused by the pool's own check.
+            _ => {
+                let mut preset = db_pool::PoolConfig::web(url);
+                preset.max_size = self.pool.max_size.unwrap_or(preset.max_size);
+                preset.min_idle = preset.min_idle.min(preset.max_size);
+                preset
+            }
+        };
+        db_pool::PoolConfig {
+            acquire_timeout: self.pool.acquire_timeout.unwrap_or(preset.acquire_timeout),
+            statement_timeout: self.pool.statement_timeout.or(preset.statement_timeout),
+            ..preset
+        }
+    }
+}
+
+impl CacheConfig {
+    /// The policy of a cache.
+    pub fn policy(&self) -> Policy {
+        Policy {
+            ttl: self.ttl,
+            memory_capacity: self.memory.capacity,
+            compression: match self.compression {
+                CompressionChoice::None => Compression::None,
+                CompressionChoice::Lz4 => Compression::Lz4,
+            },
+            ..Policy::default()
+        }
+    }
+
+    /// The Redis tier, if there is one.
+    pub fn redis_tier(&self) -> Option<tiered_cache::RedisConfig> {
+        let url = self.redis.url.as_ref()?.expose().to_owned();
+        Some(tiered_cache::RedisConfig {
+            url,
+            ..tiered_cache::RedisConfig::default()
+        })
+    }
+
+    /// The disk tier, if there is one.
+    pub fn disk_tier(&self) -> Option<tiered_cache::DiskConfig> {
+        self.disk.enabled.then(|| tiered_cache::DiskConfig {
+            path: self.disk.path.clone(),
+            capacity_bytes: self.disk.capacity.as_u64(),
+            ..tiered_cache::DiskConfig::default()
+        })
+    }
+}
