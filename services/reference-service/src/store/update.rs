@@ -15,14 +15,15 @@ use crate::domain::{Record, Task};
 /// How often an update is tried before it gives up.
 ///
 /// Of those that race, one wins each round, but new ones may join as fast as others win: no number is
-/// enough for certain. With the pauses of [`give_way`], hundreds of clients on one row get through.
+/// enough for certain. With the pauses of [`give_way`] far more clients than there are connections
+/// get through; without them some starved.
 pub(super) const ATTEMPTS: u32 = 32;
 
-/// The longest pause between two attempts; all of them together stay under two seconds.
-const PAUSE_MAX: Duration = Duration::from_millis(64);
+/// The longest pause between two attempts; all of them together stay under four seconds.
+const PAUSE_MAX: Duration = Duration::from_millis(128);
 
-/// Pauses after the `lost`-th lost race: at random, within a span that doubles from a millisecond, so
-/// that those who lost together do not meet again. Hold no connection meanwhile.
+/// Pauses after the `lost`-th lost race: at random, within a span that doubles from two milliseconds,
+/// so that those who lost together do not meet again. Hold no connection meanwhile.
 pub(super) async fn give_way(lost: u32) {
     let span = Duration::from_millis(1)
         .saturating_mul(1 << lost.min(16))
