@@ -3,8 +3,9 @@
 //! The graph starts everything as soon as its parameters are there and stops it in reverse. Add a
 //! component by writing a function and one line in [`graph`].
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use db_pool::BackendKind;
 use init_graph::{After, BoxError, Context, Dep, Graph};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
@@ -117,20 +118,39 @@ async fn store(
 }
 
 /// Beside other servers, but never beside an import: it would leave their caches with old data.
-async fn hold(given: Dep<Given>, store: Dep<Store>) -> Result<DataHold, BoxError> {
+async fn hold(given: Dep<Given>, store: Dep<Store>) -> Result<Arc<DataHold>, BoxError> {
     let in_use = || DataError::InUse {
         what: given.config.database.url.to_string(),
     };
-    Ok(store.hold(Hold::Shared).await?.ok_or_else(in_use)?)
+    let hold = Arc::new(store.hold(Hold::Shared).await?.ok_or_else(in_use)?);
+    if store.backend() == BackendKind::Sqlite {
+        // The lock file cannot be lost: there is nothing to check.
+        return Ok(hold);
+    }
+    given.progress.check("data lock", {
+        // Weak: the check must not keep the lock beyond the component.
+        let hold = Arc::downgrade(&hold);
+        move || match hold.upgrade().and_then(|hold| hold.trouble()) {
+            None => Health::Pass,
+            Some(reason) => Health::Warn(reason),
+        }
+    });
+    Ok(hold)
 }
 
 async fn schema(
     given: Dep<Given>,
     store: Dep<Store>,
-    _hold: Dep<DataHold>,
+    _hold: Dep<Arc<DataHold>>,
+    context: Context,
 ) -> Result<Schema, BoxError> {
     let applied = store.migrate().await?;
     tracing::debug!(?applied, "the schema is up to date");
+    // Probes come seldom; what they are told must not be as old as that.
+    tokio::spawn({
+        let (store, stopping) = (Dep::into_inner(store.clone()), context.cancelled());
+        async move { store.watch_health(stopping).await }
+    });
     given.progress.check("database", {
         let store = Dep::into_inner(store.clone());
         move || match store.health() {

@@ -35,18 +35,7 @@ impl DataLock {
                 source,
             })?;
         }
-        // The file itself, whatever links lead to it; one that is still to be made is its own path.
-        let database = match (
-            database.canonicalize(),
-            database.parent(),
-            database.file_name(),
-        ) {
-            (Err(_), Some(folder), Some(name)) => folder
-                .canonicalize()
-                .map_or(database.clone(), |folder| folder.join(name)),
-            (resolved, ..) => resolved.unwrap_or(database),
-        };
-        let path = lock_path(&database);
+        let path = lock_path(&resolved(&database));
         let unusable = |source| DataError::Unusable {
             path: path.clone(),
             source,
@@ -64,6 +53,16 @@ impl DataLock {
             }),
             Err(TryLockError::Error(source)) => Err(unusable(source)),
         }
+    }
+}
+
+/// The file itself, whatever links lead to it; one that is still to be made lies in its folder.
+fn resolved(file: &Path) -> PathBuf {
+    let folder = file.parent().map(Path::canonicalize);
+    match (file.canonicalize(), folder, file.file_name()) {
+        (Ok(file), ..) => file,
+        (Err(_), Some(Ok(folder)), Some(name)) => folder.join(name),
+        _ => file.to_owned(),
     }
 }
 

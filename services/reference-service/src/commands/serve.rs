@@ -38,6 +38,7 @@ async fn until_stopped(
     options: Serve,
     stop: CancellationToken,
 ) -> Result<(), Failure> {
+    tracing::info!(changed = ?config.changed(), "configuration");
     // Before anything that makes metric handles: one made without a recorder stays silent for ever.
     let monitor = install_monitor(&config)?;
     let bound = serve::bind(config, monitor).await?;

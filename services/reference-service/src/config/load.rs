@@ -72,6 +72,19 @@ pub(super) fn load(inputs: &Inputs) -> Result<Config, ConfigError> {
     })
 }
 
+/// The settings that are not the default.
+pub(super) fn changed(config: &Config) -> Vec<String> {
+    let tree = |config: &Config| {
+        serde_json::to_value(config).expect("plain structs of strings and numbers are valid JSON")
+    };
+    let defaults = leaves(&tree(&Config::default()));
+    leaves(&tree(config))
+        .into_iter()
+        .filter(|setting| !defaults.contains(setting))
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect()
+}
+
 /// The layers in the order in which later ones win.
 fn layers(inputs: &Inputs) -> Result<Vec<Layer>, ConfigError> {
     let mut layers = vec![Layer {

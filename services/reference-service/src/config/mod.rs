@@ -218,6 +218,11 @@ impl Config {
         Ok(config)
     }
 
+    /// The settings that are not the default, as `key = value`, with every secret replaced by `***`.
+    pub fn changed(&self) -> Vec<String> {
+        load::changed(self)
+    }
+
     /// The configuration as TOML, with every secret replaced by `***`.
     pub fn to_toml(&self) -> String {
         toml::to_string_pretty(self)

@@ -58,6 +58,17 @@ fn later_layers_win() {
     assert_eq!(config.cache.ttl.as_secs(), 60);
     assert_eq!(config.cache.redis.url, None, "an empty variable is not set");
     assert_eq!(config.database.pool.max_size, Some(7));
+    assert_eq!(
+        config.changed(),
+        [
+            "cache.ttl = \"1m\"",
+            "database.pool.max_size = 7",
+            "http.address = \"127.0.0.1:1\"",
+            "http.body_limit = \"3.0 KiB\"",
+            "http.request_timeout = \"2s\"",
+        ]
+    );
+    assert_eq!(Config::default().changed(), [""; 0]);
 }
 
 #[test]
