@@ -56,3 +56,58 @@ macro_rules! transaction {
         }
     };
 }
+
+/// One attempt after another to change a row on the condition that nobody else did meanwhile; returns
+/// from the enclosing function: `update_row!(self, tasks, TaskRow, Task, id, expected_version, change)`.
+macro_rules! update_row {
+    ($store:expr, $table:ident, $row:ty, $value:ty, $id:expr, $expected:expr, $change:expr) => {
+        for lost in 0..$crate::store::update::ATTEMPTS {
+            if lost > 0 {
+                $crate::store::update::give_way(lost).await;
+            }
+            write_on!($store, |conn| {
+                let query = $table::table.find(Id($id)).select(<$row>::as_select());
+                let row: Option<$row> = query.first(conn).await.optional()?;
+                let before = <$value>::try_from(row.ok_or(UpdateError::NotFound)?)?;
+                let after = $crate::store::update::successor(&before, $expected, &mut $change)?;
+                let Some(after) = after else {
+                    return Ok(before);
+                };
+                let row = <$row>::from(&after);
+                let unchanged = $table::table
+                    .find(row.id)
+                    .filter($table::version.eq(before.version));
+                if diesel::update(unchanged).set(&row).execute(conn).await? == 1 {
+                    return Ok(after);
+                }
+            });
+        }
+        return Err(UpdateError::Contended)
+    };
+}
+
+/// The same for deleting a row: `delete_row!(self, tasks, id, expected_version)`.
+macro_rules! delete_row {
+    ($store:expr, $table:ident, $id:expr, $expected:expr) => {
+        for lost in 0..$crate::store::update::ATTEMPTS {
+            if lost > 0 {
+                $crate::store::update::give_way(lost).await;
+            }
+            write_on!($store, |conn| {
+                let query = $table::table.find(Id($id)).select($table::version);
+                let current: Option<i64> = query.first(conn).await.optional()?;
+                let current = current.ok_or(UpdateError::NotFound)?;
+                if $expected.is_some_and(|expected| expected != current) {
+                    return Err(UpdateError::VersionMismatch { current });
+                }
+                let unchanged = $table::table
+                    .find(Id($id))
+                    .filter($table::version.eq(current));
+                if diesel::delete(unchanged).execute(conn).await? == 1 {
+                    return Ok(());
+                }
+            });
+        }
+        return Err(UpdateError::Contended)
+    };
+}

@@ -11,7 +11,7 @@ use super::{
     schema::{record_tags, records},
     search::ContainsWords,
     types::{Id, Moment},
-    update::{ATTEMPTS, Versioned, give_way, successor},
+    update::Versioned,
 };
 use crate::domain::{Record, RecordFilter, RecordKey};
 
@@ -120,27 +120,15 @@ impl Store {
         expected_version: Option<i64>,
         mut change: impl FnMut(&mut Record) -> Result<(), E> + Send,
     ) -> Result<Record, UpdateError<E>> {
-        for lost in 0..ATTEMPTS {
-            if lost > 0 {
-                give_way(lost).await;
-            }
-            write_on!(self, |conn| {
-                let query = records::table.find(Id(id)).select(RecordRow::as_select());
-                let row: Option<RecordRow> = query.first(conn).await.optional()?;
-                let before = Record::try_from(row.ok_or(UpdateError::NotFound)?)?;
-                let Some(after) = successor(&before, expected_version, &mut change)? else {
-                    return Ok(before);
-                };
-                let row = RecordRow::from(&after);
-                let unchanged = records::table
-                    .find(row.id)
-                    .filter(records::version.eq(before.version));
-                if diesel::update(unchanged).set(&row).execute(conn).await? == 1 {
-                    return Ok(after);
-                }
-            });
-        }
-        Err(UpdateError::Contended)
+        update_row!(
+            self,
+            records,
+            RecordRow,
+            Record,
+            id,
+            expected_version,
+            change
+        );
     }
 
     /// Deletes a record.
@@ -152,26 +140,7 @@ impl Store {
         id: Uuid,
         expected_version: Option<i64>,
     ) -> Result<(), UpdateError> {
-        for lost in 0..ATTEMPTS {
-            if lost > 0 {
-                give_way(lost).await;
-            }
-            write_on!(self, |conn| {
-                let query = records::table.find(Id(id)).select(records::version);
-                let current: Option<i64> = query.first(conn).await.optional()?;
-                let current = current.ok_or(UpdateError::NotFound)?;
-                if expected_version.is_some_and(|expected| expected != current) {
-                    return Err(UpdateError::VersionMismatch { current });
-                }
-                let unchanged = records::table
-                    .find(Id(id))
-                    .filter(records::version.eq(current));
-                if diesel::delete(unchanged).execute(conn).await? == 1 {
-                    return Ok(());
-                }
-            });
-        }
-        Err(UpdateError::Contended)
+        delete_row!(self, records, id, expected_version);
     }
 
     /// How many records there are. Reads the whole table or an index of it: not for requests.

@@ -10,7 +10,7 @@ use super::{
     row_limit,
     schema::tasks,
     types::{Id, Moment},
-    update::{ATTEMPTS, Versioned, give_way, successor},
+    update::Versioned,
 };
 use crate::domain::{Task, TaskFilter, TaskKey};
 
@@ -123,27 +123,7 @@ impl Store {
         expected_version: Option<i64>,
         mut change: impl FnMut(&mut Task) -> Result<(), E> + Send,
     ) -> Result<Task, UpdateError<E>> {
-        for lost in 0..ATTEMPTS {
-            if lost > 0 {
-                give_way(lost).await;
-            }
-            write_on!(self, |conn| {
-                let query = tasks::table.find(Id(id)).select(TaskRow::as_select());
-                let row: Option<TaskRow> = query.first(conn).await.optional()?;
-                let before = Task::try_from(row.ok_or(UpdateError::NotFound)?)?;
-                let Some(after) = successor(&before, expected_version, &mut change)? else {
-                    return Ok(before);
-                };
-                let row = TaskRow::from(&after);
-                let unchanged = tasks::table
-                    .find(row.id)
-                    .filter(tasks::version.eq(before.version));
-                if diesel::update(unchanged).set(&row).execute(conn).await? == 1 {
-                    return Ok(after);
-                }
-            });
-        }
-        Err(UpdateError::Contended)
+        update_row!(self, tasks, TaskRow, Task, id, expected_version, change);
     }
 
     /// Deletes a task.
@@ -155,24 +135,7 @@ impl Store {
         id: Uuid,
         expected_version: Option<i64>,
     ) -> Result<(), UpdateError> {
-        for lost in 0..ATTEMPTS {
-            if lost > 0 {
-                give_way(lost).await;
-            }
-            write_on!(self, |conn| {
-                let query = tasks::table.find(Id(id)).select(tasks::version);
-                let current: Option<i64> = query.first(conn).await.optional()?;
-                let current = current.ok_or(UpdateError::NotFound)?;
-                if expected_version.is_some_and(|expected| expected != current) {
-                    return Err(UpdateError::VersionMismatch { current });
-                }
-                let unchanged = tasks::table.find(Id(id)).filter(tasks::version.eq(current));
-                if diesel::delete(unchanged).execute(conn).await? == 1 {
-                    return Ok(());
-                }
-            });
-        }
-        Err(UpdateError::Contended)
+        delete_row!(self, tasks, id, expected_version);
     }
 
     /// How many tasks there are. Reads the whole table or an index of it: not for requests.

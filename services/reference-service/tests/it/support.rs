@@ -283,21 +283,14 @@ impl PostgresDatabase {
         Some(Self { server, name })
     }
 
-    /// The same server and settings, another database.
     pub(crate) fn url(&self) -> ConnectionUrl {
-        let (address, settings) = match self.server.split_once('?') {
-            Some((address, settings)) => (address, format!("?{settings}")),
-            None => (self.server.as_str(), String::new()),
-        };
-        let (scheme, rest) = address.split_once("://").unwrap();
-        let host = rest.split('/').next().unwrap_or_default();
-        ConnectionUrl::from(format!("{scheme}://{host}/{}{settings}", self.name).as_str())
+        ConnectionUrl::from(with_database(&self.server, &self.name).as_str())
     }
 
     pub(crate) async fn drop_it(self) {
         execute(
             &self.server,
-            &format!("DROP DATABASE {} WITH (FORCE)", self.name),
+            &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name),
         )
         .await;
     }
@@ -314,4 +307,15 @@ async fn execute(server: &str, statement: &str) {
         .await
         .unwrap();
     pool.close().await;
+}
+
+/// The same server and settings, another database.
+pub(crate) fn with_database(url: &str, name: &str) -> String {
+    let (address, settings) = match url.split_once('?') {
+        Some((address, settings)) => (address, format!("?{settings}")),
+        None => (url, String::new()),
+    };
+    let (scheme, rest) = address.split_once("://").unwrap();
+    let host = rest.split('/').next().unwrap_or_default();
+    format!("{scheme}://{host}/{name}{settings}")
 }

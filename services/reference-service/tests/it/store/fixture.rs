@@ -2,6 +2,7 @@
 
 use std::{panic::resume_unwind, time::Duration};
 
+use crate::support::{PostgresDatabase, with_database};
 use db_pool::{Pool, PoolConfig, Postgres, Sqlite};
 use diesel_async::SimpleAsyncConnection;
 use jiff::Timestamp;
@@ -9,7 +10,6 @@ use reference_service::{
     domain::{NewRecord, NewTask, Record, RecordFilter, Task},
     store::Store,
 };
-use uuid::Uuid;
 
 pub(super) type Never = std::convert::Infallible;
 
@@ -79,19 +79,12 @@ pub(super) async fn on_sqlite(test: impl AsyncFnOnce(Fixture)) {
 pub(super) async fn on_postgres<Done: Future<Output = ()> + Send + 'static>(
     test: impl FnOnce(Fixture) -> Done + Send + 'static,
 ) {
-    let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
-        println!("skipped: TEST_DATABASE_URL is not set");
+    let Some(database) = PostgresDatabase::create().await else {
         return;
     };
-    let name = format!("store_{}", Uuid::now_v7().simple());
-    execute(
-        PoolConfig::batch(&server),
-        &format!("CREATE DATABASE {name}"),
-    )
-    .await;
     let config = PoolConfig {
         max_size: 6,
-        ..PoolConfig::web(with_database(&server, &name))
+        ..PoolConfig::web(database.url().expose())
     };
     // In a task of its own, so that the database is dropped even when the test fails.
     let outcome = tokio::spawn(async move {
@@ -101,11 +94,7 @@ pub(super) async fn on_postgres<Done: Future<Output = ()> + Send + 'static>(
         store.close().await;
     });
     let outcome = outcome.await;
-    execute(
-        PoolConfig::batch(&server),
-        &format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-    )
-    .await;
+    database.drop_it().await;
     if let Err(failure) = outcome {
         resume_unwind(failure.into_panic());
     }
@@ -120,19 +109,6 @@ async fn execute(config: PoolConfig, statements: &str) {
         .await
         .unwrap();
     pool.close().await;
-}
-
-/// The same server and settings, another database.
-fn with_database(url: &str, name: &str) -> String {
-    let (address, settings) = url
-        .split_once('?')
-        .map_or((url, None), |(a, s)| (a, Some(s)));
-    let (scheme, rest) = address.split_once("://").unwrap();
-    let host = rest.split('/').next().unwrap_or_default();
-    let settings = settings
-        .map(|settings| format!("?{settings}"))
-        .unwrap_or_default();
-    format!("{scheme}://{host}/{name}{settings}")
 }
 
 pub(super) fn at(text: &str) -> Timestamp {
