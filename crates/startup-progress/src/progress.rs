@@ -166,8 +166,9 @@ impl Progress {
     /// is reached.
     ///
     /// It is called by every [`snapshot`](Self::snapshot) (so by each `/readyz` and `/startup`), by
-    /// a stream that opens and by its heartbeats. The closure runs on the caller's task: let it read a status that something else keeps, not
-    /// do work, and do not let it call this `Progress`. A second check of a name replaces the
+    /// a stream that opens and by its heartbeats. The closure runs on the caller's task: let it
+    /// read a status that something else keeps, not do work, and do not let it ask this `Progress`
+    /// for a snapshot, which would ask the check again. A second check of a name replaces the
     /// first; a check that panics has failed.
     pub fn check(
         &self,
@@ -181,7 +182,12 @@ impl Progress {
         let mut checks = lock(&self.shared.checks);
         let known = checks.iter().position(|check| *check.name == *name);
         match known {
-            Some(index) => checks[index] = Check::new(&name, probe),
+            Some(index) => {
+                let replaced = std::mem::replace(&mut checks[index], Check::new(&name, probe));
+                // Foreign code may run when the old closure drops, and it may ask for this lock.
+                drop(checks);
+                drop(replaced);
+            }
             None if checks.len() < checks_max => checks.push(Check::new(&name, probe)),
             None => {
                 tracing::warn!(check = name, checks_max, "health check refused: too many");

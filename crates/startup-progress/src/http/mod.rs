@@ -37,7 +37,7 @@ pub struct HttpConfig {
     /// frame.
     pub frame_interval: Duration,
     /// A comment is sent when nothing else was for so long (default 15 s, at least 1 s), so that
-    /// proxies keep the connection and a lost client is noticed.
+    /// proxies keep the connection and a lost client is noticed. `Duration::MAX` means never.
     pub heartbeat: Duration,
     /// The longest that `/startupz?wait=` may hold a request (default 30 s); longer wishes are cut.
     pub wait_max: Duration,
@@ -67,7 +67,8 @@ pub fn router_with(progress: Progress, config: HttpConfig) -> Router {
     // A semaphore has an upper bound of its own; nobody means more clients than that.
     let clients = config.clients_max.min(Semaphore::MAX_PERMITS);
     let config = HttpConfig {
-        heartbeat: config.heartbeat.max(Duration::from_secs(1)),
+        frame_interval: config.frame_interval.min(LONGEST),
+        heartbeat: config.heartbeat.clamp(Duration::from_secs(1), LONGEST),
         ..config
     };
     let shared = Shared {
@@ -84,6 +85,9 @@ pub fn router_with(progress: Progress, config: HttpConfig) -> Router {
         .route_layer(middleware::map_response(no_store))
         .with_state(shared)
 }
+
+/// A year: as good as never, and a clock can still count it.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 #[derive(Debug, Clone)]
 struct Shared {

@@ -32,3 +32,31 @@ fn an_unchanged_answer_is_no_change() {
     let first = progress.snapshot();
     assert_eq!(progress.snapshot().seq, first.seq);
 }
+
+#[test]
+fn a_replaced_check_may_use_the_progress_while_it_is_dropped() {
+    struct Farewell(Progress);
+    impl Drop for Farewell {
+        fn drop(&mut self) {
+            self.0.check("farewell", || Health::Pass);
+        }
+    }
+    // On a thread of its own, so that a deadlock is a failure and not a test without end.
+    let (sender, done) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || {
+        let progress = Progress::new("test");
+        let farewell = Farewell(progress.clone());
+        progress.check("redis", move || {
+            let _keep = &farewell;
+            Health::Pass
+        });
+        progress.check("redis", || Health::Pass);
+        let _ = sender.send(progress.snapshot().checks.len());
+    });
+    let checks = done.recv_timeout(std::time::Duration::from_secs(10));
+    assert_eq!(
+        checks,
+        Ok(2),
+        "the lock was held while the old check was dropped"
+    );
+}

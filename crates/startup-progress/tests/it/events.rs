@@ -256,3 +256,17 @@ async fn dropping_a_read_loses_nothing() {
     progress.step("late").finish();
     assert_eq!(stream.event().await.data["steps"][0]["name"], "late");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_longer_than_any_clock_means_none() {
+    let progress = Progress::new("test");
+    let config = HttpConfig {
+        heartbeat: Duration::MAX,
+        ..HttpConfig::default()
+    };
+    let router = http::router_with(progress.clone(), config);
+    let mut stream = Stream::open(&router, None).await;
+    assert_eq!(stream.event().await.name, "snapshot");
+    progress.step("late").finish();
+    assert_eq!(stream.event().await.name, "delta");
+}
