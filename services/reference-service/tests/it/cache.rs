@@ -3,15 +3,14 @@
 use std::net::SocketAddr;
 
 use axum::http::Method;
-use reference_service::{config::ConnectionUrl, serve};
+use reference_service::config::ConnectionUrl;
 use serde_json::json;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
 };
-use tokio_util::sync::CancellationToken;
 
-use crate::support::{App, config, fetch, fetch_until};
+use crate::support::{App, config, fetch, fetch_until, ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_found_on_disk_after_a_restart_and_what_changed_is_not() {
@@ -81,12 +80,7 @@ async fn without_redis_the_service_is_ready_says_so_and_reconnects_by_itself() {
     let (mut setup, _folder) = config();
     setup.cache.redis.url = Some(ConnectionUrl::from(with_address(&redis, address).as_str()));
 
-    let bound = serve::bind(setup, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(setup).await;
     let http = ready.addresses().http;
     let degraded = fetch(http, "/readyz").await.unwrap();
     assert_eq!(degraded.status, 200, "{degraded:?}");

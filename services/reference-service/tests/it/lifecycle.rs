@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::support::{config, fetch, load};
+use crate::support::{config, fetch, load, ready};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -96,12 +96,7 @@ async fn a_stop_during_start_up_ends_it_cleanly() {
 async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown() {
     let (mut config, _folder) = config();
     config.shutdown.timeout = PATIENCE;
-    let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(config).await;
     let http = ready.addresses().http;
     let mut stream = TcpStream::connect(http).await.unwrap();
     stream
@@ -151,12 +146,7 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
 async fn a_client_that_never_finishes_its_head_is_cut() {
     let (mut config, _folder) = config();
     config.http.header_timeout = Duration::from_millis(50);
-    let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(config).await;
     for beginning in ["", "G", "GET / HTTP/1.1\r\nhost: x\r\n", "PRI * HT"] {
         let mut socket = TcpStream::connect(ready.addresses().http).await.unwrap();
         socket.write_all(beginning.as_bytes()).await.unwrap();
@@ -170,12 +160,7 @@ async fn a_client_that_never_finishes_its_head_is_cut() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn raw_noise_gets_a_4xx_or_a_closed_connection() {
     let (config, _folder) = config();
-    let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(config).await;
     let http = ready.addresses().http;
     let huge = format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "a".repeat(200_000));
     for noise in [
@@ -326,12 +311,7 @@ async fn clients_that_never_read_cannot_keep_others_out() {
     let (mut config, _folder) = config();
     config.http.max_connections = CONNECTIONS;
     config.http.write_timeout = Duration::from_millis(100);
-    let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(config).await;
     let http = ready.addresses().http;
     let mut deaf = Vec::new();
     for _ in 0..CONNECTIONS {
@@ -352,12 +332,7 @@ async fn clients_that_never_read_cannot_keep_others_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_says_it_is_too_large_is_refused_before_it_is_sent() {
     let (config, _folder) = config();
-    let bound = serve::bind(config, None).await.unwrap();
-    let ready = bound
-        .start(false, &CancellationToken::new())
-        .await
-        .unwrap()
-        .unwrap();
+    let ready = ready(config).await;
     let mut socket = TcpStream::connect(ready.addresses().http).await.unwrap();
     let head = "POST /api/v1/tasks HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n\
                 content-length: 300000000\r\n\r\n";

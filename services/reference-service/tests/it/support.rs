@@ -16,12 +16,14 @@ use reference_service::{
     components::{self, Given},
     config::{Config, ConnectionUrl, Inputs},
     http::{self, gate::Gate},
+    serve::{self, Ready},
     state::AppState,
 };
 use serde_json::Value;
 use startup_progress::Progress;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use uuid::Uuid;
 
@@ -90,6 +92,13 @@ pub(crate) struct App {
     router: Router,
     running: Running,
     _folder: TempDir,
+}
+
+/// The service on real sockets, ready.
+pub(crate) async fn ready(config: Config) -> Ready {
+    let bound = serve::bind(config, None).await.unwrap();
+    let never = CancellationToken::new();
+    bound.start(false, &never).await.unwrap().unwrap()
 }
 
 /// What the service answered.
