@@ -90,26 +90,25 @@ impl Served {
     }
 
     async fn signal(&self, name: &str) {
-        let id = self.child.id().unwrap().to_string();
-        assert!(
-            Command::new("kill")
-                .args([name, &id])
-                .status()
-                .await
-                .unwrap()
-                .success()
-        );
+        signal(&self.child, name).await;
     }
 
     /// SIGTERM, then its exit code.
     async fn stop(mut self) -> Option<i32> {
-        self.signal("-TERM").await;
+        self.signal("TERM").await;
         timeout(PATIENCE, self.child.wait())
             .await
             .expect("ends by itself")
             .unwrap()
             .code()
     }
+}
+
+/// By the shell's own `kill`: the program of that name is not on every system.
+async fn signal(child: &Child, name: &str) {
+    let words = format!("kill -{name} {}", child.id().unwrap());
+    let sent = Command::new("sh").args(["-c", &words]).status().await;
+    assert!(sent.unwrap().success());
 }
 
 /// A file of records, and how many.
@@ -320,12 +319,7 @@ async fn a_signal_during_start_up_exits_with_0() {
         .await
         .expect("it starts")
         .unwrap();
-    let id = child.id().unwrap().to_string();
-    Command::new("kill")
-        .args(["-TERM", &id])
-        .status()
-        .await
-        .unwrap();
+    signal(&child, "TERM").await;
     let ended = timeout(PATIENCE, child.wait())
         .await
         .expect("ends by itself")
@@ -339,10 +333,10 @@ async fn a_second_sigterm_ends_the_process_at_once() {
     let mut command = command(folder.path(), &[]);
     command.env("APP__SHUTDOWN__DRAIN_DELAY", "1h");
     let mut served = Served::start(command).await;
-    served.signal("-TERM").await;
+    served.signal("TERM").await;
     // The first one is noticed when readiness is off; only then the second one is the second.
     crate::support::fetch_until(served.http, "/readyz", |answer| answer.status == 503).await;
-    served.signal("-TERM").await;
+    served.signal("TERM").await;
     let ended = timeout(PATIENCE, served.child.wait())
         .await
         .expect("at once")
