@@ -31,8 +31,8 @@ impl ProcessCache {
 
 /// Reads everything, or nothing: a sample with holes would look like a drop to zero.
 fn read() -> Option<ProcessUsage> {
-    let stat = parse_stat(&fs::read_to_string("/proc/self/stat").ok()?)?;
-    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let stat = parse_stat(&text("/proc/self/stat")?)?;
+    let status = text("/proc/self/status")?;
     let boot_seconds: u64 = field(&fs::read_to_string("/proc/stat").ok()?, "btime ")?;
     // The listing itself holds one descriptor open.
     let open_fds = fs::read_dir("/proc/self/fd")
@@ -51,6 +51,12 @@ fn read() -> Option<ProcessUsage> {
         threads: field(&status, "Threads:")?,
         start_time: boot_seconds as f64 + stat.start_ticks as f64 / TICKS_PER_SECOND,
     })
+}
+
+/// A file that holds the program's name, which the kernel may have cut in the middle of a letter.
+fn text(path: &str) -> Option<String> {
+    let bytes = fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 struct Stat {

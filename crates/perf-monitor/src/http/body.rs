@@ -34,7 +34,7 @@ impl<B: Body> PerfBody<B> {
     ) -> Response<Self> {
         let (parts, inner) = response.into_parts();
         let declared = parts.headers.get(header::CONTENT_LENGTH);
-        let declared = declared.and_then(|value| value.to_str().ok()?.parse().ok());
+        let declared: Option<u64> = declared.and_then(|value| value.to_str().ok()?.parse().ok());
         let remaining = declared.or_else(|| inner.size_hint().exact());
         let mut body = Self {
             inner,
@@ -44,8 +44,9 @@ impl<B: Body> PerfBody<B> {
         if let Some(in_flight) = &mut body.in_flight {
             in_flight.head_sent(parts.status.as_u16());
         }
-        if is_head || has_no_body(parts.status) || body.inner.is_end_stream() {
-            // A server never polls such a body.
+        let is_empty = declared == Some(0) || body.inner.is_end_stream();
+        if is_head || has_no_body(parts.status) || is_empty {
+            // A server need not poll such a body.
             finish(&mut body.in_flight, Outcome::Complete);
         }
         Response::from_parts(parts, body)

@@ -98,3 +98,25 @@ async fn a_client_that_hangs_up_in_the_body_counts_once_as_aborted_with_its_stat
     tokio::task::yield_now().await;
     assert_one(&monitor, "200", "aborted");
 }
+
+#[tokio::test]
+async fn a_stream_declared_to_be_empty_is_complete_although_no_server_polls_it() {
+    let monitor = Monitor::new(MonitorConfig::default()).unwrap();
+    let (sender, mut gone) = mpsc::channel(1);
+    let empty = move || async move {
+        let gone = Gone(sender);
+        let nothing = stream::empty::<Result<&str, Infallible>>().inspect(move |_| {
+            let _keep = &gone;
+        });
+        ([("content-length", "0")], Body::from_stream(nothing))
+    };
+    let _client = connect(
+        Router::new()
+            .route("/slow", get(empty))
+            .layer(monitor.layer()),
+    )
+    .await;
+    gone.recv().await.expect("the body is dropped");
+    tokio::task::yield_now().await;
+    assert_one(&monitor, "200", "complete");
+}

@@ -52,3 +52,16 @@ async fn a_sample_is_reused_for_a_second_and_then_taken_anew() {
     assert!(open() >= before.unwrap().open_fds + 100, "after the second");
     drop(files);
 }
+
+/// The kernel cuts a program's name after 15 bytes, even in the middle of a letter.
+#[test]
+fn a_program_name_that_is_no_text_costs_no_metrics() {
+    let name = std::fs::read("/proc/self/comm").expect("there is a /proc");
+    std::fs::write("/proc/self/comm", b"caf\xc3").expect("a process may rename itself");
+    let usage = Monitor::new(MonitorConfig::default())
+        .unwrap()
+        .snapshot()
+        .process;
+    std::fs::write("/proc/self/comm", name).expect("a process may rename itself");
+    assert!(usage.is_some());
+}
