@@ -1,11 +1,12 @@
 //! Child processes that end with us: every child is a process group of its own, and Ctrl-C, a time limit or a panic
 //! ends the whole group before anything else is torn down.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -185,13 +186,14 @@ pub(crate) fn read(command: &mut Command, limit: Duration) -> anyhow::Result<Str
     check_interrupt()?;
     let shown = show(command);
     let mut group = Group::spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
-    let output = drain(group.child.stdout.take());
-    let errors = drain(group.child.stderr.take());
+    let output = Drain::new(group.child.stdout.take());
+    let errors = Drain::new(group.child.stderr.take());
     let status = group
         .wait(Some(limit))
         .with_context(|| format!("`{shown}`"))?;
-    let output = output.join().unwrap_or_default();
-    let errors = errors.join().unwrap_or_default();
+    let deadline = Instant::now() + GRACE;
+    let output = output.text(deadline);
+    let errors = errors.text(deadline);
     ensure!(
         status.success(),
         "`{shown}` failed ({status}): {}",
@@ -200,15 +202,44 @@ pub(crate) fn read(command: &mut Command, limit: Duration) -> anyhow::Result<Str
     Ok(output)
 }
 
-/// Reads on a thread, so that a full pipe never stops the child.
-fn drain(pipe: Option<impl Read + Send + 'static>) -> std::thread::JoinHandle<String> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        if let Some(mut pipe) = pipe {
-            let _ = pipe.read_to_end(&mut bytes);
+/// What comes out of a pipe, read on a thread, so that a full pipe never stops the child.
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Drain {
+    fn new(pipe: Option<impl Read + Send + 'static>) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let into = Arc::clone(&bytes);
+        let reader = std::thread::spawn(move || {
+            let Some(mut pipe) = pipe else { return };
+            let mut part = [0; 8192];
+            loop {
+                match pipe.read(&mut part) {
+                    Ok(length @ 1..) => lock(&into).extend_from_slice(&part[..length]),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    // After an error nothing more can be read either.
+                    Ok(0) | Err(_) => return,
+                }
+            }
+        });
+        Self { bytes, reader }
+    }
+
+    /// All of it. A program that the child left running may hold the pipe open for ever: past `deadline`, or after an
+    /// interrupt, it is what has come until then.
+    fn text(self, deadline: Instant) -> String {
+        while !self.reader.is_finished() && Instant::now() < deadline && !interrupted() {
+            std::thread::sleep(POLL);
         }
-        String::from_utf8_lossy(&bytes).into_owned()
-    })
+        String::from_utf8_lossy(&lock(&self.bytes)).into_owned()
+    }
+}
+
+/// Bytes are only appended, so they are whole even if a thread panicked meanwhile.
+fn lock(bytes: &Mutex<Vec<u8>>) -> MutexGuard<'_, Vec<u8>> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn show(command: &Command) -> String {
@@ -267,6 +298,14 @@ mod tests {
         let start = Instant::now();
         let error = read(&mut shell("sleep 60"), Duration::from_millis(50)).expect_err("too slow");
         assert!(format!("{error:#}").contains("no end after"), "{error:#}");
+        assert!(start.elapsed() < Duration::from_secs(30));
+    }
+
+    #[test]
+    fn what_lives_on_with_our_pipe_does_not_hold_up_a_command_that_has_ended() {
+        let start = Instant::now();
+        let text = read(&mut shell("echo started; sleep 60 &"), GRACE).expect("exit code 0");
+        assert_eq!(text, "started\n");
         assert!(start.elapsed() < Duration::from_secs(30));
     }
 

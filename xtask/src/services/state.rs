@@ -1,5 +1,7 @@
 //! What `services up` left running, on disk, so that `down` and `status` find it in another process.
 
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -40,7 +42,7 @@ impl State {
         let file = file(workspace);
         let folder = file.parent().context("the state lies in a folder")?;
         std::fs::create_dir_all(folder)
-            .and_then(|()| std::fs::write(&file, format!("{:#}\n", self.to_json())))
+            .and_then(|()| write_private(&file, &format!("{:#}\n", self.to_json())))
             .with_context(|| format!("cannot write {}", file.display()))
     }
 
@@ -215,6 +217,19 @@ fn read_processes(folder: &Path) -> Vec<Process> {
         .collect()
 }
 
+/// Writes what only the owner may read: the URLs carry passwords.
+fn write_private(file: &Path, text: &str) -> std::io::Result<()> {
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)?;
+    // The mode above is for a new file only.
+    file.set_permissions(PermissionsExt::from_mode(0o600))?;
+    file.write_all(text.as_bytes())
+}
+
 fn file(workspace: &Workspace) -> PathBuf {
     workspace.target.join("services").join("state.json")
 }
@@ -236,6 +251,30 @@ mod tests {
         };
         assert!(!state.is_complete());
         assert_eq!(State::from_json(&state.to_json()), Some(state));
+    }
+
+    #[test]
+    fn the_passwords_in_the_state_are_for_its_owner_only() {
+        let target = std::env::temp_dir().join(format!("xtask-state-{}", std::process::id()));
+        let target = Folder::new(target);
+        let workspace = Workspace {
+            root: "/".into(),
+            target: target.path().to_owned(),
+            packages: std::collections::BTreeMap::new(),
+        };
+        let file = file(&workspace);
+        std::fs::create_dir_all(file.parent().expect("a folder")).expect("a writable folder");
+        std::fs::write(&file, "left by somebody else").expect("a writable folder");
+        State::default()
+            .write(&workspace)
+            .expect("a writable folder");
+        let mode = file
+            .metadata()
+            .expect("it was written")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(State::read(&workspace), Some(State::default()));
     }
 
     #[test]
