@@ -95,10 +95,12 @@ pub(crate) fn sqlite_file(url: &str) -> Result<(&str, Option<&str>), ConfigError
 ///
 /// Also for URLs of other servers, such as Redis.
 pub fn redact(url: &str) -> String {
+    // First, as such a password may hold an `@` too.
+    let url = &without_password_parameters(url);
     let mut shown = String::with_capacity(url.len());
     let (scheme, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (Some(scheme), rest),
-        None => (None, url),
+        None => (None, url.as_str()),
     };
     if let Some(scheme) = scheme {
         shown.push_str(scheme);
@@ -127,18 +129,25 @@ pub fn redact(url: &str) -> String {
             }
         }
     }
-    match rest.split_once("password=") {
-        Some((before, secret)) => {
-            shown.push_str(before);
-            shown.push_str("password=***");
-            if let Some(end) = secret.find('&') {
-                shown.push_str(&secret[end..]);
-            }
-        }
-        None => shown.push_str(rest),
-    }
+    shown.push_str(rest);
     shown
 }
+
+/// The text with the value of every `password=` replaced, up to the next `&`.
+fn without_password_parameters(url: &str) -> String {
+    let mut shown = String::with_capacity(url.len());
+    let mut rest = url;
+    while let Some(at) = rest.to_ascii_lowercase().find(PASSWORD) {
+        let (before, secret) = rest.split_at(at + PASSWORD.len());
+        shown.push_str(before);
+        shown.push_str("***");
+        rest = secret.find('&').map_or("", |end| &secret[end..]);
+    }
+    shown.push_str(rest);
+    shown
+}
+
+const PASSWORD: &str = "password=";
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +194,14 @@ mod tests {
             (
                 "postgres://h/d?user=u&password=secret&x=1",
                 "postgres://h/d?user=u&password=***&x=1",
+            ),
+            (
+                "postgres://h:5432/d?password=se@cret&x=1",
+                "postgres://h:5432/d?password=***&x=1",
+            ),
+            (
+                "postgres://h/d?password=a&Password=b",
+                "postgres://h/d?password=***&Password=***",
             ),
             ("sqlite:data/app.db", "sqlite:data/app.db"),
             ("data/a@b.db", "data/a@b.db"),
