@@ -105,6 +105,8 @@ impl<B: Backend> Slots<B> {
             let mut checkout = Checkout::new(taken, permit, Arc::clone(&self.shared));
             match self.judge(&mut checkout, started, deadline).await {
                 Verdict::Fit => return Ok(checkout),
+                // Opening is refused once the pool is closed.
+                Verdict::Failed(_) if self.shared.is_closed() => return Err(AcquireError::Closed),
                 Verdict::Failed(error) => return Err(error.into()),
                 Verdict::Unfit => permit = checkout.close(),
             }

@@ -102,6 +102,16 @@ async fn close_turns_away_waiters_and_later_callers() {
 }
 
 #[tokio::test]
+async fn a_caller_whose_connection_is_being_opened_learns_that_the_pool_closed() {
+    let (_folder, pool) = sqlite().await;
+    let mut opening = Box::pin(pool.read());
+    assert!(opening.as_mut().now_or_never().is_none());
+    let (opened, left) = tokio::join!(opening, pool.close());
+    assert!(opened.is_err_and(|error| error.is_closed()));
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
 async fn close_leaves_a_single_file_behind() {
     let (folder, pool) = sqlite().await;
     sql_query(INSERT)
