@@ -106,6 +106,9 @@ impl<B: Backend> Pool<B> {
     /// Runs `body` inside a transaction: commits if it returns `Ok`, rolls back on `Err`, on a panic, and when the
     /// returned future is dropped.
     ///
+    /// On PostgreSQL a failed statement spoils the whole transaction: a `body` that ignores its error and returns `Ok`
+    /// gets "current transaction is aborted", and nothing is committed.
+    ///
     /// On SQLite it begins with `BEGIN IMMEDIATE`, so it never fails half-way for want of the write lock; as there is
     /// one writer, borrowing a second connection inside `body` waits until `acquire_timeout`. When the connection
     /// breaks during `COMMIT`, whether it took effect is unknown; nothing is tried twice.

@@ -98,6 +98,17 @@ impl PgConnection {
         });
     }
 
+    /// After a failed statement PostgreSQL answers COMMIT by rolling back, and calls that a success. Anything else it
+    /// refuses then, so something else goes first, in the same message.
+    async fn commit(&mut self) -> QueryResult<()> {
+        let result = self.inner.batch_execute("SELECT 1; COMMIT").await;
+        if result.is_err() && self.inner.batch_execute("ROLLBACK").await.is_ok() {
+            // Over, as it is after a COMMIT of any outcome.
+            self.maybe_open.set(false);
+        }
+        result
+    }
+
     fn watch(&self) -> Watch {
         Watch {
             driver: self.driver.clone(),
@@ -130,7 +141,10 @@ impl SimpleAsyncConnection for PgConnection {
         let mut watch = self.watch();
         watch.start();
         // Dropped here, `watch` marks the connection as abandoned.
-        let result = self.inner.batch_execute(query).await;
+        let result = match query {
+            COMMIT => self.commit().await,
+            _ => self.inner.batch_execute(query).await,
+        };
         watch.finish();
         if result.is_ok() {
             self.maybe_open.confirmed(query);
@@ -279,6 +293,9 @@ impl<F> fmt::Debug for Watched<F> {
             .finish_non_exhaustive()
     }
 }
+
+/// What diesel's transaction manager sends.
+const COMMIT: &str = "COMMIT";
 
 /// How long to try to cancel an abandoned statement.
 const CANCEL_LIMIT: Duration = Duration::from_secs(1);

@@ -316,6 +316,40 @@ async fn a_panic_in_a_transaction_rolls_back() {
 }
 
 #[tokio::test]
+async fn a_body_that_ignores_a_failed_statement_gets_an_error_and_not_a_silent_rollback() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|c| c.max_size = 1).await;
+    create_notes(&pool).await;
+    let ignoring = pool
+        .transaction(TransactionOptions::default(), async |connection| {
+            sql_query(INSERT).execute(connection).await?;
+            let _ = sql_query("SELECT 1 / 0").execute(connection).await;
+            Ok::<_, Error>(())
+        })
+        .await;
+    let text = ignoring.expect_err("nothing was committed").to_string();
+    assert!(text.contains("transaction is aborted"), "{text}");
+    assert_eq!(notes(&pool).await, 0);
+    let mut connection = pool.acquire().await.unwrap();
+    let by_hand = connection
+        .transaction(async |connection| {
+            let _ = sql_query("SELECT 1 / 0").execute(connection).await;
+            Ok::<_, Error>(())
+        })
+        .await;
+    assert!(by_hand.is_err());
+    let goes_on = sql_query(INSERT).execute(&mut connection).await;
+    assert_eq!(goes_on, Ok(1), "the transaction is over");
+    drop(connection);
+    assert_eq!(notes(&pool).await, 1);
+    assert_eq!(pool.status().recovered_total, 0);
+    pool.close().await;
+    database.drop_it().await;
+}
+
+#[tokio::test]
 async fn a_statement_dropped_and_never_ending_is_cancelled_on_the_server() {
     let Some(database) = Database::new().await else {
         return;
