@@ -62,7 +62,7 @@ impl SqliteConnection {
     /// Runs `work` with diesel's own connection on its thread: many statements for one hop between threads.
     ///
     /// Dropping the future withdraws `work` if it has not begun, and lets it run to its end if it has. A panic in it
-    /// closes the connection when it goes back.
+    /// closes the connection when it goes back; a transaction that it leaves open is rolled back then.
     ///
     /// # Errors
     /// What `work` returns, or a database error if it panicked.
@@ -70,7 +70,13 @@ impl SqliteConnection {
         &mut self,
         work: impl FnOnce(&mut diesel::SqliteConnection) -> QueryResult<R> + Send + 'static,
     ) -> QueryResult<R> {
-        self.worker.call(work).await
+        let maybe_open = Arc::clone(&self.maybe_open);
+        let call = self.worker.call(move |connection| {
+            let result = work(connection);
+            maybe_open.set(in_transaction(connection));
+            result
+        });
+        call.await
     }
 
     pub(super) fn condition(&mut self) -> Condition {
@@ -228,6 +234,12 @@ fn collect<T: QueryFragment<Db>>(query: &T) -> QueryResult<(String, bool, BindDa
         query.is_safe_to_cache_prepared(&Db)?,
         binds.moveable(),
     ))
+}
+
+/// Whether a transaction is open; diesel does not show what SQLite knows. Takes microseconds and no lock,
+/// and stops at the BEGIN where one is open.
+fn in_transaction(connection: &mut diesel::SqliteConnection) -> bool {
+    connection.batch_execute("BEGIN; ROLLBACK").is_err()
 }
 
 fn roll_back(connection: &mut diesel::SqliteConnection) -> QueryResult<()> {

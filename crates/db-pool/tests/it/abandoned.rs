@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use diesel::connection::SimpleConnection;
 use diesel::sql_query;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use futures_util::FutureExt;
@@ -138,6 +139,40 @@ async fn a_transaction_opened_by_hand_is_rolled_back_too() {
         assert_eq!(notes(&pool).await, 0, "{begin}");
     }
     assert_eq!(pool.status().recovered_total, 6);
+}
+
+#[tokio::test]
+async fn a_transaction_left_open_by_with_sync_is_rolled_back() {
+    let (_folder, pool) = sqlite().await;
+    let mut connection = pool.acquire().await.unwrap();
+    connection
+        .with_sync(|connection| connection.batch_execute("BEGIN"))
+        .await
+        .unwrap();
+    drop(connection);
+    sql_query(INSERT)
+        .execute(&mut pool.acquire().await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!(
+        notes(&pool).await,
+        1,
+        "committed, and not part of the first"
+    );
+    assert_eq!(pool.status().recovered_total, 1);
+}
+
+#[tokio::test]
+async fn with_sync_may_open_work_in_and_end_a_transaction() {
+    let (_folder, pool) = sqlite().await;
+    let mut connection = pool.acquire().await.unwrap();
+    for sql in ["BEGIN", INSERT, "COMMIT"] {
+        let work = move |connection: &mut diesel::SqliteConnection| connection.batch_execute(sql);
+        connection.with_sync(work).await.unwrap();
+    }
+    drop(connection);
+    assert_eq!(notes(&pool).await, 1);
+    assert_eq!(pool.status().recovered_total, 0, "nothing to repair");
 }
 
 #[tokio::test]
