@@ -89,9 +89,14 @@ impl Worker {
                 if answer.is_closed() {
                     return;
                 }
-                let result = task(connection);
+                // Before the answer goes, too: whoever learns of a panic sees that there was one.
+                let result = catch_unwind(AssertUnwindSafe(|| task(connection)));
+                if result.is_err() {
+                    ticket.0.panicked.store(true, Ordering::Release);
+                }
                 // Before the answer: whoever has it sees an idle thread.
                 drop(ticket);
+                let Ok(result) = result else { return };
                 // The caller may have gone meanwhile.
                 drop(answer.send(result));
             });
