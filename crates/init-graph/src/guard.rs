@@ -60,6 +60,11 @@ pub(crate) fn drop_quietly<T>(thing: T) {
     drop(catch_unwind(AssertUnwindSafe(|| drop(thing))));
 }
 
+/// Logs an error of a component's; one whose own text panics costs the line and no more.
+pub(crate) fn log_quietly(log: impl FnOnce()) {
+    drop(catch_unwind(AssertUnwindSafe(log)));
+}
+
 fn message(panic: &(dyn Any + Send)) -> String {
     panic
         .downcast_ref::<&str>()

@@ -130,8 +130,13 @@ fn has_timer() -> bool {
 
 /// A walk whose task panicked ends early. No code of components can do that, but a `tracing` subscriber could.
 fn note_lost(run: &Run) {
-    let open = |node: &&Node| matches!(run.core.phase(node.id()), Phase::Pending | Phase::Running);
-    if let Some(node) = run.core.plan.nodes().iter().find(open) {
+    let lost = |node: &&Node| match run.core.phase(node.id()) {
+        Phase::Ready | Phase::Skipped => false,
+        // A failure of any other would have given up the start.
+        Phase::Failed => !node.is_optional(),
+        Phase::Pending | Phase::Running | Phase::Cancelled => true,
+    };
+    if let Some(node) = run.core.plan.nodes().iter().find(lost) {
         let cause = Cause::Panicked("its task died outside of the initialiser".to_owned());
         lock(&run.failures).push(NodeError {
             node: node.clone(),

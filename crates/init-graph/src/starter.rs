@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::core::{Phase, lock};
 use crate::error::{BoxError, Cause, NodeError};
 use crate::event::Event;
-use crate::guard::Guarded;
+use crate::guard::{Guarded, log_quietly};
 use crate::param::{Fetch, Kind};
 use crate::plan::{Node, NodeId};
 use crate::run::{Run, Times};
@@ -116,11 +116,13 @@ impl Starter {
             }
             // An error after the start was given up is a consequence, not a cause.
             Ended::Failed(cause) if core.given_up.is_cancelled() => {
-                debug!(
-                    node = node.name(),
-                    error = cause.as_error(),
-                    "failed after the start was given up"
-                );
+                log_quietly(|| {
+                    debug!(
+                        node = node.name(),
+                        error = cause.as_error(),
+                        "failed after the start was given up"
+                    );
+                });
                 self.cancelled(node, began)
             }
             Ended::Failed(cause) => self.failed(node, began, cause),
@@ -131,13 +133,15 @@ impl Starter {
     fn failed(&self, node: &Node, began: Duration, cause: Cause) -> Flow {
         let core = &self.run.core;
         let took = self.settle(node, began, Phase::Failed);
-        warn!(
-            node = node.name(),
-            ?took,
-            optional = node.is_optional(),
-            error = cause.as_error(),
-            "failed"
-        );
+        log_quietly(|| {
+            warn!(
+                node = node.name(),
+                ?took,
+                optional = node.is_optional(),
+                error = cause.as_error(),
+                "failed"
+            );
+        });
         core.observers.emit(&Event::Failed {
             node,
             took,

@@ -10,7 +10,7 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::core::{Hook, Phase, lock};
 use crate::error::{Cause, NodeError};
 use crate::event::Event;
-use crate::guard::{Guarded, drop_quietly};
+use crate::guard::{Guarded, drop_quietly, log_quietly};
 use crate::plan::{Node, NodeId};
 use crate::report::StopReport;
 use crate::run::Run;
@@ -54,15 +54,10 @@ async fn stop(run: Arc<Run>, limit: Duration) -> StopReport {
     let walk = Walk::new(stopper, run.dependencies.clone());
     walk.begin();
     // Every hook ends by the deadline on its own; only one that blocks its thread does not.
-    let in_time = timeout_at(after(deadline, BLOCKED_GRACE), walk.done())
-        .await
-        .is_ok();
+    drop(timeout_at(after(deadline, BLOCKED_GRACE), walk.done()).await);
     let stopper = &walk.visitor;
-    let abandoned: Vec<_> = if in_time {
-        Vec::new()
-    } else {
-        stopper.abandoned()
-    };
+    // Empty when all went well; asked in any case, so that nothing that was not stopped is ever called clean.
+    let abandoned = stopper.abandoned();
     let failures = std::mem::take(&mut *lock(&stopper.failures));
     let took = begun.elapsed();
     run.core.observers.emit(&Event::Finished { took });
@@ -117,12 +112,14 @@ impl Stopper {
         while let Some(hook) = self.run.core.pop_hook(node.id) {
             if let Err(cause) = run_hook(hook, deadline, limit).await {
                 let took = begun.elapsed();
-                warn!(
-                    node = node.name(),
-                    ?took,
-                    error = cause.as_error(),
-                    "stop hook failed"
-                );
+                log_quietly(|| {
+                    warn!(
+                        node = node.name(),
+                        ?took,
+                        error = cause.as_error(),
+                        "stop hook failed"
+                    );
+                });
                 failures.push(NodeError {
                     node: node.clone(),
                     took,

@@ -1,5 +1,6 @@
 //! What a start leaves in metrics and in the log.
 
+use std::fmt;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
@@ -153,4 +154,66 @@ async fn a_running_graph_that_was_shut_down_is_no_warning() {
     let _guard = logged.install();
     graph().start().await.unwrap().shutdown().await.unwrap();
     assert!(!logged.text().contains("WARN"), "{}", logged.text());
+}
+
+/// An error of a component whose text cannot be had.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("on purpose")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_whose_text_panics_while_it_is_logged_still_fails_the_start() {
+    let _guard = Logged::default().install();
+    let mut graph = Graph::new();
+    graph.add(|| async { Err::<Database, _>(Unspeakable) });
+    let error = graph.start().await.unwrap_err();
+    assert_eq!(error.failures().len(), 1);
+    assert_eq!(error.failures()[0].node().name(), "Database");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_failure_whose_text_panics_holds_up_nobody() {
+    let _guard = Logged::default().install();
+    let mut graph = Graph::new();
+    graph
+        .add(|| async { Err::<Database, _>(Unspeakable) })
+        .optional();
+    graph.add(|database: Option<Dep<Database>>| async move {
+        Ok::<_, BoxError>(format!("with a database: {}", database.is_some()))
+    });
+    let running = graph.start().await.unwrap();
+    assert_eq!(*running.get::<String>().unwrap(), "with a database: false");
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_hook_whose_error_panics_while_it_is_logged_does_not_end_the_stop() {
+    let _guard = Logged::default().install();
+    let log = Log::default();
+    let mut graph = Graph::new();
+    let stopped = log.clone();
+    graph.add(move |cx: Context| {
+        let stopped = stopped.clone();
+        cx.on_stop(|| async move {
+            stopped.say("config stopped");
+            Ok(())
+        });
+        async { Ok::<_, BoxError>(Config) }
+    });
+    graph.add(|cx: Context, _: Dep<Config>| async move {
+        cx.on_stop(|| async { Err(Unspeakable.into()) });
+        Ok::<_, BoxError>(Database)
+    });
+    let running = graph.start().await.unwrap();
+    let error = running.shutdown().await.unwrap_err();
+    assert_eq!(error.report().failures().len(), 1);
+    assert_eq!(error.report().stopped(), 2);
+    assert_eq!(log.lines(), ["config stopped"]);
 }
