@@ -98,6 +98,22 @@ impl Project {
         }
     }
 
+    fn remove(&self) -> anyhow::Result<()> {
+        let mut command = self.compose(&["down", "--volumes", "--timeout", "5"]);
+        let left = || {
+            format!(
+                "{} compose left the project {} behind",
+                self.engine, self.name
+            )
+        };
+        // Not `process::read`: it refuses to start anything once Ctrl-C was pressed.
+        let status = process::Group::spawn(&mut command)
+            .and_then(|mut group| group.wait_uninterrupted(DOWN_LIMIT))
+            .with_context(left)?;
+        ensure!(status.success(), left());
+        Ok(())
+    }
+
     fn compose(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.engine);
         command.arg("compose").arg("--file").arg(&self.file);
@@ -108,28 +124,26 @@ impl Project {
 
 impl Drop for Project {
     fn drop(&mut self) {
-        let mut command = self.compose(&["down", "--volumes", "--timeout", "5"]);
-        // Not `process::read`: it refuses to start anything once Ctrl-C was pressed.
-        let ended = process::Group::spawn(&mut command)
-            .and_then(|mut group| group.wait_uninterrupted(DOWN_LIMIT));
-        if !ended.is_ok_and(|status| status.success()) {
-            eprintln!(
-                "{} compose left the project {} behind",
-                self.engine, self.name
-            );
+        if let Err(error) = self.remove() {
+            eprintln!("{error:#}");
         }
     }
 }
 
 /// Removes a project that another process started.
+///
+/// # Errors
+/// It is still there, so it must not be forgotten.
 pub(crate) fn down(workspace: &Workspace, project: &str) -> anyhow::Result<()> {
-    let file = workspace.root.join(COMPOSE_FILE);
-    drop(Project {
+    let project = Project {
         engine: engine()?,
         name: project.to_owned(),
-        file,
-    });
-    Ok(())
+        file: workspace.root.join(COMPOSE_FILE),
+    };
+    let removed = project.remove();
+    // One attempt is enough.
+    project.keep();
+    removed
 }
 
 /// The first engine whose daemon answers and that can compose.
@@ -198,6 +212,21 @@ mod tests {
         );
         assert!(url(Kind::Redis, "").is_err());
         assert!(url(Kind::Redis, "127.0.0.1:0x1").is_err());
+    }
+
+    #[test]
+    fn a_project_that_is_still_there_is_an_error() {
+        let project = Project {
+            engine: "false",
+            name: "one".to_owned(),
+            file: COMPOSE_FILE.into(),
+        };
+        let error = project.remove().expect_err("the engine fails");
+        assert!(
+            error.to_string().contains("left the project one behind"),
+            "{error}"
+        );
+        project.keep();
     }
 
     #[test]
