@@ -146,6 +146,11 @@ impl Floors {
         *floor = version.max(*floor);
     }
 
+    /// Leaves out that many versions.
+    pub(crate) fn skip(&self, versions: u64) {
+        self.version.fetch_add(versions, Ordering::SeqCst);
+    }
+
     /// Every floor above zero.
     pub(crate) fn snapshot(&self) -> Snapshot {
         let (mut keys, mut stripes) = (Vec::new(), Vec::new());

@@ -39,6 +39,9 @@ impl Log {
         if fresh && path.exists() {
             tracing::warn!("invalidation log not usable: the disk tier starts empty");
         }
+        if !fresh {
+            reopen(path)?;
+        }
         let (id, records) = known.unwrap_or_else(|| (unique(), Vec::new()));
         for record in records {
             match record.kind {
@@ -48,6 +51,8 @@ impl Log {
                 _ => {}
             }
         }
+        // A process that was killed may have used versions that it never came to log.
+        floors.skip(UNLOGGED_MAX);
         let (file, records) = write(path, id, namespace, floors)?;
         Ok((
             Self {
@@ -161,6 +166,20 @@ fn parse(bytes: &[u8], namespace: u64) -> Option<(u64, Vec<Record>)> {
     (closed || same_boot).then_some((id, records))
 }
 
+/// Takes the record of closing away, and sees that to the disk: a system crash may undo the replacement
+/// of the log, and what is back then must not pass for whole.
+fn reopen(path: &Path) -> io::Result<()> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let bytes = fs::read(path)?;
+    if let Some((records, last)) = bytes.split_last_chunk::<RECORD>()
+        && Record::parse(last).is_some_and(|record| record.kind == CLOSED)
+    {
+        file.set_len(records.len() as u64)?;
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Writes a log that holds just the floors, and puts it in place of the old one at once.
 fn write(path: &Path, id: u64, namespace: u64, floors: &Floors) -> io::Result<(File, usize)> {
     let Snapshot {
@@ -222,7 +241,77 @@ const RECORD: usize = 32;
 /// Far above what two records per floor take.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
+/// Between taking a version and logging it, a thread does nothing else: far more than there are threads.
+const UNLOGGED_MAX: u64 = 1 << 20;
+
 const KEY: u64 = 1;
 const CACHE: u64 = 2;
 const CLOSED: u64 = 3;
 const STRIPE: u64 = 4;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, sync::Arc};
+
+    use super::{HEADER, Log, header, text_hash};
+    use crate::{floors::Floors, tier::Target};
+
+    fn open(path: &Path) -> (Log, Arc<Floors>, bool) {
+        let floors = Arc::new(Floors::new(8));
+        let (log, fresh) = Log::open(path, "tests", &floors).expect("a writable folder");
+        (log, floors, fresh)
+    }
+
+    fn target(hash: u64) -> Target<'static> {
+        Target::Key { hash, entry: None }
+    }
+
+    /// Goal: after a kill no version is given twice, else what was filled under the first of the two
+    /// would outlive the second. Method: a version that never comes to the log.
+    #[test]
+    fn a_version_that_was_never_logged_is_not_given_again() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("floors.log");
+        let (mut log, floors, _) = open(&path);
+        let version = floors.of_cache(1).raise(7, || {});
+        log.append(target(7), version, &floors).expect("writable");
+        floors.of_cache(1).raise(8, || {});
+        let fill = floors.of_cache(1).token(9);
+        drop(log);
+
+        let (_log, floors, fresh) = open(&path);
+        assert!(!fresh);
+        let floors = floors.of_cache(1);
+        assert!(floors.allows(9, fill), "nothing was invalidated since");
+        floors.raise(9, || {});
+        assert!(!floors.allows(9, fill), "older than the invalidation");
+    }
+
+    /// Goal: no log of an earlier process counts as whole once this one has begun. Method: the old
+    /// file, kept by a second name, comes back under another run of the system.
+    #[test]
+    fn a_closed_log_that_a_system_crash_brings_back_is_not_trusted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("floors.log");
+        let (mut log, floors, _) = open(&path);
+        let version = floors.of_cache(1).raise(7, || {});
+        log.append(target(7), version, &floors).expect("writable");
+        log.close().expect("writable");
+        let id = log.id();
+        let old = folder.path().join("old");
+        fs::hard_link(&path, &old).expect("one file system");
+        let of_another_run = |bytes: &mut [u8]| {
+            bytes[..HEADER].copy_from_slice(&header(id, text_hash("tests"), 1));
+        };
+
+        let mut closed = fs::read(&old).expect("readable");
+        of_another_run(&mut closed);
+        fs::write(&path, &closed).expect("writable");
+        assert!(!open(&path).2, "closed in another run: whole");
+
+        let mut reopened = fs::read(&old).expect("readable");
+        of_another_run(&mut reopened);
+        fs::write(&path, &reopened).expect("writable");
+        assert!(open(&path).2, "used since it was closed");
+    }
+}
