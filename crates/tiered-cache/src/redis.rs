@@ -296,7 +296,10 @@ impl Tier for RedisTier {
             if self.closed.load(Ordering::Acquire) {
                 return;
             }
-            self.tick().await;
+            // Bounded below the caller's own limit: past that, the tier would stay open.
+            if tokio::time::timeout(CLOSE_STEP, self.tick()).await.is_err() {
+                tracing::warn!("Redis too slow for the last removals");
+            }
             self.closed.store(true, Ordering::Release);
             let lost = self.pending.len();
             if lost > 0 {
@@ -307,7 +310,8 @@ impl Tier for RedisTier {
             }
             // Without a connection, QUIT would wait for one.
             if self.client.is_connected() {
-                let _ = tokio::time::timeout(self.command_timeout, self.client.quit()).await;
+                let limit = self.command_timeout.min(CLOSE_STEP);
+                let _ = tokio::time::timeout(limit, self.client.quit()).await;
             }
             self.connection.abort();
         }
@@ -355,6 +359,8 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// With 100 ms per command at worst, a round against a hung server still ends in seconds.
 const RETRIES_PER_TICK: usize = 32;
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(5);
+/// `Caches::close` gives 5 s to two such steps.
+const CLOSE_STEP: Duration = Duration::from_secs(2);
 
 const CONNECTED: &str = "tiered_cache_redis_connected";
 const PENDING: &str = "tiered_cache_redis_pending_removals";

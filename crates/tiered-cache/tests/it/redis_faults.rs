@@ -187,6 +187,45 @@ async fn a_server_that_falls_silent_costs_each_read_its_deadline() {
     works_alone(&cache).await;
 }
 
+/// A server whose keys never come to an end: a clear cannot be made good, and close does not wait for it.
+#[tokio::test]
+async fn close_ends_the_tier_however_long_its_last_removals_take() {
+    let url = server(|mut connection| async move {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = connection.read(&mut buffer).await {
+            let text = String::from_utf8_lossy(&buffer[..read]).into_owned();
+            let answer = if text.contains("SCAN") {
+                "*2\r\n$1\r\n1\r\n*0\r\n".to_owned()
+            } else {
+                "$-1\r\n".repeat(text.matches('*').count())
+            };
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if connection.write_all(answer.as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    })
+    .await;
+    let redis = RedisConfig {
+        connect_grace: Duration::from_secs(10),
+        command_timeout: Duration::from_secs(10),
+        ..config(url)
+    };
+    let builder = Caches::builder().namespace("fault-tests").redis(redis);
+    let caches = builder.build().await.expect("the settings are sound");
+    let cache: TieredCache<u32, u32> = caches.cache("numbers", Policy::default()).expect("sound");
+    let cleared = tokio::time::timeout(Duration::from_millis(50), cache.clear()).await;
+    assert!(cleared.is_err(), "the walk goes on and on");
+    assert!(matches!(
+        caches.status().redis,
+        RedisStatus::Connected {
+            pending_removals: 1
+        }
+    ));
+    caches.close().await;
+    assert_eq!(caches.status().redis, RedisStatus::Off);
+}
+
 #[tokio::test]
 async fn dropping_the_last_handle_ends_the_connection() {
     let ended = Arc::new(tokio::sync::Notify::new());
