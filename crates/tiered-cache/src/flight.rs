@@ -17,7 +17,8 @@ pub(crate) type Outcome<V> = Result<Lookup<V>, LoadError>;
 
 type Slot<V> = Option<Outcome<V>>;
 
-/// The loads that are under way; bounded by the number of callers that wait for different keys.
+/// The loads that are under way, one per key; each ends within the load timeout, whether its callers
+/// still wait or not.
 #[derive(Debug)]
 pub(crate) struct Flights<K, V> {
     map: Mutex<State<K, V>>,
