@@ -1,12 +1,12 @@
 //! What the service starts: one function per component, its parameters are what it needs.
 //!
 //! The graph starts everything as soon as its parameters are there and stops it in reverse. Add a
-//! component by writing a function and one line in [`graph`].
+//! component by writing a function and one line in [`graph`]; its name and limits stand beside it.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use db_pool::BackendKind;
-use init_graph::{After, BoxError, Context, Dep, Graph};
+use init_graph::{After, BoxError, Context, Dep, Graph, component};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
 use tiered_cache::{Caches, DiskStatus, RedisStatus, TieredCache};
@@ -52,42 +52,24 @@ pub fn graph(given: Given) -> Graph {
     graph.stop_timeout(given.config.shutdown.timeout);
     graph.observe(given.progress.observer());
     graph.value(given);
-    graph.add(data_lock).named("data folder").stage("storage");
-    graph
-        .add(store)
-        .named("database")
-        .stage("storage")
-        .timeout(Duration::from_secs(30));
-    graph
-        .add(hold)
-        .named("data lock")
-        .stage("storage")
-        .timeout(Duration::from_secs(30));
-    graph
-        .add(schema)
-        .named("migrations")
-        .stage("storage")
-        .timeout(Duration::from_secs(600));
-    graph
-        .add(sample)
-        .named("sample")
-        .stage("storage")
-        .timeout(Duration::from_secs(60));
-    graph
-        .add(caches)
-        .named("cache tiers")
-        .stage("cache")
-        .timeout(Duration::from_secs(30));
-    graph.add(records).named("records cache").stage("cache");
-    graph.add(state).named("routes").stage("http");
+    graph.add(data_lock);
+    graph.add(store);
+    graph.add(hold);
+    graph.add(schema);
+    graph.add(sample);
+    graph.add(caches);
+    graph.add(records);
+    graph.add(state);
     graph
 }
 
+#[component(name = "data folder", stage = "storage")]
 async fn data_lock(given: Dep<Given>) -> Result<DataLock, BoxError> {
     let pool = given.config.database.pool();
     Ok(tokio::task::spawn_blocking(move || DataLock::take(&pool)).await??)
 }
 
+#[component(name = "database", stage = "storage", timeout = "30s")]
 async fn store(
     given: Dep<Given>,
     _folder: Dep<DataLock>,
@@ -118,6 +100,7 @@ async fn store(
 }
 
 /// Beside other servers, but never beside an import: it would leave their caches with old data.
+#[component(name = "data lock", stage = "storage", timeout = "30s")]
 async fn hold(given: Dep<Given>, store: Dep<Store>) -> Result<Arc<DataHold>, BoxError> {
     let in_use = || DataError::InUse {
         what: given.config.database.url.to_string(),
@@ -138,6 +121,7 @@ async fn hold(given: Dep<Given>, store: Dep<Store>) -> Result<Arc<DataHold>, Box
     Ok(hold)
 }
 
+#[component(name = "migrations", stage = "storage", timeout = "10m")]
 async fn schema(
     given: Dep<Given>,
     store: Dep<Store>,
@@ -163,6 +147,7 @@ async fn schema(
     })
 }
 
+#[component(name = "sample", stage = "storage", timeout = "1m")]
 async fn sample(
     given: Dep<Given>,
     store: Dep<Store>,
@@ -174,6 +159,7 @@ async fn sample(
     Ok(Sampled)
 }
 
+#[component(name = "cache tiers", stage = "cache", timeout = "30s")]
 async fn caches(
     given: Dep<Given>,
     schema: Dep<Schema>,
@@ -223,6 +209,7 @@ fn check_caches(given: &Given, caches: &Caches) {
     }
 }
 
+#[component(name = "records cache", stage = "cache")]
 async fn records(
     given: Dep<Given>,
     caches: Dep<Caches>,
@@ -238,6 +225,7 @@ async fn records(
     Ok(records)
 }
 
+#[component(name = "routes", stage = "http")]
 async fn state(
     store: Dep<Store>,
     records: Dep<TieredCache<Uuid, Record>>,

@@ -7,7 +7,7 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
-use tiered_cache::{Lookup, TierKind};
+use tiered_cache::{Lookup, TierKind, cached};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -26,6 +26,7 @@ use crate::{
         TAG_CHARS_MAX, encode_cursor,
     },
     state::AppState,
+    store::{Store, StoreError},
 };
 
 /// The routes of this resource.
@@ -117,10 +118,7 @@ async fn read(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let store = state.store.clone();
-    let lookup = state
-        .records
-        .get_or_load(&id, move || async move { store.record(id).await })
+    let lookup = find(&state, state.store.clone(), id)
         .await
         .map_err(load_error)?;
     let status = cache_status(&lookup);
@@ -182,6 +180,12 @@ async fn delete(
     })
     .await??;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A record from the fastest tier that has it; the body is what happens when none has.
+#[cached(cache = "state.records", key = "id")]
+async fn find(state: &AppState, store: Store, id: Uuid) -> Result<Option<Record>, StoreError> {
+    store.record(id).await
 }
 
 fn unknown(id: Uuid) -> ApiError {
