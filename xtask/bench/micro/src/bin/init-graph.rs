@@ -1,0 +1,3 @@
+//! init-graph beside its peers.
+
+fn main() {}

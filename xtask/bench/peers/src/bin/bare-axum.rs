@@ -1,0 +1,3 @@
+//! A bare axum handler.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Entry point of the program behind `cargo xtask bench`.
+
+fn main() {}

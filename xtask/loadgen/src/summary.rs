@@ -1,0 +1,167 @@
+//! What is kept of a run: numbers for a person, for JSON and for `METRIC` lines.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// One run, as JSON. Every latency is in microseconds; a percentile with too few samples to mean anything is absent.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Summary {
+    /// What was asked: a URL, a database, a cache.
+    pub target: String,
+    /// The model in words: `closed, 8 users` or `open, poisson 2000/s`.
+    pub model: String,
+    /// Where the choices started.
+    pub seed: u64,
+    /// How long was measured, in seconds.
+    pub duration_s: f64,
+    /// Requests per second that an open model asked for, on average.
+    pub offered_rate: Option<f64>,
+    /// Requests per second that ended well.
+    pub rate: f64,
+    /// Requests that ended.
+    pub ended: u64,
+    /// Share of them that ended well, 0 to 1.
+    pub success: f64,
+    /// Requests that never found a connection.
+    pub unsent: u64,
+    /// Failed requests by class.
+    pub errors: BTreeMap<String, u64>,
+    /// Answers by status.
+    pub statuses: BTreeMap<u16, u64>,
+    /// From the intended moment to the last byte.
+    pub response_us: LatencySummary,
+    /// From sending to the last byte.
+    pub service_us: LatencySummary,
+    /// From sending to the first byte.
+    pub first_byte_us: LatencySummary,
+    /// How late the generator was.
+    pub send_lag_us: LatencySummary,
+    /// Share of one core that the busiest generator thread used.
+    pub generator_cpu: f64,
+    /// What the server used, if we could see it.
+    pub server: Option<ServerSummary>,
+    /// What kept the rate from being higher.
+    pub capped_by: Cap,
+    /// Why the run says nothing about its target, in words; empty for a valid run.
+    pub invalid: Vec<String>,
+    /// Whether it was ended early.
+    pub interrupted: bool,
+    /// The same for each route.
+    pub routes: Vec<RouteSummary>,
+    /// Each second.
+    pub timeline: Vec<TimelineRow>,
+}
+
+/// Percentiles in microseconds.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct LatencySummary {
+    /// How many were measured.
+    pub samples: u64,
+    /// Arithmetic mean.
+    pub mean: f64,
+    /// Median.
+    pub p50: Option<f64>,
+    /// 95th percentile; needs 200 samples.
+    pub p95: Option<f64>,
+    /// 99th percentile; needs 1,000 samples.
+    pub p99: Option<f64>,
+    /// 99.9th percentile; needs 10,000 samples.
+    pub p999: Option<f64>,
+    /// The longest.
+    pub max: f64,
+}
+
+/// What a server used during one run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ServerSummary {
+    /// From starting the program to its first 200, in milliseconds.
+    pub ready_ms: f64,
+    /// CPU time for each request that ended, in microseconds.
+    pub cpu_us_per_request: f64,
+    /// CPU time over elapsed time times the cores it may use: 1.0 is all of them.
+    pub cpu_share: f64,
+    /// Resident memory when ready, in bytes.
+    pub rss_start_bytes: u64,
+    /// Median of resident memory during the run, in bytes.
+    pub rss_steady_bytes: u64,
+    /// Highest resident memory during the run, in bytes.
+    pub rss_peak_bytes: u64,
+    /// Proportional share at the end, in bytes, where the system tells.
+    pub pss_bytes: Option<u64>,
+    /// Most threads.
+    pub threads: u64,
+    /// Most open file descriptors.
+    pub fds: u64,
+    /// Waits (voluntary context switches) for each request.
+    pub waits_per_request: f64,
+    /// From SIGTERM to its end, in milliseconds, where it was stopped by us.
+    pub shutdown_ms: Option<f64>,
+    /// Requests without an answer during the shutdown.
+    pub shutdown_failed: Option<u64>,
+}
+
+/// What kept a rate from being higher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Cap {
+    /// The server used all the cores it may use.
+    Cpu,
+    /// The server's requests waited for a database connection.
+    Pool,
+    /// The server had CPU to spare and no pool to wait for: a lock, a disk or another server.
+    Lock,
+    /// The generator used all of its core.
+    Generator,
+    /// The offered rate itself: the server kept up.
+    Rate,
+    /// Nothing shows it: the server's process could not be watched.
+    #[default]
+    Unknown,
+}
+
+/// One route of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct RouteSummary {
+    /// As the mix names it.
+    pub name: String,
+    /// Requests that ended.
+    pub ended: u64,
+    /// Share of them that ended well.
+    pub success: f64,
+    /// From the intended moment to the last byte.
+    pub response_us: LatencySummary,
+    /// From sending to the last byte.
+    pub service_us: LatencySummary,
+}
+
+/// One second of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TimelineRow {
+    /// Seconds since the measurement began.
+    pub t: u64,
+    /// Requests that ended.
+    pub ended: u64,
+    /// Those that failed.
+    pub failed: u64,
+    /// Median response time, in microseconds.
+    pub p50_us: u64,
+    /// 99th percentile of the response time, in microseconds.
+    pub p99_us: u64,
+    /// 99th percentile of the generator's lag, in microseconds.
+    pub send_lag_p99_us: u64,
+    /// Resident memory of the server at the end of the second, in bytes.
+    pub rss_bytes: Option<u64>,
+    /// Share of one core that the server used.
+    pub cpu: Option<f64>,
+    /// Threads of the server.
+    pub threads: Option<u64>,
+    /// Open file descriptors of the server.
+    pub fds: Option<u64>,
+}
