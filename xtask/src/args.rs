@@ -14,6 +14,7 @@ cargo xtask <command>
                     cargo test of the whole workspace with both servers; ARGS go to cargo test;
                     --install gets missing servers from the system's package manager
   build             release binary, each crate alone, packages, and a project that uses each package
+  bench [ARGS]      measures; ARGS go to the program behind it, `cargo xtask bench help` lists them
   tidy              rules of the house that no compiler checks
   ci [--full] [--skip-test]
                     everything that has to pass before a change is merged; --full adds the slow checks
@@ -22,11 +23,19 @@ cargo xtask <command>
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Help,
-    Services { action: Action, backend: Backend },
+    Services {
+        action: Action,
+        backend: Backend,
+    },
     Test(TestOptions),
     Build,
+    /// Passed on to the runner as they are.
+    Bench(Vec<OsString>),
     Tidy,
-    Ci { full: bool, skip_test: bool },
+    Ci {
+        full: bool,
+        skip_test: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +82,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> anyhow::Result<
         return Ok(Command::Help);
     };
     let rest = rest.to_vec();
+    if name == "bench" {
+        // Also its `--help`.
+        return Ok(Command::Bench(rest));
+    }
     // What follows `--` is for the tests.
     if rest
         .iter()
@@ -219,6 +232,14 @@ mod tests {
             options.args,
             ["-p", "db-pool", "name", "--", "--install", "--nocapture"].map(OsString::from)
         );
+    }
+
+    #[test]
+    fn all_that_follows_bench_belongs_to_the_runner() {
+        for line in ["", "--help", "compare main --tolerance 3%", "-- help"] {
+            let args = line.split_whitespace().map(OsString::from).collect();
+            assert_eq!(parsed(&format!("bench {line}")), Ok(Command::Bench(args)));
+        }
     }
 
     #[test]

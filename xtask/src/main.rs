@@ -1,6 +1,7 @@
 //! Entry point of `cargo xtask`: reads the arguments, runs one command and turns its outcome into an exit code.
 
 mod args;
+mod bench;
 mod build;
 mod ci;
 mod install;
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
         }
     };
     match run(&command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             if process::interrupted() {
@@ -41,19 +42,22 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command) -> anyhow::Result<ExitCode> {
     if matches!(command, Command::Help) {
         println!("{}", args::USAGE);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     process::watch_signals()?;
     let workspace = Workspace::load()?;
     match command {
         Command::Help => Ok(()),
+        // The only one whose outcome is more than well or not.
+        Command::Bench(args) => return bench::run(&workspace, args),
         Command::Services { action, backend } => services::run(&workspace, *action, *backend),
         Command::Test(options) => test::run(&workspace, options),
         Command::Build => build::run(&workspace),
         Command::Tidy => tidy::run(&workspace),
         Command::Ci { full, skip_test } => ci::run(&workspace, *full, *skip_test),
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }

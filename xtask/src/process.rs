@@ -36,6 +36,13 @@ pub(crate) fn interrupted() -> bool {
         .is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
+/// Whether a signal came since the last call: for what passes signals on instead of ending.
+pub(crate) fn take_interrupt() -> bool {
+    INTERRUPTED
+        .get()
+        .is_some_and(|flag| flag.swap(false, Ordering::Relaxed))
+}
+
 pub(crate) fn check_interrupt() -> anyhow::Result<()> {
     ensure!(!interrupted(), "interrupted");
     Ok(())
@@ -71,6 +78,14 @@ impl Group {
 
     pub(crate) fn exited(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         self.child.try_wait().context("cannot wait for a child")
+    }
+
+    /// Sends `signal` to all of the group, as a terminal does, and waits for nothing.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            // An error means that the group is gone; the next look at it sees it.
+            let _ = kill_process_group(group, signal);
+        }
     }
 
     /// Waits for the end, an interrupt or the limit; in the last two cases the group is ended.

@@ -31,7 +31,8 @@ pub(super) fn check(sources: &[Source]) -> Vec<Finding> {
 
 /// The first line of a file says what lives there; of a library that is its README.
 fn opening(source: &Source) -> Option<Finding> {
-    let has_readme = source.path.starts_with("crates/") || source.path.starts_with("xtask/loadgen/");
+    let has_readme =
+        source.path.starts_with("crates/") || source.path.starts_with("xtask/loadgen/");
     let is_crate_root = has_readme && source.path.ends_with("/src/lib.rs");
     if is_crate_root {
         // A README whose example needs a feature is included with that feature.
