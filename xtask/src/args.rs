@@ -11,7 +11,7 @@ cargo xtask <command>
   services up|down|status [--backend auto|docker|local|external]
                     PostgreSQL and Redis for tests; eval \"$(cargo xtask services up)\" exports their URLs
   test [--install] [--backend B] [ARGS]
-                    cargo test of the whole workspace with both servers; ARGS go to cargo test;
+                    cargo test of both workspaces, with both servers; ARGS go to cargo test;
                     --install gets missing servers from the system's package manager
   build             release binary, each crate alone, packages, and a project that uses each package
   bench [ARGS]      measures; ARGS go to the program behind it, `cargo xtask bench help` lists them

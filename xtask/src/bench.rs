@@ -9,10 +9,8 @@ use rustix::process::Signal;
 use xshell::cmd;
 
 use crate::process::{self, Group, POLL};
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::{BENCH_MANIFEST, Workspace, cargo};
 
-/// The manifest of the bench workspace, relative to the root.
-pub(crate) const MANIFEST: &str = "xtask/bench/Cargo.toml";
 const RUNNER: &str = "runner";
 
 /// # Errors
@@ -21,7 +19,7 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> anyhow::Result<Ex
     let (shell, cargo, target) = (workspace.shell()?, cargo(), &workspace.target);
     process::run(cmd!(
         shell,
-        "{cargo} build --release --manifest-path {MANIFEST} --target-dir {target} --package {RUNNER}"
+        "{cargo} build --release --manifest-path {BENCH_MANIFEST} --target-dir {target} --package {RUNNER}"
     ))?;
     let mut command = Command::new(target.join("release").join(RUNNER));
     // What it builds goes where it was built itself.

@@ -7,9 +7,10 @@ use anyhow::ensure;
 use xshell::cmd;
 
 use crate::args::TestOptions;
-use crate::workspace::{Package, Workspace, cargo};
+use crate::workspace::{BENCH_MANIFEST, Package, Workspace, cargo};
 use crate::{build, process, test, tidy};
 
+const MANIFESTS: [&str; 2] = ["Cargo.toml", BENCH_MANIFEST];
 const PROBE_LIMIT: Duration = Duration::from_secs(30);
 const FETCH_LIMIT: Duration = Duration::from_secs(120);
 
@@ -18,6 +19,7 @@ pub(crate) fn run(workspace: &Workspace, full: bool, skip_test: bool) -> anyhow:
     steps.run("fmt", || format(workspace))?;
     steps.run("tidy", || tidy::run(workspace).map(|()| Outcome::Passed))?;
     steps.run("clippy", || clippy(workspace))?;
+    steps.run("clippy of the benches", || clippy_bench(workspace))?;
     steps.run("docs", || docs(workspace))?;
     for package in workspace.crates() {
         steps.run(&format!("{} alone", package.name), || {
@@ -117,7 +119,12 @@ impl Steps {
 
 fn format(workspace: &Workspace) -> anyhow::Result<Outcome> {
     let (shell, cargo) = (workspace.shell()?, cargo());
-    process::run(cmd!(shell, "{cargo} fmt --all -- --check"))?;
+    for manifest in MANIFESTS {
+        process::run(cmd!(
+            shell,
+            "{cargo} fmt --manifest-path {manifest} --all -- --check"
+        ))?;
+    }
     Ok(Outcome::Passed)
 }
 
@@ -126,6 +133,16 @@ fn clippy(workspace: &Workspace) -> anyhow::Result<Outcome> {
     process::run(cmd!(
         shell,
         "{cargo} clippy --workspace --all-targets --all-features -- -D warnings"
+    ))?;
+    Ok(Outcome::Passed)
+}
+
+/// Apart from the step above, as the peers of the benches take a while to compile.
+fn clippy_bench(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let (shell, cargo, target) = (workspace.shell()?, cargo(), &workspace.target);
+    process::run(cmd!(
+        shell,
+        "{cargo} clippy --manifest-path {BENCH_MANIFEST} --target-dir {target} --workspace --all-targets -- -D warnings"
     ))?;
     Ok(Outcome::Passed)
 }
@@ -184,11 +201,13 @@ fn deny(workspace: &Workspace) -> anyhow::Result<Outcome> {
     }
     let explain = |error| anyhow::anyhow!("{error}; `cargo deny check` tells more");
     // Warnings of duplicates are many and for those who look for them.
-    let offline = cmd!(
-        shell,
-        "{cargo} deny --log-level error check bans licenses sources"
-    );
-    process::run(offline).map_err(explain)?;
+    for manifest in MANIFESTS {
+        let offline = cmd!(
+            shell,
+            "{cargo} deny --log-level error --manifest-path {manifest} check --config deny.toml bans licenses sources"
+        );
+        process::run(offline).map_err(explain)?;
+    }
     // Advisories live in a repository elsewhere; a machine without a way there is no reason to fail.
     let mut fetch = Command::from(cmd!(shell, "{cargo} deny fetch db"));
     if process::read(&mut fetch, FETCH_LIMIT).is_err() {
@@ -197,6 +216,7 @@ fn deny(workspace: &Workspace) -> anyhow::Result<Outcome> {
             "advisories only: their database cannot be reached; the rest passed",
         ));
     }
+    // Of what is shipped: an advisory on a peer concerns nobody who uses this.
     let advisories = cmd!(
         shell,
         "{cargo} deny --log-level error check --disable-fetch advisories"

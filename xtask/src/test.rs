@@ -8,7 +8,7 @@ use xshell::cmd;
 
 use crate::args::{Backend, TestOptions};
 use crate::services::{Kind, Missing, Services};
-use crate::workspace::{Workspace, cargo};
+use crate::workspace::{BENCH_MANIFEST, Workspace, cargo};
 use crate::{install, process};
 
 pub(crate) fn run(workspace: &Workspace, options: &TestOptions) -> anyhow::Result<()> {
@@ -54,11 +54,33 @@ fn acquire(workspace: &Workspace, options: &TestOptions) -> anyhow::Result<Servi
     Services::acquire(workspace, options.backend)
 }
 
-/// Without a choice of targets this includes the doc tests.
+/// The suites of the workspace, then those of the benches' workspace, which needs no servers.
 fn cargo_test(workspace: &Workspace, services: &Services, args: &[OsString]) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    for suite in suites(args, process::in_ci()) {
+        if outcome.is_err() && !suite.after_a_failure {
+            break;
+        }
+        let result = run_suite(workspace, services, &suite.args, args);
+        outcome = outcome.and(result);
+        process::check_interrupt()?;
+    }
+    outcome
+}
+
+/// Without a choice of targets this includes the doc tests.
+fn run_suite(
+    workspace: &Workspace,
+    services: &Services,
+    suite: &[&str],
+    args: &[OsString],
+) -> anyhow::Result<()> {
     let (shell, cargo) = (workspace.shell()?, cargo());
-    let scope = default_scope(args, process::in_ci());
-    let mut command = Command::from(cmd!(shell, "{cargo} test {scope...} {args...}"));
+    let mut command = Command::from(cmd!(shell, "{cargo} test {suite...} {args...}"));
+    if suite.contains(&BENCH_MANIFEST) {
+        // Its own configuration, which shares the target folder, is not read from the root.
+        command.env("CARGO_TARGET_DIR", &workspace.target);
+    }
     for kind in Kind::ALL {
         // What is not there must not be taken from the environment either.
         command.env_remove(kind.variable());
@@ -69,38 +91,94 @@ fn cargo_test(workspace: &Workspace, services: &Services, args: &[OsString]) -> 
     process::run(command)
 }
 
-/// What `cargo test` is told unless the arguments say something else about it.
-fn default_scope(args: &[OsString], in_ci: bool) -> Vec<&'static str> {
-    let args: Vec<_> = args.iter().take_while(|arg| *arg != "--").collect();
+/// One call of `cargo test`.
+#[derive(Debug, PartialEq, Eq)]
+struct Suite {
+    /// What `cargo test` is told besides the arguments given.
+    args: Vec<&'static str>,
+    /// Whether it runs although one before it failed.
+    after_a_failure: bool,
+}
+
+/// Packages of the benches' workspace with tests. The others are programs that measure; peers would be compiled for
+/// them.
+const BENCH_PACKAGES: [&str; 2] = ["harness", "runner"];
+
+/// What is tested unless the arguments say something else about it.
+fn suites(args: &[OsString], in_ci: bool) -> Vec<Suite> {
+    let args: Vec<_> = args
+        .iter()
+        .map_while(|arg| arg.to_str().filter(|arg| *arg != "--"))
+        .collect();
     let given = |names: &[&str]| {
-        args.iter().filter_map(|arg| arg.to_str()).any(|arg| {
-            names.iter().any(|name| {
-                // --package x, --package=x, -p x, -px
-                arg == *name
-                    || arg
-                        .strip_prefix(name)
-                        .is_some_and(|rest| rest.starts_with('='))
-                    || (name.len() == 2 && arg.starts_with(name))
-            })
-        })
+        args.iter()
+            .any(|arg| names.iter().any(|name| is_option(arg, name)))
     };
-    let mut scope = Vec::new();
-    if !given(&["-p", "--package", "--manifest-path", "--workspace", "--all"]) {
-        scope.push("--workspace");
+    let no_fail_fast = given(&["--no-fail-fast"]);
+    let ending = (in_ci && !no_fail_fast).then_some("--no-fail-fast");
+    let suite = |args: Vec<&'static str>| Suite {
+        args: args.into_iter().chain(ending).collect(),
+        after_a_failure: in_ci || no_fail_fast,
+    };
+    let bench = vec!["--manifest-path", BENCH_MANIFEST];
+    if chosen_packages(&args).any(|name| BENCH_PACKAGES.contains(&name)) {
+        return vec![suite(bench)];
     }
-    if !given(&[
+    let chooses_packages = given(&["-p", "--package", "--manifest-path", "--workspace", "--all"]);
+    let chooses_features = given(&[
         "-F",
         "--features",
         "--all-features",
         "--no-default-features",
-    ]) {
+    ]);
+    let chooses_targets = given(&[
+        "--lib",
+        "--bin",
+        "--bins",
+        "--test",
+        "--tests",
+        "--example",
+        "--examples",
+        "--bench",
+        "--benches",
+        "--doc",
+        "--all-targets",
+    ]);
+    let mut main = Vec::new();
+    if !chooses_packages {
+        main.push("--workspace");
+    }
+    if !chooses_features {
         // Most suites sit behind a feature of their crate.
-        scope.push("--all-features");
+        main.push("--all-features");
     }
-    if in_ci && !given(&["--no-fail-fast"]) {
-        scope.push("--no-fail-fast");
+    let mut suites = vec![suite(main)];
+    // A choice among what the main workspace has would be an error there.
+    if !(chooses_packages || chooses_features || chooses_targets || given(&["--exclude"])) {
+        let packages = BENCH_PACKAGES.into_iter().flat_map(|name| ["-p", name]);
+        suites.push(suite(bench.into_iter().chain(packages).collect()));
     }
-    scope
+    suites
+}
+
+/// Whether `arg` is the option `name`: `--package`, `--package=x`, `-p`, `-px`.
+fn is_option(arg: &str, name: &str) -> bool {
+    let Some(rest) = arg.strip_prefix(name) else {
+        return false;
+    };
+    rest.is_empty() || rest.starts_with('=') || name.len() == 2
+}
+
+fn chosen_packages<'a>(args: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    args.iter().enumerate().filter_map(|(index, arg)| {
+        let option = ["-p", "--package"]
+            .into_iter()
+            .find(|name| is_option(arg, name))?;
+        match arg[option.len()..].trim_start_matches('=') {
+            "" => args.get(index + 1).copied(),
+            value => Some(value),
+        }
+    })
 }
 
 fn skipped(missing: &[Missing]) -> String {
@@ -130,20 +208,49 @@ fn without_password(url: &str) -> String {
 mod tests {
     use super::*;
 
-    fn scope(args: &str) -> Vec<&'static str> {
+    const BENCH: &str = "--manifest-path xtask/bench/Cargo.toml";
+
+    fn told(args: &str) -> Vec<String> {
         let args: Vec<_> = args.split_whitespace().map(OsString::from).collect();
-        default_scope(&args, false)
+        let suites = suites(&args, false);
+        suites.iter().map(|suite| suite.args.join(" ")).collect()
     }
 
     #[test]
     fn everything_is_tested_unless_told_otherwise() {
-        assert_eq!(scope(""), ["--workspace", "--all-features"]);
-        assert_eq!(scope("a_name -- -p"), ["--workspace", "--all-features"]);
-        assert_eq!(scope("-p db-pool"), ["--all-features"]);
-        assert_eq!(scope("-pdb-pool --features=sqlite"), Vec::<&str>::new());
-        assert_eq!(scope("--package=db-pool"), ["--all-features"]);
-        assert_eq!(scope("--no-default-features"), ["--workspace"]);
-        assert_eq!(default_scope(&[], true).last(), Some(&"--no-fail-fast"));
+        let bench = format!("{BENCH} -p harness -p runner");
+        for args in ["", "a_name -- -p", "--release"] {
+            assert_eq!(told(args), ["--workspace --all-features", &bench], "{args}");
+        }
+    }
+
+    #[test]
+    fn a_choice_among_the_main_workspace_leaves_the_benches_out() {
+        assert_eq!(told("-p db-pool"), ["--all-features"]);
+        assert_eq!(told("-pdb-pool --features=sqlite"), [""]);
+        assert_eq!(told("--package=db-pool"), ["--all-features"]);
+        assert_eq!(told("--no-default-features"), ["--workspace"]);
+        assert_eq!(told("--test it"), ["--workspace --all-features"]);
+    }
+
+    #[test]
+    fn a_package_of_the_benches_is_tested_in_its_own_workspace() {
+        for args in ["-p harness stats", "-prunner", "--package=runner"] {
+            assert_eq!(told(args), [BENCH], "{args}");
+        }
+        assert_eq!(told("-- -p harness").len(), 2);
+    }
+
+    #[test]
+    fn in_ci_one_failure_hides_no_other() {
+        for suite in suites(&[], true) {
+            assert!(suite.after_a_failure);
+            assert_eq!(suite.args.last(), Some(&"--no-fail-fast"));
+        }
+        let given = suites(&["--no-fail-fast".into()], true);
+        assert_eq!(given[0].args, ["--workspace", "--all-features"]);
+        assert!(given[1].after_a_failure);
+        assert!(!suites(&[], false)[1].after_a_failure);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::process;
 /// Generous: cargo waits here while another one updates its index.
 const METADATA_LIMIT: Duration = Duration::from_secs(120);
 
+/// The manifest of the bench workspace, relative to the root.
+pub(crate) const BENCH_MANIFEST: &str = "xtask/bench/Cargo.toml";
+
 #[derive(Debug)]
 pub(crate) struct Workspace {
     pub(crate) root: PathBuf,
@@ -46,6 +49,15 @@ pub(crate) struct Dependency {
 
 impl Workspace {
     pub(crate) fn load() -> anyhow::Result<Self> {
+        Self::of_manifest("Cargo.toml")
+    }
+
+    /// The excluded workspace of the benches, with folders relative to the same root.
+    pub(crate) fn load_bench() -> anyhow::Result<Self> {
+        Self::of_manifest(BENCH_MANIFEST)
+    }
+
+    fn of_manifest(manifest: &str) -> anyhow::Result<Self> {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"))
             .parent()
             .context("xtask lies one folder below the root of the workspace")?;
@@ -53,6 +65,7 @@ impl Workspace {
         let output = process::read(
             Command::new(cargo())
                 .args(["metadata", "--format-version", "1", "--no-deps"])
+                .args(["--manifest-path", manifest])
                 .current_dir(root),
             METADATA_LIMIT,
         )?;
@@ -168,5 +181,7 @@ mod tests {
     fn this_workspace_can_be_read() {
         let workspace = Workspace::load().expect("cargo metadata works in a checkout");
         assert!(workspace.packages.contains_key("xtask"));
+        let bench = Workspace::load_bench().expect("cargo metadata works in a checkout");
+        assert_eq!(bench.packages["harness"].folder, "xtask/bench/harness");
     }
 }

@@ -63,6 +63,29 @@ pub(super) fn check(workspace: &Workspace) -> Vec<Finding> {
     findings
 }
 
+/// The benches have a workspace of their own, which nothing else may reach: above, its packages are on no list. From
+/// there, besides each other, what is measured and the load generator; a service only as a program.
+pub(super) fn check_bench(workspace: &Workspace, bench: &Workspace) -> Vec<Finding> {
+    let reachable = |name: &str| {
+        name == "loadgen"
+            || bench.packages.contains_key(name)
+            || workspace.crates().any(|one| one.name == name)
+    };
+    let mut findings = Vec::new();
+    for package in bench.packages.values() {
+        for dependency in package.dependencies.iter().filter(|one| one.local) {
+            if !reachable(&dependency.name) {
+                findings.push(Finding::new(
+                    &format!("{}/Cargo.toml", package.folder),
+                    1,
+                    format!("{} may not depend on {}", package.name, dependency.name),
+                ));
+            }
+        }
+    }
+    findings
+}
+
 fn allowed(folder: &str) -> Option<&'static Allowed> {
     let matches = |pattern: &str| match pattern.strip_suffix("/*") {
         Some(parent) => folder
@@ -131,17 +154,42 @@ mod tests {
         }
     }
 
-    fn messages(packages: Vec<Package>) -> Vec<String> {
-        let packages = packages
-            .into_iter()
-            .map(|one| (one.name.clone(), one))
-            .collect();
-        let workspace = Workspace {
+    fn workspace(packages: Vec<Package>) -> Workspace {
+        Workspace {
             root: "/".into(),
             target: "/t".into(),
-            packages,
-        };
-        check(&workspace).iter().map(ToString::to_string).collect()
+            packages: packages
+                .into_iter()
+                .map(|one| (one.name.clone(), one))
+                .collect(),
+        }
+    }
+
+    fn messages(packages: Vec<Package>) -> Vec<String> {
+        check(&workspace(packages))
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[test]
+    fn benches_reach_what_is_measured_and_no_service() {
+        let main = workspace(vec![
+            package("crates/db-pool", vec![]),
+            package("services/shop", vec![]),
+        ]);
+        let bench = workspace(vec![
+            package("xtask/bench/harness", vec![]),
+            package(
+                "xtask/bench/runner",
+                vec![on("harness"), on("loadgen"), on("db-pool"), on("shop")],
+            ),
+        ]);
+        let found = check_bench(&main, &bench);
+        assert_eq!(
+            found.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["xtask/bench/runner/Cargo.toml:1: runner may not depend on shop"]
+        );
     }
 
     #[test]
@@ -186,6 +234,10 @@ mod tests {
             (
                 package("services/shop", vec![on("xtask")]),
                 "shop may not depend on xtask",
+            ),
+            (
+                package("xtask/loadgen", vec![on("harness")]),
+                "loadgen may not depend on harness",
             ),
             (package("crates/newcomer", vec![]), "no row in the table"),
             (package("services/a/b", vec![]), "no row in the table"),

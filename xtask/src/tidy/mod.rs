@@ -70,6 +70,7 @@ pub(crate) fn run(workspace: &Workspace) -> anyhow::Result<()> {
 fn check(workspace: &Workspace) -> anyhow::Result<Vec<Finding>> {
     let sources = sources(&workspace.root)?;
     let mut findings = edges::check(workspace);
+    findings.extend(edges::check_bench(workspace, &Workspace::load_bench()?));
     findings.extend(files::check(&sources));
     findings.extend(lock::check(&sources));
     findings.extend(readme::check(workspace, &sources));
