@@ -1,0 +1,80 @@
+//! HTTP/1.1 as a client needs it to measure: whole answers out of a stream of bytes.
+
+mod chunked;
+mod decoder;
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+pub(crate) use decoder::{BODY_MAX, Decoder};
+
+/// An answer to [`get`].
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Blocking `GET` on a connection of its own, bounded by `timeout` as a whole; at most [`BODY_MAX`] bytes of body.
+pub(crate) fn get(
+    address: SocketAddr,
+    host: &str,
+    path: &str,
+    headers: &[(String, String)],
+    timeout: Duration,
+) -> io::Result<Answer> {
+    let deadline = Instant::now() + timeout;
+    let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        request.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
+    }
+    request.push_str("\r\n");
+    stream.set_write_timeout(Some(left(deadline)?))?;
+    stream.write_all(request.as_bytes()).map_err(timed_out)?;
+
+    let mut decoder = Decoder::default();
+    decoder.expect(false, true);
+    let mut bytes = [0; 16 * 1024];
+    loop {
+        stream.set_read_timeout(Some(left(deadline)?))?;
+        let whole = match stream.read(&mut bytes) {
+            Ok(0) => decoder
+                .close()
+                .then_some(true)
+                .ok_or(io::ErrorKind::UnexpectedEof)?,
+            Ok(length) => decoder.feed(&bytes[..length]).map_err(io::Error::other)?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
+            Err(error) => return Err(timed_out(error)),
+        };
+        if whole {
+            let status = decoder.status();
+            return Ok(Answer {
+                status,
+                body: decoder.into_body(),
+            });
+        }
+    }
+}
+
+/// What is left until `deadline`; never zero, which sockets take for "no limit".
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        Err(io::ErrorKind::TimedOut.into())
+    } else {
+        Ok(left)
+    }
+}
+
+/// A socket's own time limit shows as "would block".
+fn timed_out(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock => io::ErrorKind::TimedOut.into(),
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests;
