@@ -1,0 +1,60 @@
+//! The report of a session: one versioned document; CSV, Markdown, HTML and the screen are rendered from it alone.
+
+mod collector;
+
+use harness::Metric;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::environment::Environment;
+
+pub(crate) use collector::Collector;
+
+/// The version of the document that this program writes, and the only one that it reads.
+pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+/// What a session measured, and where.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Report {
+    /// The version of this document: 1.
+    pub(crate) schema_version: u32,
+    /// Where and when.
+    pub(crate) environment: Environment,
+    /// Each number, as on the `METRIC` lines.
+    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
+    pub(crate) results: Vec<Metric>,
+    /// Each load run, whole.
+    pub(crate) runs: Vec<Run>,
+    /// Whether every chosen suite ran to its end.
+    pub(crate) complete: bool,
+    /// What a reader has to know, in sentences.
+    pub(crate) notes: Vec<String>,
+}
+
+/// One load run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Run {
+    /// The scenario: `cached-read`.
+    pub(crate) suite: String,
+    /// What was done: `closed-16`, `open-70`.
+    pub(crate) name: String,
+    /// Who was measured: `reference-service` or a peer.
+    pub(crate) subject: String,
+    /// What it gave, as the load generator tells it.
+    #[schemars(with = "serde_json::Map<String, serde_json::Value>")]
+    pub(crate) summary: loadgen::Summary,
+}
+
+impl Report {
+    /// The report of what `collector` holds.
+    pub(crate) fn new(environment: Environment, collector: Collector, complete: bool) -> Self {
+        Self {
+            schema_version: SCHEMA_VERSION,
+            environment,
+            results: collector.metrics,
+            runs: collector.runs,
+            complete,
+            notes: collector.notes,
+        }
+    }
+}

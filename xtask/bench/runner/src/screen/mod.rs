@@ -1,0 +1,1 @@
+//! What a session measured, on one screen.
