@@ -7,6 +7,7 @@ mod outcome;
 mod run;
 mod server;
 mod stop;
+mod suggest;
 mod summary;
 mod target;
 mod threshold;
