@@ -1,8 +1,19 @@
 //! Micro benches: subjects and their peers take turns in short rounds within one process, so that what disturbs the
 //! machine disturbs all of them alike.
 
+mod calibrate;
+mod cli;
+mod exit;
+mod measure;
 mod metric;
+mod run;
+mod suite;
+mod table;
+mod work;
 
 pub mod stats;
 
+pub use exit::Exit;
 pub use metric::{Metric, MetricError};
+pub use run::{main, run};
+pub use suite::{Bench, Suite};

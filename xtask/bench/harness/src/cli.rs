@@ -1,0 +1,101 @@
+//! The command line of every bench program.
+
+use std::time::Duration;
+
+use lexopt::prelude::*;
+
+pub(crate) const HELP: &str = "\
+Measures the benches of this suite and prints METRIC lines on stdout, a table on stderr.
+
+Usage: BENCH [OPTIONS] [FILTER]...
+
+  FILTER              measure the benches whose name contains one of these words; all without any
+
+  --quick             0.4 s for each subject, for orientation
+  --full              3 s for each subject instead of 1 s
+  --seed N            order of turns and resampling (default 1)
+  --list              print `BENCH suite name subject about` for each subject, measure nothing
+  --block MS          ours only, MS milliseconds for each bench: one side of a comparison
+  --only NAME SUBJECT --iterations N
+                      set up this subject and do N operations, without clock and output: for counting instructions
+  -h, --help          print this
+
+Exit codes: 0 fine, 2 usage, 3 a subject panicked (the others are measured), 130 interrupted (what there is, is printed)
+";
+
+/// What a bench program is asked to do.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Command {
+    Help,
+    List,
+    /// Measure benches and their peers.
+    Measure {
+        filters: Vec<String>,
+        budget: Budget,
+        seed: u64,
+    },
+    /// Measure ours only, for so long each.
+    Block {
+        filters: Vec<String>,
+        time: Duration,
+        seed: u64,
+    },
+    /// Do so many operations and nothing else.
+    Iterate {
+        name: String,
+        subject: String,
+        iterations: u64,
+    },
+}
+
+/// How much time a subject gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Budget {
+    Quick,
+    Normal,
+    Full,
+}
+
+impl Command {
+    pub(crate) fn parse(
+        arguments: impl IntoIterator<Item = String>,
+    ) -> Result<Self, lexopt::Error> {
+        let mut parser = lexopt::Parser::from_args(arguments);
+        let mut filters = Vec::new();
+        let (mut budget, mut seed, mut list) = (Budget::Normal, 1, false);
+        let (mut block, mut only, mut iterations) = (None, None, None);
+        while let Some(argument) = parser.next()? {
+            match argument {
+                Short('h') | Long("help") => return Ok(Self::Help),
+                Long("quick") => budget = Budget::Quick,
+                Long("full") => budget = Budget::Full,
+                Long("seed") => seed = parser.value()?.parse()?,
+                Long("list") => list = true,
+                Long("block") => block = Some(Duration::from_millis(parser.value()?.parse()?)),
+                Long("only") => only = Some((parser.value()?.string()?, parser.value()?.string()?)),
+                Long("iterations") => iterations = Some(parser.value()?.parse()?),
+                Value(word) => filters.push(word.string()?),
+                _ => return Err(argument.unexpected()),
+            }
+        }
+        match (only, iterations, block) {
+            _ if list => Ok(Self::List),
+            (Some((name, subject)), Some(iterations), None) => Ok(Self::Iterate {
+                name,
+                subject,
+                iterations,
+            }),
+            (None, None, Some(time)) => Ok(Self::Block {
+                filters,
+                time,
+                seed,
+            }),
+            (None, None, None) => Ok(Self::Measure {
+                filters,
+                budget,
+                seed,
+            }),
+            _ => Err("--only and --iterations go together, and without --block".into()),
+        }
+    }
+}
