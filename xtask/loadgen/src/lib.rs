@@ -2,6 +2,8 @@
 
 mod http;
 mod load;
+#[cfg(any(feature = "cache", feature = "db"))]
+mod measured;
 mod mix;
 mod outcome;
 mod run;
@@ -13,14 +15,20 @@ mod summary;
 mod target;
 mod threshold;
 
+#[cfg(feature = "cache")]
+pub mod cache;
 pub mod cli;
+#[cfg(feature = "db")]
+pub mod db;
 
 pub use load::{Arrivals, Load, LoadError, Model};
+#[cfg(any(feature = "cache", feature = "db"))]
+pub use measured::Measured;
 pub use mix::{Check, Mix, MixError, Picker, Prepared};
 pub use outcome::{ErrorClass, Generator, Invalid, Outcome, RouteOutcome, Second};
 pub use run::{RunError, run};
 pub use server::{LogTail, Sample, Server, ServerConfig, ServerError, Stopped, Usage};
 pub use stop::Stop;
-pub use summary::{Cap, LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow};
+pub use summary::{Cap, LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched};
 pub use target::{Target, TargetError};
 pub use threshold::{Threshold, ThresholdError};
