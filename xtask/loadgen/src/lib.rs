@@ -21,6 +21,7 @@ pub mod cli;
 #[cfg(feature = "db")]
 pub mod db;
 
+pub use http::{Answer, get};
 pub use load::{Arrivals, Load, LoadError, Model};
 #[cfg(any(feature = "cache", feature = "db"))]
 pub use measured::Measured;

@@ -273,7 +273,7 @@ impl Place {
             }
             Self::Json => {
                 let quoted = serde_json::Value::from(value).to_string();
-                out.extend_from_slice(quoted[1..quoted.len() - 1].as_bytes());
+                out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
             }
             Self::Text => out.extend_from_slice(value.as_bytes()),
         }

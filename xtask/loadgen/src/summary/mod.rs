@@ -1,8 +1,16 @@
 //! What is kept of a run: numbers for a person, for JSON and for `METRIC` lines.
 
+mod build;
+mod cap;
+mod interval;
+mod metrics;
+mod watched;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use watched::Watched;
 
 /// One run, as JSON. Every latency is in microseconds; a percentile with too few samples to mean anything is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -12,6 +20,8 @@ pub struct Summary {
     pub target: String,
     /// The model in words: `closed, 8 users` or `open, poisson 2000/s`.
     pub model: String,
+    /// Users of a closed model.
+    pub users: Option<u64>,
     /// Where the choices started.
     pub seed: u64,
     /// How long was measured, in seconds.
@@ -40,6 +50,8 @@ pub struct Summary {
     pub send_lag_us: LatencySummary,
     /// Share of one core that the busiest generator thread used.
     pub generator_cpu: f64,
+    /// Cores that the server may use, if we could see it.
+    pub server_cores: Option<u64>,
     /// What the server used, if we could see it.
     pub server: Option<ServerSummary>,
     /// What kept the rate from being higher.
@@ -72,6 +84,10 @@ pub struct LatencySummary {
     pub p999: Option<f64>,
     /// The longest.
     pub max: f64,
+    /// For each percentile above, by its name, where it is with 95 % confidence: order statistics, which need no
+    /// assumption on the distribution.
+    #[serde(default)]
+    pub intervals: BTreeMap<String, [f64; 2]>,
 }
 
 /// What a server used during one run.
@@ -102,6 +118,8 @@ pub struct ServerSummary {
     pub shutdown_ms: Option<f64>,
     /// Requests without an answer during the shutdown.
     pub shutdown_failed: Option<u64>,
+    /// Share of their time that requests waited for a database connection, 0 to 1, where somebody asked the server.
+    pub pool_wait_share: Option<f64>,
 }
 
 /// What kept a rate from being higher.
@@ -119,6 +137,8 @@ pub enum Cap {
     Generator,
     /// The offered rate itself: the server kept up.
     Rate,
+    /// The users of a closed model: fewer requests under way than it takes to keep the server's cores busy.
+    Users,
     /// Nothing shows it: the server's process could not be watched.
     #[default]
     Unknown,

@@ -1,0 +1,208 @@
+//! From what a run measured to what is kept of it.
+
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+
+use super::cap::Signs;
+use super::{LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched, interval};
+use crate::{Arrivals, Load, Model, Outcome, RouteOutcome};
+
+impl Summary {
+    /// What is kept of a run of `load` on `target`, which is a URL or another name.
+    pub fn of(outcome: &Outcome, target: &str, load: &Load) -> Self {
+        let total = &outcome.total;
+        let mut summary = Self {
+            target: target.to_owned(),
+            model: words(&load.model),
+            users: match load.model {
+                Model::Closed { users } => Some(users as u64),
+                Model::Open(_) => None,
+            },
+            seed: load.seed,
+            duration_s: outcome.elapsed.as_secs_f64(),
+            offered_rate: offered_rate(&load.model, load.duration),
+            rate: outcome.rate(),
+            ended: total.ended,
+            success: success(total),
+            unsent: outcome.unsent,
+            errors: total
+                .errors
+                .iter()
+                .map(|(class, count)| (class.to_string(), *count))
+                .collect(),
+            statuses: total.statuses.clone(),
+            response_us: LatencySummary::of(&total.response),
+            service_us: LatencySummary::of(&total.service),
+            first_byte_us: LatencySummary::of(&total.first_byte),
+            send_lag_us: LatencySummary::of(&outcome.generator.send_lag),
+            generator_cpu: outcome.generator.cpu_share,
+            invalid: outcome.invalid.iter().map(ToString::to_string).collect(),
+            interrupted: outcome.interrupted,
+            routes: outcome.routes.iter().map(RouteSummary::of).collect(),
+            timeline: outcome.seconds.iter().map(row).collect(),
+            ..Self::default()
+        };
+        summary.judge_cap();
+        summary
+    }
+
+    /// Adds what the server used meanwhile, and judges anew what kept the rate from being higher.
+    #[must_use]
+    pub fn with_server(mut self, watched: &Watched) -> Self {
+        watched.fill(&mut self.timeline);
+        let window = watched.from..watched.from + Duration::from_secs_f64(self.duration_s);
+        self.server = Some(ServerSummary::of(watched, window, self.ended));
+        self.server_cores = Some(watched.cores as u64);
+        self.judge_cap();
+        self
+    }
+
+    /// Adds the share of their time that requests waited for a database connection, as the server itself says it, and
+    /// judges anew what kept the rate from being higher. Without a server that was watched this changes nothing.
+    #[must_use]
+    pub fn with_pool_wait(mut self, share: f64) -> Self {
+        if let Some(server) = &mut self.server {
+            server.pool_wait_share = Some(share);
+        }
+        self.judge_cap();
+        self
+    }
+
+    /// Requests that did not end well.
+    pub fn failed(&self) -> u64 {
+        self.errors.values().sum()
+    }
+
+    fn judge_cap(&mut self) {
+        let server = self.server.as_ref();
+        self.capped_by = Signs {
+            generator_cpu: self.generator_cpu,
+            kept_up: self
+                .offered_rate
+                .is_some_and(|offered| kept_up(offered * self.duration_s, self.ended, self.unsent)),
+            users: self.users,
+            server_cores: self.server_cores,
+            server_cpu: server.map(|server| server.cpu_share),
+            pool_wait: server.and_then(|server| server.pool_wait_share),
+        }
+        .cap();
+    }
+}
+
+impl LatencySummary {
+    /// Of a histogram of microseconds.
+    pub fn of(histogram: &Histogram<u64>) -> Self {
+        let samples = histogram.len();
+        let mut summary = Self {
+            samples,
+            mean: histogram.mean(),
+            max: histogram.max() as f64,
+            ..Self::default()
+        };
+        let percentiles = [
+            ("p50", 0.5, 1, &mut summary.p50),
+            ("p95", 0.95, 200, &mut summary.p95),
+            ("p99", 0.99, 1_000, &mut summary.p99),
+            ("p999", 0.999, 10_000, &mut summary.p999),
+        ];
+        for (name, quantile, samples_min, to) in percentiles {
+            if samples >= samples_min {
+                *to = Some(histogram.value_at_quantile(quantile) as f64);
+                let bounds = interval::quantile_bounds(quantile, samples);
+                let values = bounds.map(|bound| histogram.value_at_quantile(bound) as f64);
+                summary.intervals.insert(name.to_owned(), values);
+            }
+        }
+        summary
+    }
+}
+
+impl RouteSummary {
+    fn of(route: &RouteOutcome) -> Self {
+        Self {
+            name: route.name.clone(),
+            ended: route.ended,
+            success: success(route),
+            response_us: LatencySummary::of(&route.response),
+            service_us: LatencySummary::of(&route.service),
+        }
+    }
+}
+
+fn success(route: &RouteOutcome) -> f64 {
+    match route.ended {
+        0 => 0.0,
+        ended => route.succeeded as f64 / ended as f64,
+    }
+}
+
+fn row(second: &crate::Second) -> TimelineRow {
+    TimelineRow {
+        t: second.at_s,
+        ended: second.ended,
+        failed: second.failed,
+        p50_us: second.p50_us,
+        p99_us: second.p99_us,
+        send_lag_p99_us: second.send_lag_p99_us,
+        ..TimelineRow::default()
+    }
+}
+
+/// The model as a reader says it.
+fn words(model: &Model) -> String {
+    let arrivals = match model {
+        Model::Closed { users: 1 } => return "closed, 1 user".to_owned(),
+        Model::Closed { users } => return format!("closed, {users} users"),
+        Model::Open(arrivals) => arrivals,
+    };
+    match arrivals {
+        Arrivals::Constant { rate } => format!("open, constant {rate}/s"),
+        Arrivals::Poisson { rate } => format!("open, poisson {rate}/s"),
+        Arrivals::Ramp { from, to } => format!("open, ramp {from}/s to {to}/s"),
+        Arrivals::Step { rates } => {
+            let rates: Vec<String> = rates.iter().map(|rate| format!("{rate}/s")).collect();
+            format!("open, steps {}", rates.join(", "))
+        }
+        Arrivals::Spike {
+            base,
+            peak,
+            at,
+            lasts,
+        } => {
+            format!("open, {base}/s with {peak}/s from {at:?} for {lasts:?}")
+        }
+        Arrivals::Replay { offsets } => format!("open, replay of {} requests", offsets.len()),
+    }
+}
+
+/// Requests per second that an open model asks for, on average over `duration`.
+fn offered_rate(model: &Model, duration: Duration) -> Option<f64> {
+    let Model::Open(arrivals) = model else {
+        return None;
+    };
+    let seconds = duration.as_secs_f64().max(f64::EPSILON);
+    Some(match arrivals {
+        Arrivals::Constant { rate } | Arrivals::Poisson { rate } => *rate,
+        Arrivals::Ramp { from, to } => f64::midpoint(*from, *to),
+        Arrivals::Step { rates } => rates.iter().sum::<f64>() / rates.len().max(1) as f64,
+        Arrivals::Spike {
+            base,
+            peak,
+            at,
+            lasts,
+        } => {
+            let burst = lasts.min(&duration.saturating_sub(*at)).as_secs_f64();
+            base + (peak - base) * burst / seconds
+        }
+        Arrivals::Replay { offsets } => {
+            offsets.iter().filter(|offset| **offset < duration).count() as f64 / seconds
+        }
+    })
+}
+
+/// Whether an open model got what it asked for: arrivals at random may be fewer by chance (four standard deviations),
+/// and the last ones may still be under way (2 %).
+fn kept_up(expected: f64, ended: u64, unsent: u64) -> bool {
+    unsent == 0 && ended as f64 + 4.0 * expected.sqrt() >= 0.98 * expected
+}
