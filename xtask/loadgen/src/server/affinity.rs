@@ -7,9 +7,9 @@ pub(crate) use portable::Pinned;
 
 #[cfg(target_os = "linux")]
 mod linux {
-    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-
     use std::io;
+
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
     /// Keeps this thread on some cores until it is dropped. A process that is started meanwhile inherits them from its
     /// first thread on; pinning it afterwards would miss the threads that it has by then.

@@ -1,0 +1,76 @@
+//! Drives `tiered-cache` directly: what each tier costs and how often it answers, without HTTP before it.
+
+use std::path::PathBuf;
+
+use crate::{Load, LoadError, Measured, Stop};
+
+/// What is asked of which cache.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheConfig {
+    /// Adds the Redis tier, at this URL. Its keys begin with a name of our own and are removed afterwards.
+    pub redis: Option<String>,
+    /// Adds the disk tier, in a folder of our own within this one, removed afterwards.
+    pub disk: Option<PathBuf>,
+    /// Different keys.
+    pub keys: u32,
+    /// Most values in memory.
+    pub memory_capacity: usize,
+    /// Size of each value, in bytes.
+    pub value_bytes: usize,
+    /// How much more often the first keys are asked for: the n-th with a weight of 1/n^`skew`. 0 asks for all alike.
+    pub skew: f64,
+    /// Weight of `get`, which leaves a miss as it is.
+    pub gets: u32,
+    /// Weight of `get_or_load`, with a loader that has the value at hand.
+    pub loads: u32,
+    /// Weight of `insert`.
+    pub inserts: u32,
+}
+
+impl Default for CacheConfig {
+    /// Memory alone, with room for a tenth of 100,000 values of 256 bytes; reads that load, 5 % insertions.
+    fn default() -> Self {
+        Self {
+            redis: None,
+            disk: None,
+            keys: 100_000,
+            memory_capacity: 10_000,
+            value_bytes: 256,
+            skew: 1.0,
+            gets: 0,
+            loads: 95,
+            inserts: 5,
+        }
+    }
+}
+
+/// A run that could not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CacheError {
+    /// The load cannot be carried out.
+    #[error("impossible load")]
+    Load(#[from] LoadError),
+    /// The cache cannot be made.
+    #[error("the cache cannot be made")]
+    Build(#[from] tiered_cache::BuildError),
+    /// The system refuses a thread or a folder.
+    #[error("the generator cannot start")]
+    System(#[source] std::io::Error),
+}
+
+/// Sends `load` to a cache, blocking until it is over; `progress` as in [`run`](crate::run).
+///
+/// Times are whole microseconds, 1 at least: what a hit in memory takes is a question for a micro bench, how many of
+/// them a run does is answered here.
+///
+/// # Errors
+/// Only for what keeps a run from beginning; a Redis that is away is a miss, told in the notes.
+pub fn run(
+    _config: &CacheConfig,
+    _load: &Load,
+    _stop: &Stop,
+    _progress: &(dyn Fn(f64) + Sync),
+) -> Result<Measured, CacheError> {
+    todo!()
+}
