@@ -11,13 +11,20 @@ pub(crate) use decoder::{BODY_MAX, Decoder};
 
 /// An answer to [`get`].
 #[derive(Debug)]
-pub(crate) struct Answer {
-    pub(crate) status: u16,
-    pub(crate) body: Vec<u8>,
+#[non_exhaustive]
+pub struct Answer {
+    /// Its status code.
+    pub status: u16,
+    /// Its body, decoded if it came in chunks.
+    pub body: Vec<u8>,
 }
 
-/// Blocking `GET` on a connection of its own, bounded by `timeout` as a whole; at most [`BODY_MAX`] bytes of body.
-pub(crate) fn get(
+/// Blocking `GET` on a connection of its own, to look at one answer, not to measure. Bounded by `timeout` as a whole; at
+/// most 16 MiB of body.
+///
+/// # Errors
+/// If the server does not answer in time, or not with HTTP/1.1.
+pub fn get(
     address: SocketAddr,
     host: &str,
     path: &str,
