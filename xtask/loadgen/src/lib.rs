@@ -14,6 +14,7 @@ mod suggest;
 mod summary;
 mod target;
 mod threshold;
+mod units;
 
 #[cfg(feature = "cache")]
 pub mod cache;
@@ -32,4 +33,4 @@ pub use server::{LogTail, Sample, Server, ServerConfig, ServerError, Stopped, Us
 pub use stop::Stop;
 pub use summary::{Cap, LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched};
 pub use target::{Target, TargetError};
-pub use threshold::{Threshold, ThresholdError};
+pub use threshold::{Checked, Threshold, ThresholdError};
