@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// The words are separated by single spaces and hold none; `low` and `high` bound the value with 95 % confidence and
 /// equal it where nothing is known.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// The bench program or scenario group: `tiered-cache`, `cached-read`.

@@ -1,6 +1,14 @@
 //! The report of a session: one versioned document; CSV, Markdown, HTML and the screen are rendered from it alone.
 
 mod collector;
+mod csv;
+mod figure;
+mod groups;
+mod html;
+mod markdown;
+#[cfg(test)]
+mod sample;
+mod store;
 
 use harness::Metric;
 use schemars::JsonSchema;
@@ -9,6 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 
 pub(crate) use collector::Collector;
+pub(crate) use figure::{figure, percent, spread, thousands};
+pub(crate) use groups::{Bench, Group, benches, is_ours, label, tally};
+#[cfg(test)]
+pub(crate) use sample::sample;
 
 /// The version of the document that this program writes, and the only one that it reads.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
@@ -21,7 +33,6 @@ pub(crate) struct Report {
     /// Where and when.
     pub(crate) environment: Environment,
     /// Each number, as on the `METRIC` lines.
-    #[schemars(with = "Vec<serde_json::Map<String, serde_json::Value>>")]
     pub(crate) results: Vec<Metric>,
     /// Each load run, whole.
     pub(crate) runs: Vec<Run>,
@@ -56,5 +67,31 @@ impl Report {
             complete,
             notes: collector.notes,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect_file;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_is_the_committed_one() {
+        let schema = serde_json::to_string_pretty(&schemars::schema_for!(Report)).expect("JSON");
+        expect_file![concat!(env!("CARGO_MANIFEST_DIR"), "/report.schema.json")]
+            .assert_eq(&format!("{schema}\n"));
+    }
+
+    #[test]
+    fn results_have_exactly_the_words_of_a_metric_line() {
+        let schema = schemars::schema_for!(Report);
+        let properties = schema
+            .pointer("/$defs/Metric/properties")
+            .and_then(serde_json::Value::as_object)
+            .expect("properties of a result");
+        let report = serde_json::to_value(sample()).expect("JSON");
+        let result = report["results"][0].as_object().expect("a result");
+        assert!(properties.keys().eq(result.keys()), "{properties:?}");
     }
 }
