@@ -8,6 +8,7 @@ mod mix;
 mod outcome;
 mod run;
 mod schedule;
+mod screen;
 mod server;
 mod stop;
 mod suggest;
