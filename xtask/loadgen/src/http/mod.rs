@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-pub(crate) use decoder::{BODY_MAX, Decoder};
+pub(crate) use decoder::Decoder;
 
 /// An answer to [`get`].
 #[derive(Debug)]

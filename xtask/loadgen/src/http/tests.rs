@@ -5,8 +5,8 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use super::decoder::ProtocolError;
-use super::{BODY_MAX, Decoder, get};
+use super::decoder::{BODY_MAX, Decoder, ProtocolError};
+use super::get;
 
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n\

@@ -1,0 +1,524 @@
+//! One generator thread: a poller over its connections, fed by users or by a schedule.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use hdrhistogram::Histogram;
+use mio::event::Event;
+use mio::{Events, Poll, Token};
+
+use super::connection::{Connection, Phase, Received, Request};
+use super::machine::{Clock, CpuShare, Timer};
+use super::queue::Queue;
+use super::tally::Tally;
+use crate::{Check, ErrorClass, Picker, Prepared, RouteOutcome, Stop};
+
+/// Longest wait for events: how soon [`Stop`] is seen.
+const NAP: u64 = 50_000_000;
+
+/// Least time between two looks at all connections for those that are over their time.
+const SWEEP_MIN: u64 = 1_000_000;
+
+/// Connections that are being opened at once before the clock starts: fewer than servers let wait.
+const OPENING_MAX: usize = 64;
+
+/// After the end of the measurement, requests that are due may still be sent for this share of it, at least
+/// [`GRACE_MIN`]: a queue that empties is chance, one that does not is a rate that the target cannot take.
+const GRACE_SHARE: u64 = 100;
+const GRACE_MIN: u64 = 100_000_000;
+
+const TIMER: Token = Token(usize::MAX);
+
+/// What a thread is to do; times in nanoseconds.
+#[derive(Debug)]
+pub(super) struct Task {
+    pub(super) target: SocketAddr,
+    pub(super) connections: usize,
+    pub(super) timeout: u64,
+    pub(super) warmup: u64,
+    pub(super) duration: u64,
+    /// Most requests that are counted.
+    pub(super) requests: u64,
+    /// The schedule of an open model.
+    pub(super) queue: Option<Queue>,
+}
+
+/// What a thread measured.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) routes: Vec<RouteOutcome>,
+    pub(super) lag: Histogram<u64>,
+    pub(super) elapsed: u64,
+    pub(super) cpu_share: f64,
+    pub(super) unsent: u64,
+    pub(super) interrupted: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct Worker<'a> {
+    task: Task,
+    mix: &'a Prepared,
+    picker: Picker<'a>,
+    stop: &'a Stop,
+    clock: Clock,
+    tally: Tally,
+    poll: Poll,
+    timer: Timer,
+    connections: Vec<Connection>,
+    buffer: Box<[u8]>,
+    /// A request that could not be sent, written only to know its route.
+    scratch: Vec<u8>,
+    opening: usize,
+    established: usize,
+    busy: usize,
+    refused: Option<io::Error>,
+    /// No connection is over its time before.
+    sweep_at: u64,
+    /// The measurement; both are in the far future until the clock starts.
+    begin: u64,
+    end: u64,
+    running: bool,
+    measuring: bool,
+    last_end: u64,
+    cpu: CpuShare,
+}
+
+impl<'a> Worker<'a> {
+    pub(super) fn new(
+        task: Task,
+        mix: &'a Prepared,
+        seed: u64,
+        stop: &'a Stop,
+        clock: Clock,
+        tally: Tally,
+    ) -> io::Result<Self> {
+        let poll = Poll::new()?;
+        let timer = Timer::new(poll.registry(), TIMER)?;
+        Ok(Self {
+            connections: (0..task.connections)
+                .map(|_| Connection::default())
+                .collect(),
+            task,
+            mix,
+            picker: mix.picker(seed),
+            stop,
+            clock,
+            tally,
+            poll,
+            timer,
+            buffer: vec![0; 64 * 1024].into(),
+            scratch: Vec::new(),
+            opening: 0,
+            established: 0,
+            busy: 0,
+            refused: None,
+            sweep_at: u64::MAX,
+            begin: u64::MAX,
+            end: u64::MAX,
+            running: false,
+            measuring: false,
+            last_end: 0,
+            cpu: CpuShare::default(),
+        })
+    }
+
+    /// Opens the connections, each once. Says how many there are and why the others are not; ends at the first refusal
+    /// if there is none yet.
+    pub(super) fn open(&mut self) -> io::Result<(usize, Option<io::Error>)> {
+        let mut events = Events::with_capacity(1024);
+        let mut next = 0;
+        while !self.stop.is_stopped() && (self.established > 0 || self.refused.is_none()) {
+            while next < self.connections.len() && self.opening < OPENING_MAX {
+                self.reopen(next);
+                next += 1;
+            }
+            if self.opening == 0 && next == self.connections.len() {
+                break;
+            }
+            self.sweep(self.clock.now());
+            self.wait(&mut events, None)?;
+        }
+        Ok((self.established, self.refused.take()))
+    }
+
+    /// Sends from `start` on until all is over.
+    pub(super) fn run(mut self, start: u64) -> io::Result<Finished> {
+        let mut events = Events::with_capacity(1024);
+        self.begin = start + self.task.warmup;
+        self.end = self.begin + self.task.duration;
+        self.running = true;
+        if let Some(queue) = &mut self.task.queue {
+            queue.start(start);
+        } else {
+            for index in 0..self.connections.len() {
+                self.send_if_idle(index);
+            }
+        }
+        loop {
+            let now = self.clock.now();
+            self.keep_time(now);
+            if now >= self.sweep_at {
+                self.sweep(now);
+            }
+            self.serve(now);
+            if self.stop.is_stopped() || self.is_over(now) {
+                return Ok(self.finish(now));
+            }
+            let wake = self.next_arrival(now);
+            self.wait(&mut events, wake)?;
+        }
+    }
+
+    /// Waits for events, at most until `wake`, and handles them.
+    fn wait(&mut self, events: &mut Events, wake: Option<u64>) -> io::Result<()> {
+        let now = self.clock.now();
+        let mut nap = Duration::from_nanos(NAP.min(self.sweep_at.saturating_sub(now)));
+        if let Some(wake) = wake {
+            if wake <= now {
+                nap = Duration::ZERO;
+            } else if let Some(left) = self.timer.arm(wake, now)? {
+                nap = nap.min(left);
+            }
+        }
+        match self.poll.poll(events, Some(nap)) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        for event in events.iter().filter(|event| event.token() != TIMER) {
+            self.on_event(event);
+        }
+        Ok(())
+    }
+
+    // === what follows from an event ===
+
+    fn on_event(&mut self, event: &Event) {
+        let index = event.token().0;
+        let connection = &mut self.connections[index];
+        match connection.phase {
+            Phase::Down => {}
+            Phase::Connecting => match connection.connected() {
+                Ok(true) => self.opened(index),
+                Ok(false) => {}
+                Err(error) => self.refused(index, error),
+            },
+            Phase::Idle => {
+                if connection.has_ended(&mut self.buffer) {
+                    self.lost(index);
+                }
+            }
+            Phase::Busy => {
+                let mut received = Received::Part;
+                if event.is_writable() {
+                    received = connection.flush();
+                }
+                if event.is_readable() && received == Received::Part {
+                    received = connection.receive(
+                        &mut self.buffer,
+                        self.clock,
+                        self.poll.registry(),
+                        event.token(),
+                        event.is_read_closed(),
+                    );
+                }
+                self.on_received(index, received, event.is_read_closed());
+            }
+        }
+    }
+
+    fn on_received(&mut self, index: usize, received: Received, ended: bool) {
+        match received {
+            Received::Part => {}
+            Received::Whole(end) => self.answered(index, end, ended),
+            Received::Failed(class) => self.failed(index, class),
+        }
+    }
+
+    fn answered(&mut self, index: usize, end: u64, ended: bool) {
+        self.busy -= 1;
+        self.last_end = end;
+        let connection = &mut self.connections[index];
+        let request = &connection.request;
+        if request.intended >= self.begin {
+            let (status, body) = connection.answer();
+            let class = match self.mix.check(request.route, status, body) {
+                Check::Fine => None,
+                Check::Status => Some(ErrorClass::Status),
+                Check::Body => Some(ErrorClass::Body),
+            };
+            self.tally.answered(request, end, status, class);
+        }
+        if connection.finish() && !ended {
+            self.ready(index, end);
+        } else {
+            connection.close(end);
+            self.established -= 1;
+            self.reopen(index);
+        }
+    }
+
+    /// The request under way gets no answer any more.
+    fn failed(&mut self, index: usize, class: ErrorClass) {
+        let now = self.clock.now();
+        self.busy -= 1;
+        self.last_end = now;
+        let connection = &mut self.connections[index];
+        if connection.request.intended >= self.begin {
+            self.tally.failed(&connection.request, now, class);
+        }
+        self.established -= 1;
+        self.down(index, now);
+    }
+
+    /// An idle connection has ended: no request is lost.
+    fn lost(&mut self, index: usize) {
+        if let Some(queue) = &mut self.task.queue {
+            queue.lost(index);
+        }
+        self.established -= 1;
+        self.down(index, self.clock.now());
+    }
+
+    // === connections ===
+
+    fn reopen(&mut self, index: usize) {
+        let now = self.clock.now();
+        let due = now.saturating_add(self.task.timeout);
+        let connection = &mut self.connections[index];
+        self.opening += 1;
+        self.sweep_at = self.sweep_at.min(due);
+        if let Err(error) =
+            connection.connect(self.poll.registry(), Token(index), self.task.target, due)
+        {
+            connection.phase = Phase::Connecting;
+            connection.due = due;
+            self.refused(index, error);
+        }
+    }
+
+    fn opened(&mut self, index: usize) {
+        self.opening -= 1;
+        self.established += 1;
+        self.ready(index, self.clock.now());
+    }
+
+    /// Connecting has failed: so do the requests that need it.
+    fn refused(&mut self, index: usize, error: io::Error) {
+        let now = self.clock.now();
+        let began = self.connections[index]
+            .due
+            .saturating_sub(self.task.timeout);
+        self.opening -= 1;
+        self.refused = Some(error);
+        self.down(index, now);
+        if !self.running {
+            return;
+        }
+        match &mut self.task.queue {
+            None if now < self.end => self.unreachable(began, began, now),
+            None => {}
+            // While others are connected, requests wait for those.
+            Some(_) if self.established > 0 => {}
+            Some(_) => {
+                while let Some(intended) = self.next_unreachable(now) {
+                    self.unreachable(intended, began.max(intended), now);
+                }
+            }
+        }
+    }
+
+    fn next_unreachable(&mut self, now: u64) -> Option<u64> {
+        if self.task.requests == 0 {
+            None
+        } else {
+            self.task.queue.as_mut()?.give_up(now)
+        }
+    }
+
+    /// Counts one request that could not even be sent.
+    fn unreachable(&mut self, intended: u64, sent: u64, now: u64) {
+        self.scratch.clear();
+        let route = self.picker.next(&mut self.scratch);
+        if intended >= self.begin && self.task.requests > 0 {
+            let request = Request {
+                route,
+                intended,
+                sent,
+                ..Request::default()
+            };
+            self.task.requests -= 1;
+            self.last_end = now;
+            self.tally.failed(&request, now, ErrorClass::Connect);
+        }
+    }
+
+    /// Opens the connection again, at once or after a pause.
+    fn down(&mut self, index: usize, now: u64) {
+        let connection = &mut self.connections[index];
+        connection.fail(now);
+        self.sweep_at = self.sweep_at.min(connection.due);
+    }
+
+    /// Handles every connection that is over its time.
+    fn sweep(&mut self, now: u64) {
+        self.sweep_at = u64::MAX;
+        for index in 0..self.connections.len() {
+            let connection = &self.connections[index];
+            if connection.phase != Phase::Idle && connection.due <= now {
+                match connection.phase {
+                    Phase::Busy => self.failed(index, ErrorClass::Timeout),
+                    Phase::Connecting => self.refused(index, io::ErrorKind::TimedOut.into()),
+                    Phase::Down if self.running => self.reopen(index),
+                    Phase::Down | Phase::Idle => {}
+                }
+            }
+            let connection = &self.connections[index];
+            if connection.phase != Phase::Idle {
+                self.sweep_at = self.sweep_at.min(connection.due);
+            }
+        }
+        // Whatever is sent from now on is not over its time before this.
+        let latest = now.saturating_add(self.task.timeout);
+        self.sweep_at = self
+            .sweep_at
+            .clamp(now + SWEEP_MIN, latest.max(now + SWEEP_MIN));
+    }
+
+    // === sending ===
+
+    /// A connection can take a request.
+    fn ready(&mut self, index: usize, now: u64) {
+        match &mut self.task.queue {
+            Some(queue) => {
+                queue.free(index, now);
+                self.serve(now);
+            }
+            None => self.send_if_idle(index),
+        }
+    }
+
+    /// The next request of a user.
+    fn send_if_idle(&mut self, index: usize) {
+        let now = self.clock.now();
+        let may = self.running && now < self.end && self.task.requests > 0;
+        if may && self.connections[index].phase == Phase::Idle {
+            self.send(index, now, now);
+        }
+    }
+
+    /// Sends what is due on connections that are free.
+    fn serve(&mut self, now: u64) {
+        if !self.running || now >= self.end + self.grace() {
+            return;
+        }
+        while self.task.requests > 0
+            && let Some(due) = self.task.queue.as_mut().and_then(|queue| queue.due(now))
+        {
+            let sent = self.clock.now();
+            if due.intended >= self.begin {
+                self.tally.sent(sent.saturating_sub(due.possible));
+            }
+            self.send(due.connection, due.intended, sent);
+        }
+    }
+
+    fn send(&mut self, index: usize, intended: u64, sent: u64) {
+        let connection = &mut self.connections[index];
+        let route = self.picker.next(connection.next_request());
+        if intended >= self.begin {
+            self.task.requests -= 1;
+        }
+        let request = Request {
+            route,
+            intended,
+            sent,
+            ..Request::default()
+        };
+        let due = sent.saturating_add(self.task.timeout);
+        self.busy += 1;
+        self.sweep_at = self.sweep_at.min(due);
+        let received = connection.send(
+            request,
+            due,
+            self.mix.is_head(route),
+            self.mix.reads_body(route),
+        );
+        self.on_received(index, received, false);
+    }
+
+    // === time ===
+
+    /// Marks the beginning and the end of the measurement; the wait for the last answers is behind it.
+    fn keep_time(&mut self, now: u64) {
+        if !self.measuring && now >= self.begin {
+            self.measuring = true;
+            self.cpu.begin(now);
+            self.tally.begin(self.begin);
+        }
+        if now >= self.end {
+            self.cpu.end(now);
+        }
+        self.tally.roll(now);
+    }
+
+    fn grace(&self) -> u64 {
+        if self.task.queue.is_some() {
+            GRACE_MIN.max(self.task.duration / GRACE_SHARE)
+        } else {
+            0
+        }
+    }
+
+    /// When the poller has to wake for the schedule.
+    fn next_arrival(&mut self, now: u64) -> Option<u64> {
+        let grace = self.grace();
+        let queue = self.task.queue.as_mut()?;
+        let may = self.task.requests > 0 && now < self.end + grace && queue.has_free();
+        if may { queue.next_at() } else { None }
+    }
+
+    fn is_over(&mut self, now: u64) -> bool {
+        if self.busy > 0 {
+            return false;
+        }
+        let waits = self
+            .task
+            .queue
+            .as_mut()
+            .is_some_and(|queue| queue.next_at().is_some());
+        self.task.requests == 0 || now >= self.end + if waits { self.grace() } else { 0 }
+    }
+
+    fn finish(mut self, now: u64) -> Finished {
+        self.cpu.end(now);
+        let interrupted = self.busy > 0 || now < self.end && self.task.requests > 0;
+        let until = now.min(self.end);
+        let mut unsent = 0;
+        if self.task.requests > 0 {
+            while let Some(intended) = self
+                .task
+                .queue
+                .as_mut()
+                .and_then(|queue| queue.give_up(until))
+            {
+                unsent += u64::from(intended >= self.begin);
+            }
+        }
+        let last = if self.task.requests == 0 && !interrupted {
+            self.last_end
+        } else {
+            until
+        };
+        let (routes, lag) = self.tally.finish(&self.mix.routes());
+        Finished {
+            routes,
+            lag,
+            elapsed: last.saturating_sub(self.begin).min(self.task.duration),
+            cpu_share: self.cpu.share(),
+            unsent,
+            interrupted,
+        }
+    }
+}
