@@ -1,30 +1,260 @@
-//! Runs the chosen suites in order: one that fails is noted and the rest runs, Ctrl-C ends all with what is there.
+//! Runs the chosen suites in order and reports: one that fails is noted and the rest runs; Ctrl-C ends all with what is
+//! there.
+
+use std::io::{self, Write};
 
 use crate::build::{Binaries, Needs};
-use crate::report::Collector;
+use crate::environment::Environment;
+use crate::report::{Collector, Report, Run, is_ours};
+use crate::screen;
 use crate::session::{Exit, Session};
 use crate::suites;
 
-/// Measures `names` and reports.
+/// Measures `names` and reports: the screen on standard output, or `METRIC` lines with `metrics` and the screen on
+/// standard error.
 ///
 /// # Errors
-/// If what they need cannot be built.
-pub(crate) fn run(session: &Session, names: &[String], _metrics: bool) -> anyhow::Result<Exit> {
-    let (services, micro): (Vec<_>, Vec<_>) = names
-        .iter()
-        .cloned()
-        .partition(|name| suites::all().iter().any(|suite| suite.name == name));
+/// If what the suites need cannot be built, or standard output is closed.
+pub(crate) fn run(session: &Session, names: &[String], metrics: bool) -> anyhow::Result<Exit> {
+    let service = |name: &str| suites::all().iter().find(|suite| suite.name == name);
     let needs = Needs {
-        services: !services.is_empty(),
-        micro,
+        services: names.iter().any(|name| service(name).is_some()),
+        micro: names
+            .iter()
+            .filter(|name| service(name).is_none())
+            .cloned()
+            .collect(),
     };
     let binaries = Binaries::build(session, &needs)?;
+    let measure = |name: &str, collector: &mut Collector| match service(name) {
+        Some(suite) => (suite.run)(session, &binaries, collector),
+        None => suites::micro(name, session, &binaries, collector),
+    };
+    let mut environment = Environment::before(session);
+    let (collector, ending) = each(session, names, measure);
+    environment.finish();
+    let report = Report::new(environment, collector, ending == Exit::Fine);
+    let (out, err) = (&mut io::stdout().lock(), &mut io::stderr().lock());
+    tell(session, &report, ending, metrics, out, err)
+}
+
+/// Hands `names` to `measure` one after the other. What arrives in the collector stays, however a suite ends.
+fn each(
+    session: &Session,
+    names: &[String],
+    measure: impl Fn(&str, &mut Collector) -> anyhow::Result<()>,
+) -> (Collector, Exit) {
     let mut collector = Collector::default();
-    for suite in suites::all() {
-        (suite.run)(session, &binaries, &mut collector)?;
+    let mut ending = Exit::Fine;
+    for (place, name) in names.iter().enumerate() {
+        let result = measure(name, &mut collector);
+        // A suite that is interrupted may say so by an error: that is no failure of its own.
+        if session.stop.is_stopped() {
+            let left = match &names[place + 1..] {
+                [] => String::new(),
+                left => format!("; not measured: {}", left.join(", ")),
+            };
+            collector.note(format!("interrupted in {name}{left}"));
+            return (collector, Exit::Interrupted);
+        }
+        if let Err(error) = result {
+            let note = format!("{name} failed: {error:#}");
+            session.progress.line(&note);
+            collector.note(note);
+            ending = Exit::Failed;
+        }
     }
-    for name in &needs.micro {
-        suites::micro(name, session, &binaries, &mut collector)?;
+    (collector, ending)
+}
+
+/// Writes and prints `report`. If it cannot be written, the `METRIC` lines are printed so that nothing is lost.
+fn tell(
+    session: &Session,
+    report: &Report,
+    ending: Exit,
+    metrics: bool,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> anyhow::Result<Exit> {
+    let written = report.write(&session.out);
+    let page = session.out.join("report.html");
+    let page = page.strip_prefix(&session.root).unwrap_or(&page);
+    let screen = screen::screen(report, written.is_ok().then_some(page));
+    if metrics || written.is_err() {
+        for metric in &report.results {
+            writeln!(out, "{metric}")?;
+        }
+        write!(err, "{screen}")?;
+    } else {
+        write!(out, "{screen}")?;
     }
-    Ok(Exit::Fine)
+    if let Err(error) = &written {
+        writeln!(
+            err,
+            "error: {error:#}; the figures are on standard output as METRIC lines"
+        )?;
+    }
+    Ok(match ending {
+        Exit::Fine if written.is_err() || report.runs.iter().any(not_sustained) => Exit::Failed,
+        ending => ending,
+    })
+}
+
+/// Whether ours could not keep up with a rate. In a closed model there is none, and a peer that cannot is a result.
+fn not_sustained(run: &Run) -> bool {
+    is_ours(&run.suite, &run.subject)
+        && run.summary.offered_rate.is_some()
+        && !run.summary.invalid.is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+    use crate::progress::Progress;
+    use crate::report::sample;
+    use crate::session::Budget;
+
+    struct Told {
+        exit: Exit,
+        out: String,
+        err: String,
+    }
+
+    fn session(out: &std::path::Path) -> Session {
+        Session {
+            root: out.to_owned(),
+            target: out.to_owned(),
+            out: out.to_owned(),
+            budget: Budget::Quick,
+            stop: loadgen::Stop::new(),
+            progress: Progress::hidden(),
+            seed: 1,
+            pin: false,
+        }
+    }
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(ToString::to_string).collect()
+    }
+
+    /// Gives one number; `broken` fails after its own, `slow` is interrupted after its own.
+    fn fake(session: &Session, name: &str, collector: &mut Collector) -> anyhow::Result<()> {
+        let line = format!("METRIC {name} read {name} time ns 5 4 6 10");
+        collector.metric(line.parse()?);
+        match name {
+            "broken" => bail!("the service ended: exit status 1"),
+            "slow" => {
+                session.stop.stop();
+                bail!("stopped")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn bench(session: &Session, chosen: &[&str], metrics: bool) -> (Report, Told) {
+        let (collector, ending) = each(session, &names(chosen), |name, collector| {
+            fake(session, name, collector)
+        });
+        let report = Report::new(Environment::default(), collector, ending == Exit::Fine);
+        let told = told(session, &report, ending, metrics);
+        (report, told)
+    }
+
+    fn told(session: &Session, report: &Report, ending: Exit, metrics: bool) -> Told {
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let exit = tell(session, report, ending, metrics, &mut out, &mut err).expect("told");
+        let text = |bytes| String::from_utf8(bytes).expect("text");
+        Told {
+            exit,
+            out: text(out),
+            err: text(err),
+        }
+    }
+
+    #[test]
+    fn a_suite_that_fails_is_noted_and_the_rest_runs() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let session = session(folder.path());
+        let (report, told) = bench(&session, &["one", "broken", "two"], false);
+        assert_eq!(told.exit, Exit::Failed);
+        assert!(!report.complete);
+        assert_eq!(report.results.len(), 3);
+        assert_eq!(
+            report.notes,
+            ["broken failed: the service ended: exit status 1"]
+        );
+        assert!(told.out.contains("note: broken failed"), "{}", told.out);
+        let kept = Report::read(&folder.path().join("report.json")).expect("a report");
+        assert!(kept == report);
+    }
+
+    #[test]
+    fn an_interrupt_reports_what_is_there_and_what_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let session = session(folder.path());
+        let (report, told) = bench(&session, &["one", "slow", "two"], false);
+        assert_eq!(told.exit, Exit::Interrupted);
+        assert_eq!(report.results.len(), 2);
+        assert_eq!(report.notes, ["interrupted in slow; not measured: two"]);
+        assert!(told.out.contains("report: report.html"), "{}", told.out);
+    }
+
+    #[test]
+    fn everything_well_is_complete_and_fine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (report, told) = bench(&session(folder.path()), &["one", "two"], false);
+        assert_eq!(told.exit, Exit::Fine);
+        assert!(report.complete);
+        assert_eq!(told.err, "");
+        assert!(!told.out.contains("METRIC"), "{}", told.out);
+    }
+
+    #[test]
+    fn metric_lines_have_standard_output_for_themselves() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (report, told) = bench(&session(folder.path()), &["one", "two"], true);
+        let lines: Vec<harness::Metric> = told
+            .out
+            .lines()
+            .map(|line| line.parse().expect("a METRIC line"))
+            .collect();
+        assert_eq!(lines, report.results);
+        assert!(told.err.contains("report:"), "{}", told.err);
+    }
+
+    #[test]
+    fn a_report_that_cannot_be_written_leaves_metric_lines_and_one_message() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut session = session(folder.path());
+        session.out = folder.path().join("gone");
+        let (_, told) = bench(&session, &["one"], false);
+        assert_eq!(told.exit, Exit::Failed);
+        assert_eq!(told.out, "METRIC one read one time ns 5 4 6 10\n");
+        assert!(!told.err.contains("report: "), "{}", told.err);
+        assert_eq!(told.err.matches("error: cannot write").count(), 1);
+    }
+
+    #[test]
+    fn ours_that_cannot_keep_up_is_a_failure_and_a_peer_that_cannot_is_a_result() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let session = session(folder.path());
+        let mut report = sample();
+        report.runs.retain(|run| run.subject == "plain-axum");
+        assert!(
+            report
+                .runs
+                .iter()
+                .any(|run| !run.summary.invalid.is_empty())
+        );
+        assert_eq!(told(&session, &report, Exit::Fine, false).exit, Exit::Fine);
+        for run in &mut report.runs {
+            run.subject = "reference-service".into();
+        }
+        assert_eq!(
+            told(&session, &report, Exit::Fine, false).exit,
+            Exit::Failed
+        );
+    }
 }

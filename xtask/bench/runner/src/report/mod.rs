@@ -18,7 +18,7 @@ use crate::environment::Environment;
 
 pub(crate) use collector::Collector;
 pub(crate) use figure::{figure, percent, spread, thousands};
-pub(crate) use groups::{Bench, Group, benches, is_ours, label, tally};
+pub(crate) use groups::{Bench, benches, is_ours, label, tally};
 #[cfg(test)]
 pub(crate) use sample::sample;
 

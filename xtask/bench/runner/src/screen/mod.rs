@@ -1,1 +1,165 @@
-//! What a session measured, on one screen.
+//! What a session measured, on one screen: pure, without colour, at most a hundred columns wide.
+
+mod benches;
+mod loads;
+mod table;
+
+use std::path::Path;
+
+use crate::report::{Report, Run, benches, tally};
+
+/// Longest line.
+const WIDTH: usize = 100;
+
+/// The screen; `page` is where the report lies, if it could be written.
+pub(crate) fn screen(report: &Report, page: Option<&Path>) -> String {
+    let benches = benches(report);
+    let mut text = format!("{}\n", head(report));
+    text.push_str(&loads::loads(report));
+    text.push_str(&benches::services(report, &benches));
+    text.push_str(&benches::micro(&benches));
+    text.push_str(&problems(report));
+    text.push_str(&format!("\nours {}\n", tally(&benches)));
+    if let Some(page) = page {
+        text.push_str(&format!("report: {}\n", page.display()));
+    }
+    let (command, why) = next(report);
+    text.push_str(&format!("next:   {command}   {why}\n"));
+    text
+}
+
+fn head(report: &Report) -> String {
+    let environment = &report.environment;
+    let floor = match environment.noise_floor {
+        Some(share) => format!("noise floor {:.1} %", share * 100.0),
+        None => "noise floor unknown".to_owned(),
+    };
+    let parts = [environment.machine(), environment.revision(), floor];
+    let known: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    known.join(" · ")
+}
+
+/// Why runs say nothing, then what else has to be known.
+fn problems(report: &Report) -> String {
+    let mut text = String::new();
+    for run in &report.runs {
+        for reason in &run.summary.invalid {
+            let Run {
+                suite,
+                name,
+                subject,
+                ..
+            } = run;
+            let told = format!("INVALID {suite} {name} {subject}: {reason}");
+            text.push_str(&format!("\n{}", wrapped(&told)));
+        }
+    }
+    for note in &report.notes {
+        text.push_str(&format!("\n{}", wrapped(&format!("note: {note}"))));
+    }
+    text
+}
+
+/// In lines that fit, those after the first indented.
+fn wrapped(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = 0;
+    for word in text.split_whitespace() {
+        let letters = word.chars().count();
+        if width > 0 && width + 1 + letters > WIDTH {
+            lines.push_str("\n  ");
+            width = 2;
+        } else if width > 0 {
+            lines.push(' ');
+            width += 1;
+        }
+        lines.push_str(word);
+        width += letters;
+    }
+    lines.push('\n');
+    lines
+}
+
+/// The command that is worth running now, and why.
+fn next(report: &Report) -> (&'static str, &'static str) {
+    if report
+        .runs
+        .iter()
+        .any(|run| !run.summary.invalid.is_empty())
+    {
+        (
+            "cargo xtask bench doctor",
+            "what on this machine disturbs figures",
+        )
+    } else if !report.complete {
+        (
+            "cargo xtask bench list",
+            "every suite can be run alone by its name",
+        )
+    } else if report.environment.noise_floor.is_none() {
+        (
+            "cargo xtask bench calibrate",
+            "the smallest change that this machine can tell",
+        )
+    } else if report.environment.git_dirty == Some(true) {
+        (
+            "cargo xtask bench compare HEAD",
+            "what your changes cost or gain",
+        )
+    } else {
+        (
+            "cargo xtask bench compare HEAD~1",
+            "what the last commit cost or gained",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect_file;
+
+    use super::*;
+    use crate::report::sample;
+
+    #[test]
+    fn the_sample_on_a_screen() {
+        let text = screen(&sample(), Some(Path::new("target/bench/report.html")));
+        expect_file![concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/src/screen/snapshots/screen.txt"
+        )]
+        .assert_eq(&text);
+        for line in text.lines() {
+            assert!(
+                line.starts_with("INVALID") || line.chars().count() <= 100,
+                "{line}"
+            );
+            assert_eq!(line, line.trim_end());
+        }
+    }
+
+    #[test]
+    fn the_next_command_follows_from_what_was_seen() {
+        let mut report = sample();
+        assert!(next(&report).0.ends_with("doctor"));
+        for run in &mut report.runs {
+            run.summary.invalid.clear();
+        }
+        assert!(next(&report).0.ends_with("list"));
+        report.complete = true;
+        assert!(next(&report).0.ends_with("compare HEAD"));
+        report.environment.git_dirty = Some(false);
+        assert!(next(&report).0.ends_with("compare HEAD~1"));
+        report.environment.noise_floor = None;
+        assert!(next(&report).0.ends_with("calibrate"));
+    }
+
+    #[test]
+    fn nothing_measured_is_said_without_tables() {
+        let mut report = sample();
+        report.results.clear();
+        report.runs.clear();
+        report.notes.clear();
+        assert_eq!(screen(&report, None).lines().count(), 4);
+    }
+}

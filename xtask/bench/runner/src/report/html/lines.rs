@@ -58,6 +58,7 @@ pub(super) fn chart(title: &str, unit: &str, lines: &[Line]) -> String {
         .collect();
     let legend: String = lines
         .iter()
+        .filter(|_| lines.len() > 1)
         .map(|line| format!("<span class=\"{}\">{}</span> ", line.class, line.name))
         .collect();
     let (floor, width) = (HEIGHT - BOTTOM, WIDTH);

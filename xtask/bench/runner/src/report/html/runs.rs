@@ -22,13 +22,14 @@ pub(super) fn runs(report: &Report, suite: &str) -> String {
 }
 
 /// What kept a rate from being higher, in words.
-pub(crate) fn capped_by(cap: Cap) -> &'static str {
+fn capped_by(cap: Cap) -> &'static str {
     match cap {
         Cap::Cpu => "the server's CPU",
         Cap::Pool => "its database pool",
         Cap::Lock => "a lock, a disk or another server",
         Cap::Generator => "the load generator",
         Cap::Rate => "the offered rate: it kept up",
+        Cap::Users => "too few users",
         _ => "unknown",
     }
 }
@@ -64,7 +65,7 @@ fn facts(summary: &Summary) -> String {
         ("requests", thousands(summary.ended)),
         (
             "generator",
-            format!("{} of its core", percent(summary.generator_cpu)),
+            format!("{:.0} % of its core", summary.generator_cpu * 100.0),
         ),
     ];
     facts.extend(
@@ -94,7 +95,7 @@ fn server_facts(server: &ServerSummary) -> Vec<(&'static str, String)> {
         ("CPU per request", figure(server.cpu_us_per_request, "us")),
         (
             "CPU used",
-            format!("{} of its cores", percent(server.cpu_share)),
+            format!("{:.0} % of its cores", server.cpu_share * 100.0),
         ),
         ("RSS at start", bytes(server.rss_start_bytes)),
         ("RSS steady", bytes(server.rss_steady_bytes)),
@@ -157,7 +158,7 @@ fn charts(run: &Run) -> String {
         chart("response time", "us", &latency),
         chart("requests each second", "req/s", &rate),
         chart("resident memory", "bytes", &memory),
-        chart("CPU of one core", "ratio", &cpu),
+        chart("CPU, where 100 % is one core", "ratio", &cpu),
     ];
     format!("<div class=\"charts\">\n{}</div>\n", charts.concat())
 }
