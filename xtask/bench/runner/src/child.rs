@@ -1,0 +1,134 @@
+//! Children that Ctrl-C ends too, also when the signal reached only this process.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use loadgen::Stop;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How often a child is looked after.
+const GLANCE: Duration = Duration::from_millis(20);
+/// How long a child that was asked to end may take to tell what it has.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Lines that may wait for `line`; a child that writes more than that waits as well.
+const LINES_WAITING_MAX: usize = 256;
+
+/// Runs `command` to its end and hands each line of its standard output to `line`. After Ctrl-C the child gets one too,
+/// and is killed if it does not end within five seconds; its last lines still arrive.
+///
+/// # Errors
+/// If it cannot be started or watched.
+pub(crate) fn run(
+    command: &mut Command,
+    stop: &Stop,
+    mut line: impl FnMut(&str),
+) -> anyhow::Result<ExitStatus> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
+    let mut child = Guard(spawned.with_context(|| format!("cannot start {program}"))?);
+    let output = child
+        .0
+        .stdout
+        .take()
+        .context("a piped child has an output")?;
+    let (lines, arrived) = mpsc::sync_channel(LINES_WAITING_MAX);
+    // It ends with the child's output, which a grandchild may keep open: nobody waits for it.
+    thread::spawn(move || {
+        let read = BufReader::new(output).lines().map_while(Result::ok);
+        read.into_iter().all(|text| lines.send(text).is_ok())
+    });
+    let mut asked = None;
+    let status = loop {
+        if let Ok(text) = arrived.recv_timeout(GLANCE) {
+            line(&text);
+            continue;
+        }
+        if let Some(status) = child
+            .0
+            .try_wait()
+            .with_context(|| format!("cannot watch {program}"))?
+        {
+            break status;
+        }
+        match asked {
+            None if stop.is_stopped() => {
+                interrupt(&child.0);
+                asked = Some(Instant::now());
+            }
+            Some(since) if since.elapsed() > PATIENCE => {
+                bail!("{program} did not end and was killed")
+            }
+            _ => thread::sleep(GLANCE),
+        }
+    };
+    while let Ok(text) = arrived.recv_timeout(PATIENCE) {
+        line(&text);
+    }
+    Ok(status)
+}
+
+/// Kills the child if nobody waited for its end.
+struct Guard(Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        // Both fail only for a child that has ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn interrupt(child: &Child) {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        // Fails only for a child that has ended.
+        let _ = kill_process(pid, Signal::INT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, stop: &Stop) -> (ExitStatus, Vec<String>) {
+        let mut lines = Vec::new();
+        let status = run(Command::new("sh").args(["-c", script]), stop, |line| {
+            lines.push(line.to_owned());
+        });
+        (status.expect("a shell"), lines)
+    }
+
+    #[test]
+    fn every_line_arrives_and_the_end_is_told() {
+        let (status, lines) = shell(
+            "for i in $(seq 1000); do echo $i; done; exit 3",
+            &Stop::new(),
+        );
+        assert_eq!(status.code(), Some(3));
+        assert_eq!(lines.len(), 1000);
+        assert_eq!(lines.last().map(String::as_str), Some("1000"));
+    }
+
+    #[test]
+    fn a_stop_interrupts_the_child_and_keeps_what_it_says_last() {
+        let stop = Stop::new();
+        stop.stop();
+        let (status, lines) = shell(
+            "trap 'echo partial; exit 130' INT; while :; do sleep 0.01; done",
+            &stop,
+        );
+        assert_eq!(status.code(), Some(130));
+        assert_eq!(lines, ["partial"]);
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_named() {
+        let error =
+            run(&mut Command::new("no-such-program"), &Stop::new(), |_| {}).expect_err("none");
+        assert_eq!(error.to_string(), "cannot start no-such-program");
+    }
+}

@@ -1,0 +1,106 @@
+//! Who is measured: our service and the peers, and how each of them is started.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use loadgen::ServerConfig;
+
+use crate::build::Binaries;
+
+/// A service under measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    /// Ours.
+    Service,
+    /// The ceiling: a handler that answers a constant.
+    BareAxum,
+    /// The usual stack, put together with care.
+    PlainAxum,
+    /// The state before: a connection for each request, no cache, no index.
+    Naive,
+}
+
+/// The folder in which a service runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    folder: PathBuf,
+}
+
+/// Longest wait until a service is ready, or gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl Subject {
+    /// As it is called in reports.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Service => "reference-service",
+            Self::BareAxum => "bare-axum",
+            Self::PlainAxum => "plain-axum",
+            Self::Naive => "naive",
+        }
+    }
+
+    /// How it is started in `place`, on every core.
+    pub(crate) fn config(self, binaries: &Binaries, place: &Place) -> ServerConfig {
+        let (program, ready_path, env): (_, _, &[_]) = match self {
+            Self::Service => (
+                binaries.service.clone(),
+                "/readyz",
+                // Named although they are the defaults: the shell may have them set for another purpose.
+                &[
+                    ("APP__HTTP__ADDRESS", "127.0.0.1:{port}"),
+                    ("APP__ADMIN__ADDRESS", "127.0.0.1:0"),
+                    ("APP__DATABASE__URL", DATABASE),
+                    ("APP__CACHE__DISK__PATH", "data/cache"),
+                    ("APP__LOG__FORMAT", "text"),
+                ],
+            ),
+            _ => (
+                binaries.peers.join(self.name()),
+                "/livez",
+                &[("PORT", "{port}"), ("DATABASE_URL", DATABASE)],
+            ),
+        };
+        ServerConfig {
+            program,
+            args: Vec::new(),
+            env: env
+                .iter()
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
+            folder: Some(place.folder.clone()),
+            log: place.log(),
+            ready_path: ready_path.to_owned(),
+            ready_timeout: PATIENCE,
+            stop_timeout: PATIENCE,
+            cpus: Vec::new(),
+        }
+    }
+}
+
+impl Place {
+    /// A place in `folder`, which is made.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub(crate) fn make(folder: PathBuf) -> anyhow::Result<Self> {
+        fs::create_dir_all(folder.join("data"))
+            .with_context(|| format!("{}: cannot make a folder", folder.display()))?;
+        Ok(Self { folder })
+    }
+
+    /// The file of the database.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.folder.join("data/service.db")
+    }
+
+    /// What the service prints.
+    pub(crate) fn log(&self) -> PathBuf {
+        self.folder.join("server.log")
+    }
+}
+
+/// [`Place::database`], from its folder.
+const DATABASE: &str = "sqlite:data/service.db";
