@@ -6,13 +6,18 @@ use crate::units::{bytes, count, percent, rate, time};
 use crate::{Cap, Checked, LatencySummary, ServerSummary, Summary};
 
 /// Renders a run; `next` is the command worth running after it.
-pub(crate) fn render(summary: &Summary, checks: &[Checked], next: &str) -> String {
+pub(crate) fn render(
+    summary: &Summary,
+    checks: &[Checked],
+    notes: &[String],
+    next: &str,
+) -> String {
     let mut screen = Screen::default();
     screen.heading(summary);
     screen.requests(summary);
     screen.latencies(summary);
     screen.routes(summary);
-    screen.resources(summary);
+    screen.resources(summary, notes);
     screen.verdict(summary, checks);
     screen.line("next", next);
     screen.0
@@ -124,7 +129,7 @@ impl Screen {
         self.plain("");
     }
 
-    fn resources(&mut self, summary: &Summary) {
+    fn resources(&mut self, summary: &Summary, notes: &[String]) {
         if let Some(server) = &summary.server {
             self.server(server);
         }
@@ -137,6 +142,9 @@ impl Screen {
             &format!("{} of a core{lag}", percent(round(summary.generator_cpu))),
         );
         self.text("capped by", &cap(summary));
+        for note in notes {
+            self.text("note", note);
+        }
         self.plain("");
     }
 
@@ -312,6 +320,7 @@ mod tests {
         let screen = render(
             summary,
             checks,
+            &[],
             "loadgen --url http://127.0.0.1:8080/livez --rate 11700",
         );
         for line in screen.lines() {
@@ -399,35 +408,36 @@ mod tests {
             &summary,
             &checks,
             &expect![[r#"
-            http://127.0.0.1:8080/livez
-            open, poisson 2000/s, 10 s, seed 1
+                http://127.0.0.1:8080/livez
+                open, poisson 2000/s, 10 s, seed 1
 
-            rate        1,998 requests/s that ended well, of 2,000/s asked for
-            success     99.85 % of 20,012 requests, 30 failed
-            errors      28 status, 2 timeout (answers: 19,982 x 200, 28 x 503)
+                rate        1,998 requests/s that ended well, of 2,000/s asked for
+                success     99.85 % of 20,012 requests, 30 failed
+                errors      28 status, 2 timeout (answers: 19,982 x 200, 28 x 503)
 
-                                p50        p95        p99      p99.9        max
-            response         437 µs     837 µs    1.69 ms    4.76 ms    16.8 ms
-            service          312 µs     598 µs    1.20 ms    3.40 ms      12 ms
-              response: since a request was due; service: since it was sent. What response
-              has more is waiting, which users feel too
+                                    p50        p95        p99      p99.9        max
+                response         437 µs     837 µs    1.69 ms    4.76 ms    16.8 ms
+                service          312 µs     598 µs    1.20 ms    3.40 ms      12 ms
+                  response: since a request was due; service: since it was sent. What response
+                  has more is waiting, which users feel too
 
-            route                     requests    success        p50        p99
-            record                      19,000      100 %     343 µs    1.32 ms
-            create                         300       90 %     343 µs        n/a
-            never                            0        n/a     343 µs        n/a
+                route                     requests    success        p50        p99
+                record                      19,000      100 %     343 µs    1.32 ms
+                create                         300       90 %     343 µs        n/a
+                never                            0        n/a     343 µs        n/a
 
-            cpu         41.2 µs per request, 8 % of the server's cores
-            memory      19 MiB at start, 20.5 MiB steady, 21.9 MiB peak (resident)
-            server      ready after 33.4 ms, stopped in 12.2 ms with 0 requests lost
-            generator   61 % of a core, sent 60.2 µs late (p99)
-            capped by   the rate asked for: the target kept up
+                cpu         41.2 µs per request, 8 % of the server's cores
+                memory      19 MiB at start, 20.5 MiB steady, 21.9 MiB peak (resident)
+                server      ready after 33.4 ms, stopped in 12.2 ms with 0 requests lost
+                generator   61 % of a core, sent 60.2 µs late (p99)
+                capped by   the rate asked for: the target kept up
 
-            PASS        p99<5ms: 1.69 ms
-            FAIL        success>=99.9%: 99.85 %
-            VALID       the generator kept its pace; a threshold was not kept
-            next        loadgen --url http://127.0.0.1:8080/livez --rate 11700
-        "#]],
+                PASS        p99<5ms: 1.69 ms
+                FAIL        success>=99.9%: 99.85 %
+                VALID       the generator kept its pace; requests failed; a threshold was not
+                            kept
+                next        loadgen --url http://127.0.0.1:8080/livez --rate 11700
+            "#]],
         );
     }
 

@@ -1,0 +1,85 @@
+//! The command worth running after a run: the same target and options with another model.
+
+use super::Run;
+use crate::{Cap, Summary};
+
+/// Options given, as text that a shell reads the same way; those of the model and secrets are left out.
+#[derive(Default)]
+pub(super) struct Again(Vec<String>);
+
+impl Again {
+    pub(super) fn word(&mut self, word: &str) {
+        self.0.push(quoted(word));
+    }
+
+    pub(super) fn option(&mut self, name: &str, value: &str) {
+        match name {
+            "users" | "rate" | "arrivals" | "ramp" | "step" | "spike" | "replay" | "threads" => {}
+            "api-key" => self.0.push("--api-key …".to_owned()),
+            "header" => self.0.push("--header …".to_owned()),
+            _ => self.0.push(format!("--{name} {}", quoted(value))),
+        }
+    }
+
+    pub(super) fn text(&self, server_args: &[String]) -> String {
+        let mut words = self.0.clone();
+        if !server_args.is_empty() {
+            words.push("--".to_owned());
+            words.extend(server_args.iter().map(|arg| quoted(arg)));
+        }
+        words.join(" ")
+    }
+}
+
+/// The command worth running after `run` gave `summary`.
+pub(super) fn next(run: &Run, summary: &Summary, cores: usize) -> String {
+    let threads = match run.load.threads {
+        1 => String::new(),
+        threads => format!(" --threads {threads}"),
+    };
+    let again = |model: &str| {
+        let (options, server_args) = match run.again.split_once(" -- ") {
+            Some((options, args)) => (options, format!(" -- {args}")),
+            None => (&*run.again, String::new()),
+        };
+        format!("{options}{threads} {model}{server_args}")
+    };
+    let rate = |share: f64| format!("--rate {}", two_digits(summary.rate * share));
+    if summary.rate == 0.0 {
+        return match &run.subject {
+            super::Subject::Url { url, .. } => format!("curl -i {}", quoted(url)),
+            _ => again("--users 1"),
+        };
+    }
+    match summary.offered_rate {
+        _ if summary.capped_by == Cap::Generator && run.load.threads < cores => {
+            let threads = format!("--threads {}", run.load.threads + 1);
+            match (summary.users, summary.offered_rate) {
+                (Some(users), _) => again(&format!("--users {users} {threads}")),
+                (None, offered) => again(&format!(
+                    "--rate {} {threads}",
+                    two_digits(offered.unwrap_or(summary.rate))
+                )),
+            }
+        }
+        None => again(&rate(0.5)),
+        Some(_) if !summary.invalid.is_empty() => again(&rate(0.8)),
+        Some(_) => again(&rate(1.5)),
+    }
+}
+
+/// Two digits say enough of a rate that the next run will find anew.
+fn two_digits(rate: f64) -> String {
+    let step = 10f64.powf((rate.max(1.0).log10() - 1.0).floor());
+    let rounded = (rate / step).round() * step;
+    format!("{}", (rounded * 100.0).round().max(1.0) / 100.0)
+}
+
+/// `text` as one word of a POSIX shell.
+fn quoted(text: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,+@%{}~".contains(letter);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with('~') {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}

@@ -1,0 +1,262 @@
+//! Carries out a command: starts what has to be started, sends the load, puts together what was seen.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Done, Requests, Run, ServerArgs, Subject, again};
+use crate::{
+    Load, Mix, MixError, Prepared, RunError, Server, ServerConfig, ServerError, Stop, Summary,
+    Target, TargetError, ThresholdError, Watched,
+};
+
+/// A run that could not begin.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// The file of the mix cannot be read.
+    #[error("{}: cannot be read", path.display())]
+    MixFile {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The mix cannot be used.
+    #[error("{}", path.as_ref().map_or_else(|| "the request cannot be sent".to_owned(), |path| path.display().to_string()))]
+    Mix {
+        /// The file, if there is one.
+        path: Option<PathBuf>,
+        /// What is wrong with it.
+        #[source]
+        source: MixError,
+    },
+    /// The URL cannot be used.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// A threshold cannot be judged by this run.
+    #[error(transparent)]
+    Threshold(#[from] ThresholdError),
+    /// The load cannot be sent.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// The server cannot be measured.
+    #[error(transparent)]
+    Server(#[from] ServerError),
+    /// The database cannot be used.
+    #[cfg(feature = "db")]
+    #[error(transparent)]
+    Db(#[from] crate::db::DbError),
+    /// The cache cannot be used.
+    #[cfg(feature = "cache")]
+    #[error(transparent)]
+    Cache(#[from] crate::cache::CacheError),
+}
+
+type Report<'a> = &'a (dyn Fn(f64) + Sync);
+
+pub(super) fn execute(run: &Run, stop: &Stop, progress: Report<'_>) -> Result<Done, ExecuteError> {
+    let (summary, notes) = match &run.subject {
+        Subject::Url { url, requests } => {
+            (running(run, url, requests, stop, progress)?, Vec::new())
+        }
+        Subject::Server {
+            server,
+            path,
+            requests,
+        } => (
+            started(run, server, path, requests, stop, progress)?,
+            Vec::new(),
+        ),
+        #[cfg(feature = "db")]
+        Subject::Db(config) => {
+            known(run, None, false)?;
+            let measured = crate::db::run(config, &run.load, stop, progress)?;
+            (
+                Summary::of(&measured.outcome, "database", &run.load),
+                measured.notes,
+            )
+        }
+        #[cfg(feature = "cache")]
+        Subject::Cache(config) => {
+            known(run, None, false)?;
+            let measured = crate::cache::run(config, &run.load, stop, progress)?;
+            (
+                Summary::of(&measured.outcome, "cache", &run.load),
+                measured.notes,
+            )
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Done {
+        checks: run
+            .thresholds
+            .iter()
+            .map(|threshold| threshold.check(&summary))
+            .collect(),
+        next: again::next(run, &summary, cores),
+        notes,
+        summary,
+    })
+}
+
+/// A server that runs already.
+fn running(
+    run: &Run,
+    url: &str,
+    requests: &Requests,
+    stop: &Stop,
+    progress: Report<'_>,
+) -> Result<Summary, ExecuteError> {
+    let target = Target::parse(url)?;
+    let mix = requests.mix(&target.path)?;
+    known(run, Some(&mix), false)?;
+    let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
+    let outcome = crate::run(&target, &prepared, &run.load, stop, progress)?;
+    Ok(Summary::of(&outcome, url, &run.load))
+}
+
+/// A server that is started here.
+fn started(
+    run: &Run,
+    args: &ServerArgs,
+    path: &str,
+    requests: &Requests,
+    stop: &Stop,
+    progress: Report<'_>,
+) -> Result<Summary, ExecuteError> {
+    let mix = requests.mix(path)?;
+    known(run, Some(&mix), true)?;
+    let log = Log::new(args.log.as_deref());
+    let mut server = Server::start(&args.config(&log.path), stop)?;
+    let target = Target::at(server.address());
+    let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
+    let begin = Instant::now() + run.load.warmup;
+    let outcome = crate::run(&target, &prepared, &run.load, stop, progress)?;
+    let cores = match args.cpus.len() {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        cores => cores,
+    };
+    let mut watched = Watched::of(&server, begin, cores);
+    let mut dead = None;
+    if let Some(status) = server.exited() {
+        dead = Some(format!(
+            "the server ended during the run ({status}); see {}",
+            log.keep().display()
+        ));
+    } else {
+        watched.stopped = Some(end(server, &prepared, &run.load, stop)?);
+    }
+    let program = args.program.display();
+    let mut summary =
+        Summary::of(&outcome, &format!("{program} {path}"), &run.load).with_server(&watched);
+    summary.invalid.extend(dead);
+    Ok(summary)
+}
+
+/// Stops a server, under load unless somebody waits for the end.
+fn end(
+    server: Server,
+    prepared: &Prepared,
+    load: &Load,
+    stop: &Stop,
+) -> Result<crate::Stopped, ServerError> {
+    if stop.is_stopped() {
+        server.stop()
+    } else {
+        server.stop_under(prepared, load)
+    }
+}
+
+/// Refuses thresholds on what this run will not show.
+fn known(run: &Run, mix: Option<&Mix>, watched: bool) -> Result<(), ThresholdError> {
+    let routes: Vec<&str> = mix.iter().flat_map(|mix| mix.routes()).collect();
+    run.thresholds
+        .iter()
+        .try_for_each(|threshold| threshold.validate(&routes, watched))
+}
+
+impl Requests {
+    fn mix(&self, path: &str) -> Result<Mix, ExecuteError> {
+        let mix = match &self.mix {
+            None => Mix::get(path),
+            Some(file) => {
+                let unreadable = |source| ExecuteError::MixFile {
+                    path: file.clone(),
+                    source,
+                };
+                let text = std::fs::read_to_string(file).map_err(unreadable)?;
+                let folder = file.parent().unwrap_or_else(|| Path::new(""));
+                Mix::parse(&text, folder).map_err(|source| self.problem(source))?
+            }
+        };
+        let with = |mix: Mix, header: &super::Header| mix.with_header(&header.name, &header.value);
+        Ok(self.headers.iter().fold(mix, with))
+    }
+
+    fn prepare(
+        &self,
+        mix: &Mix,
+        target: &Target,
+        timeout: Duration,
+    ) -> Result<Prepared, ExecuteError> {
+        mix.prepare(target, timeout)
+            .map_err(|source| self.problem(source))
+    }
+
+    fn problem(&self, source: MixError) -> ExecuteError {
+        ExecuteError::Mix {
+            path: self.mix.clone(),
+            source,
+        }
+    }
+}
+
+impl ServerArgs {
+    fn config(&self, log: &Path) -> ServerConfig {
+        let mut env = vec![("PORT".to_owned(), "{port}".to_owned())];
+        env.extend(self.env.iter().cloned());
+        ServerConfig {
+            program: self.program.clone(),
+            args: self.args.clone(),
+            env,
+            folder: None,
+            log: log.to_owned(),
+            ready_path: self.ready.clone(),
+            ready_timeout: Duration::from_secs(60),
+            stop_timeout: Duration::from_secs(30),
+            cpus: self.cpus.clone(),
+        }
+    }
+}
+
+/// The file that a server writes to; a temporary one is removed unless it says why the server ended.
+struct Log {
+    path: PathBuf,
+    temporary: std::cell::Cell<bool>,
+}
+
+impl Log {
+    fn new(given: Option<&Path>) -> Self {
+        let temporary =
+            || std::env::temp_dir().join(format!("loadgen-server-{}.log", std::process::id()));
+        Self {
+            path: given.map_or_else(temporary, Path::to_owned),
+            temporary: given.is_none().into(),
+        }
+    }
+
+    fn keep(&self) -> &Path {
+        self.temporary.set(false);
+        &self.path
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.temporary.get() {
+            // One that was never made is gone already.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
