@@ -1,8 +1,14 @@
 //! Drives `tiered-cache` directly: what each tier costs and how often it answers, without HTTP before it.
 
-use std::path::PathBuf;
+mod tiers;
 
-use crate::{Load, LoadError, Measured, Stop};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tiers::Tiers;
+
+use crate::load::refuse;
+use crate::{Load, LoadError, Measured, Stop, operations};
 
 /// What is asked of which cache.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,10 +73,42 @@ pub enum CacheError {
 /// # Errors
 /// Only for what keeps a run from beginning; a Redis that is away is a miss, told in the notes.
 pub fn run(
-    _config: &CacheConfig,
-    _load: &Load,
-    _stop: &Stop,
-    _progress: &(dyn Fn(f64) + Sync),
+    config: &CacheConfig,
+    load: &Load,
+    stop: &Stop,
+    progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Measured, CacheError> {
-    todo!()
+    load.validate()?;
+    config.validate()?;
+    let runtime = operations::runtime(load).map_err(CacheError::System)?;
+    let tiers = Arc::new(runtime.block_on(Tiers::build(config))?);
+    let measured = operations::drive(&runtime, &tiers, load, stop, progress);
+    let notes = tiers.notes();
+    runtime.block_on(tiers.remove());
+    let mut measured = measured.map_err(CacheError::System)?;
+    measured.notes = notes;
+    Ok(measured)
 }
+
+impl CacheConfig {
+    fn validate(&self) -> Result<(), LoadError> {
+        if !(1..=KEYS_MAX).contains(&self.keys) {
+            let problem = "expected 1 to 100000000";
+            return Err(refuse("keys", self.keys, problem));
+        }
+        if !(0.0..=SKEW_MAX).contains(&self.skew) {
+            return Err(refuse("skew", self.skew, "expected 0 to 10"));
+        }
+        let weights = [self.gets, self.loads, self.inserts];
+        if weights.iter().all(|weight| *weight == 0) {
+            let problem = "one of gets, loads and inserts has to be above 0";
+            return Err(refuse("weights", format!("{weights:?}"), problem));
+        }
+        Ok(())
+    }
+}
+
+/// The table of their weights takes 8 bytes for each.
+const KEYS_MAX: u32 = 100_000_000;
+/// Beyond it all but the first key have no weight that can be told from 0.
+const SKEW_MAX: f64 = 10.0;

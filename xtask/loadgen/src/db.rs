@@ -1,6 +1,14 @@
 //! Drives `db-pool` directly: what the pool and the database do without HTTP before them.
 
-use crate::{Load, LoadError, Measured, Stop};
+mod by_key;
+mod table;
+
+use std::sync::Arc;
+
+use table::Table;
+
+use crate::load::refuse;
+use crate::{Load, LoadError, Measured, Stop, operations};
 
 /// What is asked of which database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,10 +68,37 @@ pub enum DbError {
 /// # Errors
 /// Only for what keeps a run from beginning.
 pub fn run(
-    _config: &DbConfig,
-    _load: &Load,
-    _stop: &Stop,
-    _progress: &(dyn Fn(f64) + Sync),
+    config: &DbConfig,
+    load: &Load,
+    stop: &Stop,
+    progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Measured, DbError> {
-    todo!()
+    load.validate()?;
+    config.validate()?;
+    let runtime = operations::runtime(load).map_err(DbError::System)?;
+    let table = Arc::new(runtime.block_on(Table::make(config, load))?);
+    let measured = operations::drive(&runtime, &table, load, stop, progress);
+    let status = table.pool_status();
+    let left = runtime.block_on(table.drop_it());
+    let mut measured = measured.map_err(DbError::System)?;
+    measured.pool_wait = table.pool_wait();
+    measured.notes.push(status);
+    measured
+        .notes
+        .extend(left.map(|name| format!("table {name} could not be dropped: drop it by hand")));
+    Ok(measured)
+}
+
+impl DbConfig {
+    fn validate(&self) -> Result<(), LoadError> {
+        if self.rows == 0 {
+            return Err(refuse("rows", self.rows, "expected at least one"));
+        }
+        let weights = [self.lane_reads, self.reads, self.updates];
+        if weights.iter().all(|weight| *weight == 0) {
+            let problem = "one of lane_reads, reads and updates has to be above 0";
+            return Err(refuse("weights", format!("{weights:?}"), problem));
+        }
+        Ok(())
+    }
 }

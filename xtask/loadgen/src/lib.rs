@@ -2,9 +2,9 @@
 
 mod http;
 mod load;
-#[cfg(any(feature = "cache", feature = "db"))]
-mod measured;
 mod mix;
+#[cfg(any(feature = "cache", feature = "db"))]
+mod operations;
 mod outcome;
 mod run;
 mod schedule;
@@ -25,9 +25,9 @@ pub mod db;
 
 pub use http::{Answer, get};
 pub use load::{Arrivals, Load, LoadError, Model};
-#[cfg(any(feature = "cache", feature = "db"))]
-pub use measured::Measured;
 pub use mix::{Check, Mix, MixError, Picker, Prepared};
+#[cfg(any(feature = "cache", feature = "db"))]
+pub use operations::Measured;
 pub use outcome::{ErrorClass, Generator, Invalid, Outcome, RouteOutcome, Second};
 pub use run::{RunError, run};
 pub use server::{LogTail, Sample, Server, ServerConfig, ServerError, Stopped, Usage};

@@ -253,7 +253,7 @@ fn span(field: &'static str, value: Duration) -> Result<(), LoadError> {
     Ok(())
 }
 
-fn refuse(field: &'static str, value: impl ToString, problem: &str) -> LoadError {
+pub(crate) fn refuse(field: &'static str, value: impl ToString, problem: &str) -> LoadError {
     LoadError {
         field,
         value: value.to_string(),

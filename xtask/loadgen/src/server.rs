@@ -1,6 +1,6 @@
 //! Starts the server to be measured on a free port, watches what it uses, and stops it.
 
-mod affinity;
+pub(crate) mod affinity;
 mod error;
 mod launch;
 mod process;
@@ -129,7 +129,7 @@ impl Server {
     pub fn usage(&self) -> Result<Usage, ServerError> {
         Procfs::new(self.pid())
             .usage()
-            .ok_or(ServerError::Unseen { pid: self.pid() })
+            .ok_or_else(|| ServerError::Unseen { pid: self.pid() })
     }
 
     /// Every sample until now, oldest first; none where the system does not tell. At most an hour is kept.
@@ -157,6 +157,12 @@ impl Server {
     /// # Errors
     /// As [`Server::stop`], and if the load cannot be sent.
     pub fn stop_under(mut self, mix: &Prepared, load: &Load) -> Result<Stopped, ServerError> {
-        stopping::stop_under(&mut self.process, self.address, self.stop_timeout, mix, load)
+        stopping::stop_under(
+            &mut self.process,
+            self.address,
+            self.stop_timeout,
+            mix,
+            load,
+        )
     }
 }

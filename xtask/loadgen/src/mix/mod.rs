@@ -3,7 +3,7 @@
 mod file;
 mod picker;
 mod prepare;
-mod sampler;
+pub(crate) mod sampler;
 mod template;
 mod values;
 

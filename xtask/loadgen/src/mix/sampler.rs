@@ -3,7 +3,7 @@
 /// Chooses a number below its length by weights given once: Walker's alias method, two random numbers a choice however
 /// many weights there are.
 #[derive(Clone, Debug)]
-pub(super) struct Sampler(Box<[Cell]>);
+pub(crate) struct Sampler(Box<[Cell]>);
 
 /// One of equally likely cells: with this probability it stands for itself, otherwise for the other one.
 #[derive(Clone, Copy, Debug)]
@@ -14,7 +14,7 @@ struct Cell {
 
 impl Sampler {
     /// `weights` are finite and above 0; there are at least one and at most 2^32.
-    pub(super) fn new(weights: &[f64]) -> Self {
+    pub(crate) fn new(weights: &[f64]) -> Self {
         let mean = weights.iter().sum::<f64>() / weights.len() as f64;
         let mut shares: Vec<f64> = weights.iter().map(|weight| weight / mean).collect();
         let mut cells: Vec<Cell> = (0..weights.len() as u32)
@@ -40,12 +40,12 @@ impl Sampler {
     }
 
     /// The number k is chosen as often as (k + 1)^-skew says: a few keys are hot, most are cold.
-    pub(super) fn zipf(values: usize, skew: f64) -> Self {
+    pub(crate) fn zipf(values: usize, skew: f64) -> Self {
         let weights: Vec<f64> = (1..=values).map(|rank| (rank as f64).powf(-skew)).collect();
         Self::new(&weights)
     }
 
-    pub(super) fn sample(&self, random: &mut fastrand::Rng) -> usize {
+    pub(crate) fn sample(&self, random: &mut fastrand::Rng) -> usize {
         if let [_] = *self.0 {
             return 0;
         }

@@ -1,0 +1,199 @@
+//! The users of a run, each of them a task, and the watch over them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+use tokio::runtime::Runtime;
+use tokio::task::{JoinHandle, coop};
+use tokio::time::timeout;
+
+use super::Operations;
+use super::arrivals::Arrivals;
+use super::recorder::{Ended, Recorder};
+use crate::mix::sampler::Sampler;
+use crate::{ErrorClass, Load, Model, Second, Stop};
+
+/// What the users of one run share.
+pub(super) struct Users<O> {
+    operations: Arc<O>,
+    /// Operations with a weight, and the choice among them.
+    chosen: Vec<usize>,
+    sampler: Sampler,
+    /// `None` in a closed model.
+    pub(super) arrivals: Option<Arrivals>,
+    pub(super) recorder: Recorder,
+    load: Load,
+    pub(super) began: Instant,
+    counted_from: Instant,
+    ends: Instant,
+    /// Operations that may still be begun.
+    left: Option<AtomicU64>,
+    over: AtomicBool,
+}
+
+/// What the watch saw.
+pub(super) struct Watched {
+    pub(super) elapsed: Duration,
+    pub(super) seconds: Vec<Second>,
+    pub(super) cpu: Duration,
+    pub(super) stopped: bool,
+}
+
+impl<O: Operations> Users<O> {
+    pub(super) fn new(operations: Arc<O>, load: &Load) -> Self {
+        let weights = operations.weights();
+        let chosen: Vec<_> = (0..weights.len()).filter(|&at| weights[at].1 > 0).collect();
+        let shares: Vec<_> = chosen.iter().map(|&at| f64::from(weights[at].1)).collect();
+        let names: Vec<_> = chosen.iter().map(|&at| weights[at].0).collect();
+        let arrivals = match &load.model {
+            Model::Closed { .. } => None,
+            Model::Open(arrivals) => Some(Arrivals::new(arrivals, load)),
+        };
+        let began = Instant::now();
+        Self {
+            operations,
+            chosen,
+            sampler: Sampler::new(&shares),
+            arrivals,
+            recorder: Recorder::new(load.threads, &names),
+            load: load.clone(),
+            began,
+            counted_from: began + load.warmup,
+            ends: began + load.warmup + load.duration,
+            left: load.requests.map(AtomicU64::new),
+            over: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn start(self: &Arc<Self>, runtime: &Runtime) -> Vec<JoinHandle<()>> {
+        let count = match self.load.model {
+            Model::Closed { users } => users,
+            Model::Open(_) => self.load.connections,
+        };
+        (0..count)
+            .map(|user| runtime.spawn(Arc::clone(self).be(user)))
+            .collect()
+    }
+
+    async fn be(self: Arc<Self>, user: usize) {
+        let mut random = fastrand::Rng::with_seed(self.load.seed ^ ((user as u64) << 32));
+        // Hits in memory never wait: without a budget one user would keep its thread from all the others.
+        while !self.is_over() {
+            coop::consume_budget().await;
+            let free = Instant::now();
+            let intended = match &self.arrivals {
+                None if free >= self.ends => return,
+                None => free,
+                Some(arrivals) => match arrivals.next().await {
+                    Some(due) => self.began + due,
+                    None => return,
+                },
+            };
+            if intended >= self.counted_from && !self.may_begin() {
+                return;
+            }
+            let route = self.sampler.sample(&mut random);
+            let operation = self.operations.carry_out(self.chosen[route], &mut random);
+            let sent = Instant::now();
+            let result = timeout(self.load.timeout, operation)
+                .await
+                .unwrap_or(Err(ErrorClass::Timeout));
+            let end = Instant::now();
+            if intended >= self.counted_from {
+                let lag = sent - intended.max(free);
+                self.recorder.record(
+                    user,
+                    Ended {
+                        route,
+                        response: end - intended,
+                        service: end - sent,
+                        lag: self.arrivals.is_some().then_some(lag),
+                        result,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Watches until the end, the last operation or `stop`, tells `progress`, and closes each second.
+    pub(super) fn watch(&self, stop: &Stop, progress: &(dyn Fn(f64) + Sync)) -> Watched {
+        let whole = (self.ends - self.began).as_secs_f64();
+        let mut seconds = Vec::new();
+        let mut cpu_before = None;
+        let mut tick = 0;
+        let ended = loop {
+            let now = Instant::now();
+            if now >= self.counted_from && cpu_before.is_none() {
+                cpu_before = Some(process_cpu_time());
+            }
+            if now >= self.ends || stop.is_stopped() || self.is_over() {
+                break now.min(self.ends);
+            }
+            progress((now - self.began).as_secs_f64() / whole);
+            let mut due = (now + TICK).min(self.counted_from);
+            if now >= self.counted_from {
+                tick += 1;
+                due = (self.counted_from + TICK * tick).min(self.ends);
+            }
+            thread::sleep(due.saturating_duration_since(now));
+            // The last second is closed when the last operation has ended.
+            if due < self.ends && tick > 0 && tick % TICKS_PER_SECOND == 0 {
+                seconds.push(self.recorder.close_second(seconds.len()));
+            }
+        };
+        self.give_up();
+        let cpu_before = cpu_before.unwrap_or_else(process_cpu_time);
+        Watched {
+            elapsed: ended.saturating_duration_since(self.counted_from),
+            seconds,
+            cpu: process_cpu_time().saturating_sub(cpu_before),
+            stopped: stop.is_stopped() && ended < self.ends,
+        }
+    }
+
+    pub(super) fn give_up(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Takes one of the operations that may still be begun.
+    fn may_begin(&self) -> bool {
+        let Some(left) = &self.left else { return true };
+        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            left.checked_sub(1)
+        });
+        if taken.is_err() {
+            self.give_up();
+        }
+        taken.is_ok()
+    }
+}
+
+/// Waits for the users, at most `patience`, and ends the others where they are.
+pub(super) async fn end(users: Vec<JoinHandle<()>>, patience: Duration) {
+    let deadline = tokio::time::Instant::now() + patience;
+    for mut user in users {
+        if tokio::time::timeout_at(deadline, &mut user).await.is_err() {
+            user.abort();
+        }
+    }
+}
+
+fn process_cpu_time() -> Duration {
+    cpu_time(ClockId::ProcessCPUTime)
+}
+
+pub(super) fn cpu_time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs())
+}
+
+const TICKS_PER_SECOND: u32 = 10;
+const TICK: Duration = Duration::from_millis(100);
