@@ -2,8 +2,12 @@
 
 use std::path::Path;
 
+use crate::environment::output;
 use crate::session::Exit;
 use crate::suites::{self, Suite};
+
+/// Listing builds nothing.
+const NOT_BUILT: &str = "not built yet; `cargo xtask bench micro` builds them all";
 
 /// The suites that measure services.
 pub(crate) fn services() -> impl Iterator<Item = &'static Suite> {
@@ -25,12 +29,88 @@ pub(crate) fn micro(root: &Path) -> Vec<String> {
     names
 }
 
-pub(crate) fn run(root: &Path) -> anyhow::Result<Exit> {
+/// Prints the suites, then the benches of each crate as far as its program is built.
+///
+/// # Errors
+/// None of its own.
+pub(crate) fn run(root: &Path, target: &Path) -> anyhow::Result<Exit> {
+    println!("Services, beside their peers");
     for suite in services() {
-        println!("{:<18} {}", suite.name, suite.about);
+        println!("  {:<16} {}", suite.name, suite.about);
     }
+    println!("\nCrates, beside theirs");
     for name in micro(root) {
-        println!("{name}");
+        let program = target.join("release").join(&name);
+        let program = program.to_string_lossy();
+        match output(root, &program, &["--list"]) {
+            Some(listed) => print!("{}", benches(&name, &listed)),
+            None => println!("  {name:<16} {NOT_BUILT}"),
+        }
     }
+    println!("\nRun some by name: cargo xtask bench hello tiered-cache");
     Ok(Exit::Fine)
+}
+
+/// A crate's benches from its `BENCH suite name subject about` lines: the subjects of one bench in one line.
+fn benches(suite: &str, listed: &str) -> String {
+    let mut benches: Vec<(&str, Vec<&str>, &str)> = Vec::new();
+    for line in listed.lines() {
+        let mut words = line.splitn(5, ' ');
+        let (Some("BENCH"), Some(_), Some(name), Some(subject)) =
+            (words.next(), words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
+        let about = words.next().unwrap_or_default();
+        match benches.iter_mut().find(|bench| bench.0 == name) {
+            Some(bench) => bench.1.push(subject),
+            None => benches.push((name, vec![subject], about)),
+        }
+    }
+    let mut text = format!("  {suite}\n");
+    for (name, subjects, about) in benches {
+        let peers: Vec<_> = subjects
+            .into_iter()
+            .filter(|subject| *subject != suite)
+            .collect();
+        let beside = match peers.as_slice() {
+            [] => String::new(),
+            peers => format!(" (beside {})", peers.join(", ")),
+        };
+        text.push_str(&format!("    {name:<22} {about}{beside}\n"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_of_one_bench_stand_in_one_line() {
+        let listed = "\
+BENCH cache hit cache get of a present key
+BENCH cache hit moka get of a present key
+BENCH cache hit quick_cache get of a present key
+BENCH cache drop cache removal
+something else
+";
+        let expected = "  cache
+    hit                    get of a present key (beside moka, quick_cache)
+    drop                   removal
+";
+        assert_eq!(benches("cache", listed), expected);
+    }
+
+    #[test]
+    fn each_file_of_the_micro_benches_is_a_suite() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let bin = folder.path().join("xtask/bench/micro/src/bin");
+        std::fs::create_dir_all(&bin).expect("folders");
+        for name in ["b.rs", "a.rs", "notes.md"] {
+            std::fs::write(bin.join(name), "").expect("a file");
+        }
+        assert_eq!(micro(folder.path()), ["a", "b"]);
+        assert!(micro(&bin).is_empty());
+    }
 }

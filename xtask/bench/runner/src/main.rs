@@ -3,15 +3,18 @@
 mod baseline;
 mod build;
 mod calibrate;
+mod child;
 mod cli;
 mod compare;
 mod doctor;
 mod environment;
+mod instructions;
 mod list;
 mod load;
 mod progress;
 mod report;
 mod screen;
+mod seed;
 mod sequence;
 mod session;
 mod suites;
@@ -55,7 +58,7 @@ fn run() -> anyhow::Result<Exit> {
             println!("{}", cli::USAGE);
             return Ok(Exit::Fine);
         }
-        Command::List => return list::run(&root),
+        Command::List => return list::run(&root, &session::target(&root)),
         _ => {}
     }
     let stop = loadgen::Stop::new();
@@ -66,7 +69,7 @@ fn run() -> anyhow::Result<Exit> {
         pin: options.pin,
         ..Session::new(root, options.out, stop)?
     };
-    match command {
+    let exit = match command {
         Command::Run(names) => sequence::run(&session, &names, options.metrics),
         Command::Load(args) => load::run(&session, &args),
         Command::Compare(asked) => compare::run(&session, &asked),
@@ -75,6 +78,13 @@ fn run() -> anyhow::Result<Exit> {
         Command::BaselineList => baseline::list(&session),
         Command::Doctor => doctor::run(&session),
         Command::Help | Command::List => Ok(Exit::Fine),
+    };
+    match exit {
+        Err(error) if session.stop.is_stopped() => {
+            eprintln!("interrupted: {error:#}");
+            Ok(Exit::Interrupted)
+        }
+        exit => exit,
     }
 }
 

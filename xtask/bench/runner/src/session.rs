@@ -1,6 +1,6 @@
 //! What every command carries with it: where things lie, how long to take, where chance begins, and how to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -62,10 +62,7 @@ impl Session {
     /// # Errors
     /// If the folder for reports cannot be made.
     pub(crate) fn new(root: PathBuf, out: Option<PathBuf>, stop: Stop) -> anyhow::Result<Self> {
-        let target = match std::env::var_os("CARGO_TARGET_DIR") {
-            Some(folder) => root.join(folder),
-            None => root.join("target"),
-        };
+        let target = target(&root);
         let out = out.unwrap_or_else(|| target.join("bench"));
         std::fs::create_dir_all(&out)
             .with_context(|| format!("{}: cannot make the folder for reports", out.display()))?;
@@ -79,6 +76,14 @@ impl Session {
             seed: 1,
             pin: true,
         })
+    }
+}
+
+/// Where cargo puts what it builds in `root`.
+pub(crate) fn target(root: &Path) -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(folder) => root.join(folder),
+        None => root.join("target"),
     }
 }
 

@@ -13,10 +13,8 @@ use crate::calibrate;
 use crate::report::figure;
 use crate::session::Session;
 
-pub(crate) use parse::{CpuTimes, chosen, field, memory as memory_field};
-pub(crate) use system::{System, first_line};
-
-use system::output;
+pub(crate) use parse::{CpuTimes, chosen, memory as memory_field};
+pub(crate) use system::{System, first_line, output};
 
 /// The machine, the program and the moment. What the system does not tell is absent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -114,7 +114,7 @@ pub(crate) fn first_line(folder: &Path, program: &str, args: &[&str]) -> Option<
 }
 
 /// What `program` prints, if it is there and succeeds.
-pub(super) fn output(folder: &Path, program: &str, args: &[&str]) -> Option<String> {
+pub(crate) fn output(folder: &Path, program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(args)
         .current_dir(folder)

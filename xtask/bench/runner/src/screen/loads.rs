@@ -70,10 +70,8 @@ fn row(report: &Report, run: &Run) -> Vec<String> {
         micros.map_or_else(|| "–".to_owned(), |micros| thousands(micros.round() as u64))
     };
     let response = &summary.response_us;
-    let cpu = median("cpu_per_request").or(summary
-        .server
-        .as_ref()
-        .map(|server| server.cpu_us_per_request));
+    let server = summary.server.as_ref();
+    let cpu = median("cpu_per_request").or_else(|| Some(server?.cpu_us_per_request));
     let verdict = if summary.invalid.is_empty() {
         capped_by(summary.capped_by)
     } else {
