@@ -2,4 +2,6 @@
 
 mod engine;
 mod engine_errors;
+mod mix;
 mod scripted_server;
+mod server;
