@@ -111,6 +111,25 @@ impl Calibration {
         Ok(Some(calibration).filter(|one| one.machine_class == machine_class))
     }
 
+    #[cfg(test)]
+    pub(crate) fn of(machine_class: &str, floors: &[(Key, f64)]) -> Self {
+        let floor = |(key, floor): &(Key, f64)| Floor {
+            suite: key.suite.clone(),
+            name: key.name.clone(),
+            metric: key.metric.clone(),
+            unit: key.unit.clone(),
+            floor: *floor,
+            pairs: 20,
+        };
+        Self {
+            schema_version: SCHEMA_VERSION,
+            machine_class: machine_class.to_owned(),
+            git_revision: None,
+            measured_at: String::new(),
+            floors: floors.iter().map(floor).collect(),
+        }
+    }
+
     /// The floor of one metric.
     pub(crate) fn floor(&self, key: &Key) -> Option<f64> {
         let found = self.floors.iter().find(|floor| floor.key() == *key);

@@ -70,7 +70,7 @@ pub(crate) fn run(session: &Session, asked: &Compare) -> anyhow::Result<Exit> {
     };
     let phase = session.progress.phase("comparing", asked.max_time);
     let began = Instant::now();
-    let collected = collect(
+    let mut collected = collect(
         plan,
         &session.stop,
         || began.elapsed(),
@@ -80,10 +80,15 @@ pub(crate) fn run(session: &Session, asked: &Compare) -> anyhow::Result<Exit> {
     drop(phase);
     let mut notes = blocks.notes().to_vec();
     notes.extend(tolerances.note());
-    let counted = match collected.ended {
-        None => instructions(session, &blocks, &mut notes)?,
-        Some(_) => Pair::default(),
-    };
+    let mut counted = Pair::default();
+    if collected.ended.is_none() {
+        let told = instructions(session, &blocks, &mut counted, &mut notes);
+        collected.ended = match told {
+            Ok(()) => None,
+            Err(_) if session.stop.is_stopped() => Some(Ended::Interrupted),
+            Err(error) => Some(Ended::Failed(error)),
+        };
+    }
     let heading = Heading {
         a: &a_words,
         b: &this_tree(&environment),
@@ -120,7 +125,12 @@ fn conclude(
     instructions: &Pair,
     tolerances: &Tolerances<'_>,
 ) -> anyhow::Result<(String, Exit)> {
-    let rows = verdict::rows(&collected, instructions, |key| tolerances.of(key), heading.seed);
+    let rows = verdict::rows(
+        &collected,
+        instructions,
+        |key| tolerances.of(key),
+        heading.seed,
+    );
     let text = if rows.is_empty() {
         String::new()
     } else {
@@ -182,7 +192,13 @@ fn other(
     let found = std::process::Command::new("git")
         .arg("-C")
         .arg(&session.root)
-        .args(["rev-parse", "--verify", "--quiet", "--short=12", "--end-of-options"])
+        .args([
+            "rev-parse",
+            "--verify",
+            "--quiet",
+            "--short=12",
+            "--end-of-options",
+        ])
         .arg(format!("{name}^{{commit}}"))
         .output()
         .context("cannot start git")?;
@@ -196,30 +212,40 @@ fn this_tree(environment: &Environment) -> String {
         Some(true) => " and changes",
         _ => "",
     };
-    format!("this tree ({}{changes})", commit.get(..12).unwrap_or(commit))
+    format!(
+        "this tree ({}{changes})",
+        commit.get(..12).unwrap_or(commit)
+    )
 }
 
 fn again(asked: &Compare) -> String {
-    let mut words = vec!["cargo xtask bench compare".to_owned(), asked.against.clone()];
+    let mut words = vec![
+        "cargo xtask bench compare".to_owned(),
+        asked.against.clone(),
+    ];
     words.extend(asked.suites.iter().cloned());
-    words.extend(asked.tolerance.map(|share| format!("--tolerance {}%", share * 100.0)));
+    words.extend(
+        asked
+            .tolerance
+            .map(|share| format!("--tolerance {}%", share * 100.0)),
+    );
     words.join(" ")
 }
 
-/// Of the micro benches of both sides, where valgrind is there.
+/// Counts those of the micro benches of both sides, where valgrind is there.
 fn instructions(
     session: &Session,
     blocks: &Blocks<'_>,
+    counted: &mut Pair,
     notes: &mut Vec<String>,
-) -> anyhow::Result<Pair> {
-    let mut counted = Pair::default();
-    let mut programs = blocks.micro().peekable();
-    if programs.peek().is_none() {
-        return Ok(counted);
+) -> anyhow::Result<()> {
+    let programs: Vec<_> = blocks.micro().collect();
+    if programs.is_empty() {
+        return Ok(());
     }
     let Some(counter) = Counter::find() else {
         notes.push(MISSING.to_owned());
-        return Ok(counted);
+        return Ok(());
     };
     for [a, b] in programs {
         for (program, metrics) in [(a, &mut counted.a), (b, &mut counted.b)] {
@@ -232,5 +258,248 @@ fn instructions(
             )?;
         }
     }
-    Ok(counted)
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    use harness::Metric;
+    use harness::stats::Verdict;
+    use loadgen::Stop;
+
+    use super::blocks::Side;
+    use super::*;
+
+    /// Two metrics of a scenario as a noisy machine would give them, when B does `rate` times as much for `cpu` times
+    /// the work.
+    struct Fake {
+        random: fastrand::Rng,
+        noise: f64,
+        rate: f64,
+        cpu: f64,
+    }
+
+    impl Fake {
+        fn block(&mut self, side: Side) -> Vec<Metric> {
+            let (rate, cpu) = match side {
+                Side::A => (1.0, 1.0),
+                Side::B => (self.rate, self.cpu),
+            };
+            let mut metric = |name: &str, unit: &str, value: f64| -> Metric {
+                let value = value * (1.0 + self.noise * (self.random.f64() - 0.5));
+                format!("METRIC hello closed-16 ours {name} {unit} {value} {value} {value} 1")
+                    .parse()
+                    .expect("a line")
+            };
+            vec![
+                metric("rate", "req/s", 40_000.0 * rate),
+                metric("cpu_per_request", "us", 21.0 * cpu),
+            ]
+        }
+    }
+
+    const UNCALIBRATED: Tolerances<'_> = Tolerances {
+        asked: None,
+        calibration: None,
+    };
+
+    /// From blocks to the text and the exit code; one block takes half a second.
+    fn compared(mut fake: Fake, seed: u64, max_time: Option<Duration>) -> (String, Exit) {
+        let clock = Cell::new(Duration::ZERO);
+        let collected = collect(
+            Plan { max_time, seed },
+            &Stop::new(),
+            || clock.get(),
+            |side| {
+                clock.set(clock.get() + Duration::from_millis(500));
+                Ok(fake.block(side))
+            },
+            |_| {},
+        );
+        let heading = Heading {
+            a: "main (3f2a91c)",
+            b: "this tree (77d01aa)",
+            seed,
+            again: "cargo xtask bench compare main",
+            notes: &[],
+        };
+        conclude(&heading, collected, &Pair::default(), &UNCALIBRATED).expect("rows")
+    }
+
+    fn fake(noise: f64, rate: f64, cpu: f64) -> Fake {
+        Fake {
+            random: fastrand::Rng::with_seed(11),
+            noise,
+            rate,
+            cpu,
+        }
+    }
+
+    #[test]
+    fn a_slower_tree_ends_with_1_and_says_which_metric() {
+        let (text, exit) = compared(fake(0.05, 0.9, 1.0), 1, None);
+        assert_eq!(exit, Exit::Regressed);
+        let line = |name| {
+            text.lines()
+                .find(|line| line.trim_start().starts_with(name))
+        };
+        assert!(
+            line("rate").is_some_and(|line| line.ends_with("- REGRESSED")),
+            "{text}"
+        );
+        assert!(
+            line("cpu_per").is_some_and(|line| line.ends_with("= EQUAL")),
+            "{text}"
+        );
+        assert!(text.contains("\n1 regressed, 0 improved, 1 equal, 0 inconclusive\n"));
+    }
+
+    #[test]
+    fn a_faster_tree_ends_with_0() {
+        let (text, exit) = compared(fake(0.05, 1.0, 0.8), 1, None);
+        assert_eq!(exit, Exit::Fine);
+        assert!(text.contains("+ IMPROVED"), "{text}");
+    }
+
+    #[test]
+    fn too_little_time_is_no_verdict_and_names_the_command_that_gives_one() {
+        let max_time = Some(Duration::from_secs(4));
+        let (text, exit) = compared(fake(0.05, 0.9, 1.0), 1, max_time);
+        assert_eq!(exit, Exit::Fine);
+        assert!(text.contains("3 pairs, and 8 are the least"), "{text}");
+        assert!(
+            text.ends_with("next: cargo xtask bench compare main --max-time 90s\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_same_tree_is_equal_or_open_and_hardly_ever_raises_an_alarm() {
+        let mut alarms = 0;
+        for seed in 0..200 {
+            let same = Fake {
+                random: fastrand::Rng::with_seed(1_000 + seed),
+                ..fake(0.15, 1.0, 1.0)
+            };
+            let max_time = Some(Duration::from_secs(15));
+            let (text, exit) = compared(same, seed, max_time);
+            alarms += u32::from(exit == Exit::Regressed || text.contains("IMPROVED"));
+        }
+        // Less than 2 %, although the tolerance is well below the noise.
+        assert!(alarms < 4, "{alarms} of 200");
+    }
+
+    #[test]
+    fn a_side_that_cannot_be_measured_is_an_error_and_keeps_what_came_before() {
+        let pair = |fake: &mut Fake| Pair {
+            a: fake.block(Side::A),
+            b: fake.block(Side::B),
+        };
+        let (mut same, none) = (fake(0.01, 1.0, 1.0), Pair::default());
+        let heading = Heading {
+            a: "a",
+            b: "b",
+            seed: 1,
+            again: "",
+            notes: &[],
+        };
+        let failed = |pairs| Collected {
+            pairs,
+            planned: 20,
+            ended: Some(Ended::Failed(anyhow::anyhow!("hello of side A: no port"))),
+            ..Collected::default()
+        };
+        let collected = failed((0..12).map(|_| pair(&mut same)).collect());
+        let told = conclude(&heading, collected, &none, &UNCALIBRATED);
+        let (text, exit) = told.expect("rows");
+        assert_eq!(exit, Exit::Failed);
+        assert!(
+            text.contains("after 12 of 20 pairs: hello of side A: no port"),
+            "{text}"
+        );
+        let error = conclude(&heading, failed(Vec::new()), &none, &UNCALIBRATED);
+        assert_eq!(
+            error.expect_err("no rows").to_string(),
+            "hello of side A: no port"
+        );
+    }
+
+    #[test]
+    fn each_metric_gets_what_the_machine_needs_unless_somebody_says_less_is_wanted() {
+        let key = |metric: &str| Key {
+            suite: "hello".into(),
+            name: "closed-16".into(),
+            metric: metric.into(),
+            unit: "us".into(),
+        };
+        let calibration =
+            Calibration::of("one", &[(key("response_p99"), 0.07), (key("rate"), 0.01)]);
+        let tolerances = Tolerances {
+            asked: None,
+            calibration: Some(&calibration),
+        };
+        assert_eq!(tolerances.of(&key("response_p99")), 0.07);
+        assert_eq!(tolerances.of(&key("rate")), USUAL_TOLERANCE);
+        assert_eq!(tolerances.of(&key("rss_steady")), USUAL_TOLERANCE);
+        let hello = ["hello".to_owned()];
+        assert_eq!(tolerances.refuse(hello.iter()), None);
+        let asked = Tolerances {
+            asked: Some(0.03),
+            ..tolerances
+        };
+        let refusal = asked.refuse(hello.iter()).expect("below a floor");
+        assert!(
+            refusal.contains("response_p99 differs by up to 7.0 %"),
+            "{refusal}"
+        );
+        assert_eq!(
+            Tolerances {
+                asked: Some(0.07),
+                ..tolerances
+            }
+            .of(&key("rate")),
+            0.07
+        );
+    }
+
+    #[test]
+    fn no_word_means_every_scenario_and_no_micro_bench() {
+        let (scenarios, micro) = chosen(&[]);
+        assert!(scenarios.iter().any(|name| name == "hello") && micro.is_empty());
+        let (scenarios, micro) = chosen(&["tiered-cache".to_owned(), "hello".to_owned()]);
+        assert_eq!(
+            (scenarios, micro),
+            (vec!["hello".into()], vec!["tiered-cache".into()])
+        );
+    }
+
+    #[test]
+    fn the_command_to_repeat_is_the_one_that_was_typed() {
+        let asked = Compare {
+            against: "main".into(),
+            suites: vec!["hello".into()],
+            tolerance: Some(0.05),
+            max_time: None,
+        };
+        assert_eq!(
+            again(&asked),
+            "cargo xtask bench compare main hello --tolerance 5%"
+        );
+    }
+
+    #[test]
+    fn verdicts_are_the_words_of_the_table() {
+        for verdict in [
+            Verdict::Regressed,
+            Verdict::Improved,
+            Verdict::Equal,
+            Verdict::Inconclusive,
+        ] {
+            let word = format!("{verdict:?}").to_uppercase();
+            assert!(table::word(verdict).ends_with(&word));
+        }
+    }
 }

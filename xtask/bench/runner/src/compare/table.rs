@@ -85,7 +85,7 @@ fn table(text: &mut String, rows: &[Row]) {
 }
 
 /// A sign too, for those who skim: worse, better, the same, open.
-fn word(verdict: Verdict) -> &'static str {
+pub(super) fn word(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Regressed => "- REGRESSED",
         Verdict::Improved => "+ IMPROVED",
