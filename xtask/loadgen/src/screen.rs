@@ -221,6 +221,8 @@ impl Screen {
         } else {
             LABEL
         };
+        // A number stays with its percent sign.
+        let text = text.replace(" %", GLUED);
         for word in text.split(' ') {
             if line.chars().count().max(indent) + 1 + word.chars().count() > WIDTH {
                 self.plain(&line);
@@ -244,11 +246,13 @@ impl Screen {
 
     fn plain(&mut self, line: &str) {
         // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{}", line.trim_end());
+        let _ = writeln!(self.0, "{}", line.trim_end().replace(GLUED, " %"));
     }
 }
 
 const WIDTH: usize = 80;
+/// No-break space, so that a line is as long as it will be.
+const GLUED: &str = "\u{a0}%";
 const LABEL: usize = 12;
 
 /// A share in whole percents: more digits would promise more than a clock of the kernel holds.

@@ -83,3 +83,114 @@ fn quoted(text: &str) -> String {
     }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Command, args};
+
+    /// What is worth running after `line` gave `summary`, on two cores.
+    fn after(line: &str, summary: &Summary) -> String {
+        let command = args::parse(line.split(' '), None).expect(line);
+        let Command::Run(run) = command else {
+            panic!("help")
+        };
+        next(&run, summary, 2)
+    }
+
+    fn closed() -> Summary {
+        Summary {
+            rate: 23_412.0,
+            users: Some(8),
+            ..Summary::default()
+        }
+    }
+
+    fn open(offered: f64, rate: f64) -> Summary {
+        Summary {
+            rate,
+            offered_rate: Some(offered),
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn a_highest_rate_is_followed_by_half_of_it() {
+        assert_eq!(
+            after(
+                "--users 8 --url http://h/ --header a:b --api-key k --mix my.toml",
+                &closed()
+            ),
+            "--url http://h/ --header … --api-key … --mix my.toml --rate 12000"
+        );
+    }
+
+    #[test]
+    fn options_stay_before_the_arguments_of_a_server() {
+        assert_eq!(
+            after(
+                "--server ./s --rate 10 --threads 2 -- --port {port}",
+                &open(10.0, 10.0)
+            ),
+            "--server ./s --threads 2 --rate 15 -- --port {port}"
+        );
+    }
+
+    #[test]
+    fn a_rate_that_was_too_much_is_followed_by_less() {
+        let mut summary = open(500.0, 80.25);
+        summary.invalid.push("too much".to_owned());
+        assert_eq!(
+            after("--url http://h/ --rate 500", &summary),
+            "--url http://h/ --rate 64"
+        );
+    }
+
+    #[test]
+    fn a_full_generator_is_given_a_thread_if_there_is_a_core() {
+        let mut summary = closed();
+        summary.capped_by = Cap::Generator;
+        assert_eq!(
+            after("--url http://h/", &summary),
+            "--url http://h/ --users 8 --threads 2"
+        );
+        assert_eq!(
+            after("--url http://h/ --threads 2", &summary),
+            "--url http://h/ --threads 2 --rate 12000"
+        );
+    }
+
+    #[test]
+    fn where_nothing_ended_well_one_answer_is_worth_a_look() {
+        let nothing = Summary {
+            rate: 0.0,
+            ..closed()
+        };
+        assert_eq!(
+            after("--url http://h/?a&b", &nothing),
+            "curl -i 'http://h/?a&b'"
+        );
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("~x"), "'~x'");
+        assert_eq!(quoted("a=b/{port}"), "a=b/{port}");
+    }
+
+    #[test]
+    fn rates_are_rounded_to_two_digits() {
+        let cases = [
+            (11_706.0, "12000"),
+            (64.2, "64"),
+            (7.44, "7.4"),
+            (0.2, "0.2"),
+            (0.0, "0.01"),
+        ];
+        for (rate, text) in cases {
+            assert_eq!(two_digits(rate), text);
+        }
+    }
+}

@@ -113,7 +113,7 @@ fn running(
     known(run, Some(&mix), false)?;
     let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
     let outcome = crate::run(&target, &prepared, &run.load, stop, progress)?;
-    Ok(Summary::of(&outcome, url, &run.load))
+    Ok(Summary::of(&outcome, &requests.described(url), &run.load))
 }
 
 /// A server that is started here.
@@ -147,9 +147,8 @@ fn started(
     } else {
         watched.stopped = Some(end(server, &prepared, &run.load, stop)?);
     }
-    let program = args.program.display();
-    let mut summary =
-        Summary::of(&outcome, &format!("{program} {path}"), &run.load).with_server(&watched);
+    let target = requests.described(&args.described(path));
+    let mut summary = Summary::of(&outcome, &target, &run.load).with_server(&watched);
     summary.invalid.extend(dead);
     Ok(summary)
 }
@@ -194,6 +193,13 @@ impl Requests {
         Ok(self.headers.iter().fold(mix, with))
     }
 
+    fn described(&self, target: &str) -> String {
+        match &self.mix {
+            Some(mix) => format!("{target} with {}", mix.display()),
+            None => target.to_owned(),
+        }
+    }
+
     fn prepare(
         &self,
         mix: &Mix,
@@ -213,6 +219,16 @@ impl Requests {
 }
 
 impl ServerArgs {
+    fn described(&self, path: &str) -> String {
+        let args: String = self.args.iter().map(|arg| format!(" {arg}")).collect();
+        let path = if path == "/" {
+            String::new()
+        } else {
+            format!(", {path}")
+        };
+        format!("{}{args}{path}", self.program.display())
+    }
+
     fn config(&self, log: &Path) -> ServerConfig {
         let mut env = vec![("PORT".to_owned(), "{port}".to_owned())];
         env.extend(self.env.iter().cloned());

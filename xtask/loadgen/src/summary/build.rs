@@ -206,3 +206,113 @@ fn offered_rate(model: &Model, duration: Duration) -> Option<f64> {
 fn kept_up(expected: f64, ended: u64, unsent: u64) -> bool {
     unsent == 0 && ended as f64 + 4.0 * expected.sqrt() >= 0.98 * expected
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn histogram(values: impl IntoIterator<Item = u64>) -> Histogram<u64> {
+        let mut histogram = Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds");
+        values
+            .into_iter()
+            .for_each(|value| histogram.saturating_record(value));
+        histogram
+    }
+
+    #[test]
+    fn a_percentile_needs_samples_to_mean_anything() {
+        let known = |count: u64| {
+            let latency = LatencySummary::of(&histogram(1..=count));
+            let names = ["p50", "p95", "p99", "p999"];
+            let known: Vec<_> = names
+                .into_iter()
+                .filter(|name| latency.percentile(name).is_some())
+                .collect();
+            assert!(
+                known
+                    .iter()
+                    .all(|name| latency.intervals.contains_key(*name))
+            );
+            known
+        };
+        assert!(known(0).is_empty());
+        assert_eq!(known(199), ["p50"]);
+        assert_eq!(known(999), ["p50", "p95"]);
+        assert_eq!(known(10_000), ["p50", "p95", "p99", "p999"]);
+    }
+
+    #[test]
+    fn the_interval_of_a_percentile_encloses_it() {
+        let latency = LatencySummary::of(&histogram(1..=10_000));
+        let [low, high] = latency.intervals["p99"];
+        let p99 = latency.p99.expect("enough samples");
+        assert!((p99 - 9_900.0).abs() <= 10.0, "{p99}");
+        // 10,000 values: the ranks are 9,880 and 9,920.
+        assert!(
+            (low - 9_880.0).abs() <= 10.0 && (high - 9_920.0).abs() <= 10.0,
+            "{low} {high}"
+        );
+    }
+
+    #[test]
+    fn the_offered_rate_of_a_shape_is_its_mean() {
+        let ten = Duration::from_secs(10);
+        let rate = |arrivals| offered_rate(&Model::Open(arrivals), ten).expect("an open model");
+        let (at, lasts) = (Duration::from_secs(8), Duration::from_secs(4));
+        let offsets = [0, 1, 9, 10, 11].map(Duration::from_secs);
+        assert_eq!(rate(Arrivals::Constant { rate: 7.0 }), 7.0);
+        assert_eq!(
+            rate(Arrivals::Ramp {
+                from: 10.0,
+                to: 20.0
+            }),
+            15.0
+        );
+        assert_eq!(
+            rate(Arrivals::Step {
+                rates: vec![1.0, 2.0, 6.0]
+            }),
+            3.0
+        );
+        assert_eq!(
+            rate(Arrivals::Spike {
+                base: 10.0,
+                peak: 60.0,
+                at,
+                lasts
+            }),
+            20.0
+        );
+        assert_eq!(
+            rate(Arrivals::Replay {
+                offsets: offsets.into()
+            }),
+            0.3
+        );
+        assert_eq!(offered_rate(&Model::Closed { users: 1 }, ten), None);
+    }
+
+    #[test]
+    fn random_arrivals_may_be_fewer_by_chance() {
+        assert!(kept_up(10_000.0, 9_650, 0));
+        assert!(!kept_up(10_000.0, 9_300, 0));
+        assert!(!kept_up(10_000.0, 10_000, 1));
+    }
+
+    #[test]
+    fn models_have_words() {
+        let open = |arrivals| words(&Model::Open(arrivals));
+        assert_eq!(words(&Model::Closed { users: 1 }), "closed, 1 user");
+        assert_eq!(
+            open(Arrivals::Poisson { rate: 2e3 }),
+            "open, poisson 2000/s"
+        );
+        let spike = Arrivals::Spike {
+            base: 1.5,
+            peak: 9.0,
+            at: Duration::from_secs(3),
+            lasts: Duration::from_millis(500),
+        };
+        assert_eq!(open(spike), "open, 1.5/s with 9/s from 3s for 500ms");
+    }
+}

@@ -133,3 +133,98 @@ impl LatencySummary {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+    use crate::{ServerSummary, TimelineRow};
+
+    fn summary() -> Summary {
+        let latency = LatencySummary {
+            samples: 4_000,
+            p50: Some(312.0),
+            p95: Some(598.0),
+            p99: Some(1_204.0),
+            intervals: BTreeMap::from([("p99".to_owned(), [1_100.0, 1_350.0])]),
+            ..LatencySummary::default()
+        };
+        let second = |t: u64, ended| TimelineRow {
+            t,
+            ended,
+            cpu: Some(0.05),
+            ..TimelineRow::default()
+        };
+        Summary {
+            duration_s: 4.0,
+            rate: 1_000.0,
+            ended: 4_000,
+            success: 1.0,
+            response_us: latency.clone(),
+            service_us: latency,
+            timeline: vec![
+                second(0, 990),
+                second(1, 1_010),
+                second(2, 1_000),
+                second(3, 1_000),
+            ],
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn what_is_known_is_one_line_each() {
+        let lines = summary()
+            .metric_lines("cached-read", "open", "ours")
+            .join("\n");
+        expect![[r#"
+            METRIC cached-read open ours rate req/s 1000 987.489917 1012.510083 4
+            METRIC cached-read open ours success ratio 1 0.999041 1 4000
+            METRIC cached-read open ours response_p50 us 312 312 312 4000
+            METRIC cached-read open ours response_p95 us 598 598 598 4000
+            METRIC cached-read open ours response_p99 us 1204 1100 1350 4000
+            METRIC cached-read open ours service_p50 us 312 312 312 4000
+            METRIC cached-read open ours service_p99 us 1204 1100 1350 4000"#]].assert_eq(&lines);
+    }
+
+    #[test]
+    fn a_watched_server_adds_its_lines() {
+        let server = ServerSummary {
+            ready_ms: 33.4,
+            cpu_us_per_request: 50.0,
+            rss_start_bytes: 1 << 20,
+            rss_steady_bytes: 2 << 20,
+            rss_peak_bytes: 3 << 20,
+            shutdown_ms: Some(12.0),
+            shutdown_failed: Some(0),
+            ..ServerSummary::default()
+        };
+        let with = Summary {
+            server: Some(server),
+            ..summary()
+        }
+        .metric_lines("s", "n", "x");
+        let without = summary().metric_lines("s", "n", "x");
+        let added: Vec<String> = with
+            .into_iter()
+            .filter(|line| !without.contains(line))
+            .collect();
+        expect![[r#"
+            METRIC s n x cpu_per_request us 50 49.376918 50.628083 4
+            METRIC s n x rss_start bytes 1048576 1048576 1048576 1
+            METRIC s n x rss_steady bytes 2097152 2097152 2097152 1
+            METRIC s n x rss_peak bytes 3145728 3145728 3145728 1
+            METRIC s n x ready ms 33.4 33.4 33.4 1
+            METRIC s n x shutdown ms 12 12 12 1
+            METRIC s n x shutdown_failed count 0 0 0 1"#]].assert_eq(&added.join("\n"));
+    }
+
+    #[test]
+    fn an_empty_run_has_no_success() {
+        let lines = Summary::default().metric_lines("s", "n", "x");
+        assert_eq!(lines, ["METRIC s n x rate req/s 0 0 0 0"]);
+    }
+}

@@ -455,3 +455,6 @@ fn usage(problem: impl Into<String>) -> UsageError {
 fn not_text(word: OsString) -> UsageError {
     usage(format!("{}: not UTF-8", word.display()))
 }
+
+#[cfg(test)]
+mod tests;
