@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::environment::output;
 use crate::session::Exit;
+use crate::stdout;
 use crate::suites::{self, Suite};
 
 /// Listing builds nothing.
@@ -32,22 +33,23 @@ pub(crate) fn micro(root: &Path) -> Vec<String> {
 /// Prints the suites, then the benches of each crate as far as its program is built.
 ///
 /// # Errors
-/// None of its own.
+/// If standard output takes no more.
 pub(crate) fn run(root: &Path, target: &Path) -> anyhow::Result<Exit> {
-    println!("Services, beside their peers");
+    let mut text = "Services, beside their peers\n".to_owned();
     for suite in services() {
-        println!("  {:<16} {}", suite.name, suite.about);
+        text.push_str(&format!("  {:<16} {}\n", suite.name, suite.about));
     }
-    println!("\nCrates, beside theirs");
+    text.push_str("\nCrates, beside theirs\n");
     for name in micro(root) {
         let program = target.join("release").join(&name);
         let program = program.to_string_lossy();
-        match output(root, &program, &["--list"]) {
-            Some(listed) => print!("{}", benches(&name, &listed)),
-            None => println!("  {name:<16} {NOT_BUILT}"),
-        }
+        text.push_str(&match output(root, &program, &["--list"]) {
+            Some(listed) => benches(&name, &listed),
+            None => format!("  {name:<16} {NOT_BUILT}\n"),
+        });
     }
-    println!("\nRun some by name: cargo xtask bench hello tiered-cache");
+    text.push_str("\nRun some by name: cargo xtask bench hello tiered-cache\n");
+    stdout::print(&text)?;
     Ok(Exit::Fine)
 }
 

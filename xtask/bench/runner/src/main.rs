@@ -17,6 +17,7 @@ mod screen;
 mod seed;
 mod sequence;
 mod session;
+mod stdout;
 mod suites;
 
 use std::path::{Path, PathBuf};
@@ -55,7 +56,7 @@ fn run() -> anyhow::Result<Exit> {
     // These need no folder for reports.
     match command {
         Command::Help => {
-            println!("{}", cli::USAGE);
+            stdout::print(&format!("{}\n", cli::USAGE))?;
             return Ok(Exit::Fine);
         }
         Command::List => return list::run(&root, &session::target(&root)),

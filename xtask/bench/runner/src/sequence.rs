@@ -100,11 +100,9 @@ fn tell(
     })
 }
 
-/// Whether ours could not keep up with a rate. In a closed model there is none, and a peer that cannot is a result.
+/// Whether ours could not keep up with a rate; a peer that cannot is a result.
 fn not_sustained(run: &Run) -> bool {
-    is_ours(&run.suite, &run.subject)
-        && run.summary.offered_rate.is_some()
-        && !run.summary.invalid.is_empty()
+    is_ours(&run.suite, &run.subject) && run.is_invalid()
 }
 
 #[cfg(test)]
@@ -185,7 +183,7 @@ mod tests {
             report.notes,
             ["broken failed: the service ended: exit status 1"]
         );
-        assert!(told.out.contains("note: broken failed"), "{}", told.out);
+        assert!(told.out.contains("- broken failed"), "{}", told.out);
         let kept = Report::read(&folder.path().join("report.json")).expect("a report");
         assert!(kept == report);
     }

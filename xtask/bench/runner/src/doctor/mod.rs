@@ -7,6 +7,7 @@ mod programs;
 
 use crate::environment::{Environment, System, machine_class};
 use crate::session::{Exit, Session};
+use crate::stdout;
 
 /// One look at the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,18 +39,19 @@ struct Advice {
 /// Prints every finding. Warnings are no failure: few machines are perfect, and intervals show what that costs.
 ///
 /// # Errors
-/// None of its own; what cannot be seen is unknown.
+/// If standard output takes no more; what cannot be seen is unknown and no error.
 pub(crate) fn run(session: &Session) -> anyhow::Result<Exit> {
     let system = System::here();
     let mut findings = cores::findings(&system);
     findings.extend(noise::findings(&system));
     findings.extend(limits::findings(&system, &session.target));
     findings.extend(programs::findings(&programs::path()));
-    let environment = Environment::before(session);
-    println!("{}\n", environment.machine());
-    print!("{}", told(&findings));
-    println!("\nmachine class {}", machine_class(&system));
-    println!("next: cargo xtask bench --quick   everything within five minutes");
+    stdout::print(&format!(
+        "{}\n\n{}\nmachine class {}\nnext: cargo xtask bench --quick   everything within five minutes\n",
+        Environment::before(session).machine(),
+        told(&findings),
+        machine_class(&system),
+    ))?;
     Ok(Exit::Fine)
 }
 

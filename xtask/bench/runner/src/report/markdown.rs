@@ -15,8 +15,7 @@ pub(super) fn markdown(report: &Report) -> String {
         }
         text.push_str(&format!("\n**{}**\n\n{}", escape(bench.name), table(bench)));
     }
-    text.push_str(&invalid(report));
-    for note in &report.notes {
+    for note in report.invalid().iter().chain(&report.notes) {
         text.push_str(&format!("\n> {}\n", escape(note)));
     }
     text.push_str(&environment(report));
@@ -70,25 +69,6 @@ fn table(bench: &Bench<'_>) -> String {
         text.push('\n');
     }
     text
-}
-
-fn invalid(report: &Report) -> String {
-    let mut text = String::new();
-    for run in &report.runs {
-        for reason in &run.summary.invalid {
-            text.push_str(&format!(
-                "- {} {} {}: {}\n",
-                escape(&run.suite),
-                escape(&run.name),
-                escape(&run.subject),
-                escape(reason)
-            ));
-        }
-    }
-    if text.is_empty() {
-        return text;
-    }
-    format!("\n**Invalid runs**\n\n{text}")
 }
 
 fn environment(report: &Report) -> String {

@@ -68,6 +68,37 @@ impl Report {
             notes: collector.notes,
         }
     }
+
+    /// Why runs say nothing, as sentences beside the notes; those that a note tells already are left out.
+    pub(crate) fn invalid(&self) -> Vec<String> {
+        let runs = self.runs.iter().filter(|run| run.is_invalid());
+        let sentences = runs.flat_map(|run| {
+            let Run {
+                suite,
+                name,
+                subject,
+                ..
+            } = run;
+            let reasons = run.summary.invalid.iter();
+            reasons.map(move |reason| format!("{suite} {name} {subject}: INVALID: {reason}"))
+        });
+        sentences
+            .filter(|sentence| !self.notes.contains(sentence))
+            .collect()
+    }
+}
+
+impl Run {
+    /// Whether it says nothing about its subject.
+    pub(crate) fn is_invalid(&self) -> bool {
+        self.summary.offered_rate.is_some() && !self.summary.invalid.is_empty()
+    }
+
+    /// Whether its rate was reached although something else than its subject limited it: a closed model that is
+    /// disturbed can only be too slow.
+    pub(crate) fn is_at_least(&self) -> bool {
+        self.summary.offered_rate.is_none() && !self.summary.invalid.is_empty()
+    }
 }
 
 #[cfg(test)]

@@ -57,7 +57,11 @@ fn services(collector: &mut Collector) {
         ("bare-axum", 58_110.0, 410.0),
         ("plain-axum", 21_900.0, 1_320.0),
     ] {
-        let closed = run("closed-16", subject, rate, p99 * 2.0);
+        let mut closed = run("closed-16", subject, rate, p99 * 2.0);
+        if subject == "bare-axum" {
+            closed.summary.capped_by = Cap::Generator;
+            closed.summary.invalid = vec!["the generator used 97 % of its core".into()];
+        }
         let mut open = run("open-50", subject, 10_000.0, p99);
         open.summary.model = "open, poisson 10000/s".into();
         open.summary.offered_rate = Some(10_000.0);
@@ -72,8 +76,10 @@ fn services(collector: &mut Collector) {
             metric(["cached-read", run, subject, name, unit], value, 0.02)
         };
         collector.metric(of("closed-16", "rate", "req/s", rate));
-        collector.metric(of("open-50", "response_p50", "us", p99 / 4.0));
-        collector.metric(of("open-50", "response_p99", "us", p99));
+        if open.summary.invalid.is_empty() {
+            collector.metric(of("open-50", "response_p50", "us", p99 / 4.0));
+            collector.metric(of("open-50", "response_p99", "us", p99));
+        }
         collector.metric(of("open-50", "cpu_per_request", "us", 900_000.0 / rate));
         collector.metric(of("open-50", "rss_peak", "bytes", 19_500_000.0));
         collector.run(closed);

@@ -66,20 +66,23 @@ fn row(report: &Report, run: &Run) -> Vec<String> {
         found.map(|result| result.value)
     };
     let latency = |metric: &str, kept: Option<f64>| {
+        let kept = kept.filter(|_| !run.is_invalid());
         let micros = median(metric).or(kept);
         micros.map_or_else(|| "–".to_owned(), |micros| thousands(micros.round() as u64))
     };
     let response = &summary.response_us;
     let server = summary.server.as_ref();
     let cpu = median("cpu_per_request").or_else(|| Some(server?.cpu_us_per_request));
-    let verdict = if summary.invalid.is_empty() {
-        capped_by(summary.capped_by)
-    } else {
+    let verdict = if run.is_invalid() {
         "INVALID"
+    } else {
+        capped_by(summary.capped_by)
     };
+    let rate = thousands(median("rate").unwrap_or(summary.rate).round() as u64);
+    let at_least = if run.is_at_least() { "≥" } else { "" };
     vec![
         subject.clone(),
-        thousands(median("rate").unwrap_or(summary.rate).round() as u64),
+        format!("{at_least}{rate}"),
         percent(median("success").unwrap_or(summary.success)),
         latency("response_p50", response.p50),
         latency("response_p95", response.p95),

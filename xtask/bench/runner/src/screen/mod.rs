@@ -41,23 +41,15 @@ fn head(report: &Report) -> String {
 
 /// Why runs say nothing, then what else has to be known.
 fn problems(report: &Report) -> String {
-    let mut text = String::new();
-    for run in &report.runs {
-        for reason in &run.summary.invalid {
-            let Run {
-                suite,
-                name,
-                subject,
-                ..
-            } = run;
-            let told = format!("INVALID {suite} {name} {subject}: {reason}");
-            text.push_str(&format!("\n{}", wrapped(&told)));
-        }
+    let sentences = report.invalid();
+    let sentences: Vec<_> = sentences.iter().chain(&report.notes).collect();
+    if sentences.is_empty() {
+        return String::new();
     }
-    for note in &report.notes {
-        text.push_str(&format!("\n{}", wrapped(&format!("note: {note}"))));
-    }
-    text
+    let lines = sentences
+        .into_iter()
+        .map(|sentence| wrapped(&format!("- {sentence}")));
+    format!("\n{}", lines.collect::<String>())
 }
 
 /// In lines that fit, those after the first indented.
@@ -82,11 +74,7 @@ fn wrapped(text: &str) -> String {
 
 /// The command that is worth running now, and why.
 fn next(report: &Report) -> (&'static str, &'static str) {
-    if report
-        .runs
-        .iter()
-        .any(|run| !run.summary.invalid.is_empty())
-    {
+    if report.runs.iter().any(Run::is_invalid) {
         (
             "cargo xtask bench doctor",
             "what on this machine disturbs figures",

@@ -100,19 +100,8 @@ fn head(report: &Report, tally: &str) -> String {
 /// Notes and why runs say nothing; first, because they change how the rest is read.
 fn problems(report: &Report) -> String {
     let mut items = String::new();
-    for note in &report.notes {
+    for note in report.invalid().iter().chain(&report.notes) {
         items.push_str(&format!("<li>{}</li>\n", Text(note)));
-    }
-    for run in &report.runs {
-        for reason in &run.summary.invalid {
-            items.push_str(&format!(
-                "<li><strong>Invalid:</strong> {} {} of {}: {}</li>\n",
-                Text(&run.suite),
-                Text(&run.name),
-                Text(&run.subject),
-                Text(reason)
-            ));
-        }
     }
     if items.is_empty() {
         return items;

@@ -37,13 +37,14 @@ fn capped_by(cap: Cap) -> &'static str {
 fn run(run: &Run) -> String {
     let summary = &run.summary;
     let ours = is_ours(&run.suite, &run.subject);
-    let mark = match (summary.invalid.is_empty(), summary.interrupted) {
-        (false, _) => " <strong class=\"warn\">invalid</strong>",
-        (true, true) => " <strong class=\"warn\">ended early</strong>",
-        (true, false) => "",
+    let mark = match (run.is_invalid(), summary.interrupted) {
+        (true, _) => " <strong class=\"warn\">invalid</strong>",
+        (false, true) => " <strong class=\"warn\">ended early</strong>",
+        (false, false) => "",
     };
+    let at_least = if run.is_at_least() { "at least " } else { "" };
     format!(
-        "<details{}>\n<summary{}>{} · {}{mark} <span class=\"muted\">{}, {}</span></summary>\n\
+        "<details{}>\n<summary{}>{} · {}{mark} <span class=\"muted\">{}, {at_least}{}</span></summary>\n\
          {}{}{}</details>\n",
         if ours { " open" } else { "" },
         if ours { " class=\"ours\"" } else { "" },
@@ -122,9 +123,9 @@ fn percentiles(summary: &Summary) -> String {
         )
     };
     format!(
-        "<table class=\"percentiles\">\n<tr><td></td><th scope=\"col\">mean</th><th scope=\"col\">p50</th>\
+        "<div class=\"wide\">\n<table class=\"percentiles\">\n<tr><td></td><th scope=\"col\">mean</th><th scope=\"col\">p50</th>\
          <th scope=\"col\">p95</th><th scope=\"col\">p99</th><th scope=\"col\">p99.9</th>\
-         <th scope=\"col\">max</th></tr>\n{}{}{}{}</table>\n",
+         <th scope=\"col\">max</th></tr>\n{}{}{}{}</table>\n</div>\n",
         row("response, from the intended moment", &summary.response_us),
         row("service, from sending", &summary.service_us),
         row("first byte, from sending", &summary.first_byte_us),
@@ -153,12 +154,13 @@ fn charts(run: &Run) -> String {
         "strong",
         of(|row| row.rss_bytes.map(|bytes| bytes as f64)),
     )];
-    let cpu = [Line::new("CPU", "strong", of(|row| row.cpu))];
+    let percent = of(|row| row.cpu.map(|share| share * 100.0));
+    let cpu = [Line::new("CPU", "strong", percent)];
     let charts = [
         chart("response time", "us", &latency),
         chart("requests each second", "req/s", &rate),
         chart("resident memory", "bytes", &memory),
-        chart("CPU, where 100 % is one core", "ratio", &cpu),
+        chart("CPU, where 100 % is one core", "%", &cpu),
     ];
     format!("<div class=\"charts\">\n{}</div>\n", charts.concat())
 }
