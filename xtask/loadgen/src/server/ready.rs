@@ -38,7 +38,7 @@ pub(super) fn wait(
     let answers = ask(address, config.ready_path.clone(), started, over.clone());
     let ready = answers
         .map_err(Unready::System)
-        .and_then(|answers| watch(&answers, process, started + config.ready_timeout, stop));
+        .and_then(|answers| watch(&answers, process, config, started, stop));
     over.stop();
     ready
 }
@@ -46,10 +46,12 @@ pub(super) fn wait(
 fn watch(
     answers: &Receiver<Answer>,
     process: &mut Process,
-    deadline: Instant,
+    config: &ServerConfig,
+    started: Instant,
     stop: &Stop,
 ) -> Result<Duration, Unready> {
-    let mut last = "it never answered".to_owned();
+    let deadline = started + config.ready_timeout;
+    let mut last = format!("{} gave no answer", config.ready_path);
     loop {
         let answer = answers.recv_timeout(LOOK_EVERY).ok();
         // First of all: a 200 may be another program's that took the port, and ours has just ended for that.
