@@ -21,6 +21,7 @@ cargo xtask bench [COMMAND] [OPTIONS]
                            the smallest change that this machine can tell
   baseline save NAME       keep this tree's programs and report to compare with later
   baseline list            what is kept
+  report [FILE]            the screen of the last report, or of one from elsewhere
   doctor                   what on this machine disturbs figures, and what to do about it
   list                     suites and micro benches
   help                     this text
@@ -61,6 +62,8 @@ pub(crate) enum Command {
     Calibrate(Calibrate),
     BaselineSave(String),
     BaselineList,
+    /// Shows a report again; the last one by default.
+    Report(Option<PathBuf>),
     Doctor,
     List,
 }
@@ -94,12 +97,13 @@ pub(crate) struct Known {
     pub(crate) micro: Vec<String>,
 }
 
-const COMMANDS: [&str; 8] = [
+const COMMANDS: [&str; 9] = [
     "micro",
     "load",
     "compare",
     "calibrate",
     "baseline",
+    "report",
     "doctor",
     "list",
     "help",
@@ -233,6 +237,10 @@ fn command(
             (Some("list"), None, None) => Command::BaselineList,
             _ => bail!("baseline: expected `save NAME` or `list`"),
         },
+        Some("report") => {
+            let file = rest.next().map(PathBuf::from);
+            alone(rest, Command::Report(file))?
+        }
         Some("doctor") => alone(rest, Command::Doctor)?,
         Some("list") => alone(rest, Command::List)?,
         Some("help") => Command::Help,
@@ -365,10 +373,20 @@ mod tests {
             ("baseline", "save NAME"),
             ("baseline save a b", "save NAME"),
             ("list hello", "unexpected hello"),
+            ("report a b", "unexpected b"),
         ] {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(expected), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn report_takes_a_file_or_the_last_one() {
+        assert_eq!(command("report"), Command::Report(None));
+        assert_eq!(
+            command("report a.json"),
+            Command::Report(Some("a.json".into()))
+        );
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod screen;
 mod seed;
 mod sequence;
 mod session;
+mod show;
 mod stdout;
 mod suites;
 
@@ -77,6 +78,7 @@ fn run() -> anyhow::Result<Exit> {
         Command::Calibrate(asked) => calibrate::run(&session, &asked),
         Command::BaselineSave(name) => baseline::save(&session, &name),
         Command::BaselineList => baseline::list(&session),
+        Command::Report(file) => show::run(&session, file.as_deref()),
         Command::Doctor => doctor::run(&session),
         Command::Help | Command::List => Ok(Exit::Fine),
     };

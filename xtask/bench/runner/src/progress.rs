@@ -53,7 +53,7 @@ impl Progress {
         }
     }
 
-    /// A line that stays. Not while a [`Phase`] runs: use [`Phase::line`] then.
+    /// A line that stays. Not while a [`Phase`] runs: it would tear its line.
     pub(crate) fn line(&self, text: impl fmt::Display) {
         #[cfg(test)]
         if self.style == Style::Hidden {
@@ -90,11 +90,6 @@ impl Phase {
     /// Says what is being done within it; seen on a terminal only.
     pub(crate) fn say(&self, text: impl Into<Cow<'static, str>>) {
         self.bar.set_message(text);
-    }
-
-    /// A line that stays, above this one.
-    pub(crate) fn line(&self, text: impl fmt::Display) {
-        self.bar.suspend(|| self.progress.line(text));
     }
 }
 
@@ -155,7 +150,6 @@ mod tests {
         let progress = Progress::hidden();
         let phase = progress.phase("measuring", Some(Duration::from_secs(1)));
         phase.say("warm-up");
-        phase.line("a line");
         assert!(!phase.bar.is_finished());
         let bar = phase.bar.clone();
         drop(phase);

@@ -21,6 +21,7 @@ pub(crate) use figure::{figure, percent, spread, thousands};
 pub(crate) use groups::{Bench, benches, is_ours, label, tally};
 #[cfg(test)]
 pub(crate) use sample::sample;
+pub(crate) use store::FILE;
 
 /// The version of the document that this program writes, and the only one that it reads.
 pub(crate) const SCHEMA_VERSION: u32 = 1;

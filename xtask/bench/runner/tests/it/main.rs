@@ -66,6 +66,21 @@ fn doctor_looks_at_any_machine() {
 }
 
 #[test]
+fn a_report_that_is_not_there_or_of_another_version_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = runner(folder.path(), &["report"]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    assert!(told.contains("no report yet"), "{told}");
+    let newer = folder.path().join("newer.json");
+    std::fs::write(&newer, r#"{"schema_version": 2}"#).expect("a file");
+    let output = runner(folder.path(), &["report", &newer.to_string_lossy()]);
+    assert_eq!(output.status.code(), Some(3));
+    let told = text(&output.stderr);
+    assert!(told.contains("version 2"), "{told}");
+}
+
+#[test]
 fn a_folder_that_cannot_be_made_is_one_message_that_names_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("file");
