@@ -471,3 +471,28 @@ fn mistakes_in_values_are_told_with_their_place() {
         &expect!["line 6: values.n = n: n and random are there without values"],
     );
 }
+
+#[test]
+fn the_mixes_that_come_along_can_be_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mixes");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(&folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        Mix::parse(&text, &folder).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        names.extend(path.file_name().map(|name| name.display().to_string()));
+    }
+    names.sort();
+    assert_eq!(names, ["fill.toml", "service.toml"]);
+}
+
+#[test]
+fn the_mix_in_the_documentation_can_be_read() {
+    let readme = include_str!("../../README.md");
+    let block = readme
+        .split("```toml\n")
+        .nth(1)
+        .and_then(|rest| rest.split("```").next());
+    let mix = parse(block.expect("a block of TOML")).expect("a mix");
+    assert_eq!(mix.routes().collect::<Vec<_>>(), ["record", "create"]);
+}
