@@ -1,0 +1,70 @@
+//! Each bench program as its callers run it: what it lists, and that every subject does its job once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The files of `src/bin`, so that a new bench needs no mention here.
+fn suites() -> Vec<String> {
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin")).unwrap();
+    let suite = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
+    files.map(|file| suite(file.unwrap().path())).collect()
+}
+
+/// Runs the program of `suite`, which must succeed, and returns its standard output.
+fn run(suite: &str, arguments: &[&str]) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_init-graph")).with_file_name(suite);
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{suite} {arguments:?}: {errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The benches of `suite` and the subjects of each.
+fn benches(suite: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut benches: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for line in run(suite, &["--list"]).lines() {
+        let words: Vec<_> = line.splitn(5, ' ').collect();
+        let ["BENCH", named, bench, subject, about] = words[..] else {
+            panic!("{line}")
+        };
+        assert_eq!(named, suite, "a suite is named like its file");
+        assert!(
+            about
+                .split_once(": ")
+                .is_some_and(|(_, about)| !about.is_empty()),
+            "{line}"
+        );
+        let subjects = benches.entry(bench.to_owned()).or_default();
+        assert!(subjects.insert(subject.to_owned()), "twice: {line}");
+    }
+    benches
+}
+
+#[test]
+fn every_bench_has_our_subject_and_a_peer() {
+    for suite in suites() {
+        let benches = benches(&suite);
+        assert!(!benches.is_empty(), "{suite}");
+        for (bench, subjects) in benches {
+            assert!(
+                subjects.contains(&suite),
+                "{suite} {bench} without ours: {subjects:?}"
+            );
+            assert!(subjects.len() > 1, "{suite} {bench} without a peer");
+        }
+    }
+}
+
+#[test]
+fn every_subject_can_be_set_up_and_does_its_job() {
+    for suite in suites() {
+        for (bench, subjects) in benches(&suite) {
+            for subject in subjects {
+                let only = ["--only", &bench, &subject, "--iterations", "2"];
+                assert_eq!(run(&suite, &only), "", "{suite} {bench} {subject}");
+            }
+        }
+    }
+}
