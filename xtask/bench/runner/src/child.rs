@@ -94,20 +94,18 @@ fn interrupt(child: &Child) {
 mod tests {
     use super::*;
 
-    fn shell(script: &str, stop: &Stop) -> (ExitStatus, Vec<String>) {
-        let mut lines = Vec::new();
-        let status = run(Command::new("sh").args(["-c", script]), stop, |line| {
-            lines.push(line.to_owned());
-        });
-        (status.expect("a shell"), lines)
+    fn shell(script: &str, stop: &Stop, mut line: impl FnMut(&str)) -> ExitStatus {
+        run(Command::new("sh").args(["-c", script]), stop, |text| {
+            line(text)
+        })
+        .expect("a shell")
     }
 
     #[test]
     fn every_line_arrives_and_the_end_is_told() {
-        let (status, lines) = shell(
-            "for i in $(seq 1000); do echo $i; done; exit 3",
-            &Stop::new(),
-        );
+        let mut lines = Vec::new();
+        let script = "for i in $(seq 1000); do echo $i; done; exit 3";
+        let status = shell(script, &Stop::new(), |line| lines.push(line.to_owned()));
         assert_eq!(status.code(), Some(3));
         assert_eq!(lines.len(), 1000);
         assert_eq!(lines.last().map(String::as_str), Some("1000"));
@@ -115,14 +113,14 @@ mod tests {
 
     #[test]
     fn a_stop_interrupts_the_child_and_keeps_what_it_says_last() {
-        let stop = Stop::new();
-        stop.stop();
-        let (status, lines) = shell(
-            "trap 'echo partial; exit 130' INT; while :; do sleep 0.01; done",
-            &stop,
-        );
+        let (stop, mut lines) = (Stop::new(), Vec::new());
+        let script = "trap 'echo partial; exit 130' INT; echo ready; while :; do sleep 0.01; done";
+        let status = shell(script, &stop, |line| {
+            lines.push(line.to_owned());
+            stop.stop();
+        });
         assert_eq!(status.code(), Some(130));
-        assert_eq!(lines, ["partial"]);
+        assert_eq!(lines, ["ready", "partial"]);
     }
 
     #[test]

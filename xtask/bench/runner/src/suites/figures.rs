@@ -64,8 +64,6 @@ impl Row<'_> {
                     self.median(to, metric, "us", values);
                 }
             }
-        } else {
-            self.note(to, &format!("INVALID: {}", invalid.join("; ")));
         }
         self.success(to, &rounds);
         self.run(to, shown, invalid);
@@ -287,10 +285,7 @@ mod tests {
         let mut collector = Collector::default();
         ROW.open(&rounds, &mut collector);
         assert_eq!(values(&collector), [("success", 1.0, 1.0, 1.0)]);
-        assert_eq!(
-            collector.notes,
-            ["hello closed-16 naive: INVALID: 9 requests never left"]
-        );
+        assert_eq!(collector.runs[0].summary.invalid, ["9 requests never left"]);
     }
 
     #[test]

@@ -119,7 +119,13 @@ impl Scenario {
         for (&subject, rounds) in self.subjects.iter().zip(&all) {
             row(subject, CLOSED).closed(rounds, collector);
         }
-        let Some(rate) = open_rate(self.subjects, &all) else {
+        let most: Vec<_> = all.iter().map(|rounds| sustained(rounds)).collect();
+        let fit = self
+            .subjects
+            .iter()
+            .zip(&most)
+            .filter(|(subject, _)| **subject != Subject::Naive);
+        let Some(rate) = rounds::open_rate(fit.filter_map(|(_, most)| *most)) else {
             return Ok(());
         };
         if turns.session.stop.is_stopped() {
@@ -131,8 +137,14 @@ impl Scenario {
         ));
         let length = Duration::from_secs_f64(effort.open_s);
         let all = turns.rounds(OPEN, effort.rounds, |seed| open(rate, length, seed))?;
-        for (&subject, rounds) in self.subjects.iter().zip(&all) {
+        for ((&subject, rounds), most) in self.subjects.iter().zip(&all).zip(most) {
             row(subject, OPEN).open(rounds, collector);
+            if let (Some(most), true) = (most, rounds.iter().any(fell_behind)) {
+                let note = format!(
+                    "sustains {most:.0} requests a second at most, so it has no latency here"
+                );
+                row(subject, OPEN).note(collector, &note);
+            }
         }
         Ok(())
     }
@@ -144,17 +156,15 @@ impl Scenario {
     }
 }
 
-/// The rate of the open rounds: what every subject sustains that claims to be fit for it.
-fn open_rate(subjects: &[Subject], closed: &[Vec<Summary>]) -> Option<f64> {
-    let fit = subjects
-        .iter()
-        .zip(closed)
-        .filter(|(subject, _)| **subject != Subject::Naive);
-    let rates = fit.filter_map(|(_, all)| {
-        let kept = rounds::keep(all).rounds;
-        Some(rounds::middle(&kept, |round| round.rate)?.rate)
-    });
-    rounds::open_rate(rates)
+/// The rate that closed rounds reached.
+fn sustained(closed: &[Summary]) -> Option<f64> {
+    let kept = rounds::keep(closed).rounds;
+    Some(rounds::middle(&kept, |round| round.rate)?.rate)
+}
+
+/// Whether requests of an open round found no connection until its end.
+fn fell_behind(round: &Summary) -> bool {
+    round.unsent > 0
 }
 
 /// As many requests as `USERS` get answered.
@@ -214,7 +224,7 @@ impl Turns<'_> {
                     return Ok(all);
                 }
                 // Who fell behind once falls behind again, and its queue would only cost everybody time.
-                if all[number].iter().any(|summary| summary.unsent > 0) {
+                if all[number].iter().any(fell_behind) {
                     continue;
                 }
                 let entrant = &mut self.entrants[number];

@@ -44,31 +44,31 @@ impl Subject {
 
     /// How it is started in `place`, on every core.
     pub(crate) fn config(self, binaries: &Binaries, place: &Place) -> ServerConfig {
-        let (program, ready_path, env): (_, _, &[_]) = match self {
-            Self::Service => (
-                binaries.service.clone(),
-                "/readyz",
-                // Named although they are the defaults: the shell may have them set for another purpose.
-                &[
-                    ("APP__HTTP__ADDRESS", "127.0.0.1:{port}"),
-                    ("APP__ADMIN__ADDRESS", "127.0.0.1:0"),
-                    ("APP__DATABASE__URL", DATABASE),
-                    ("APP__CACHE__DISK__PATH", "data/cache"),
-                    ("APP__LOG__FORMAT", "text"),
-                ],
-            ),
-            _ => (
-                binaries.peers.join(self.name()),
-                "/livez",
-                &[("PORT", "{port}"), ("DATABASE_URL", DATABASE)],
-            ),
+        let database = format!("sqlite:{}", place.database().display());
+        let (program, ready_path, env) = match self {
+            Self::Service => {
+                let cache = place.folder.join("data/cache").display().to_string();
+                // Most are the defaults; the shell may have them set for another purpose.
+                let env = vec![
+                    ("APP__HTTP__ADDRESS", "127.0.0.1:{port}".to_owned()),
+                    ("APP__ADMIN__ADDRESS", "127.0.0.1:0".to_owned()),
+                    ("APP__DATABASE__URL", database),
+                    ("APP__CACHE__DISK__PATH", cache),
+                    ("APP__LOG__FORMAT", "text".to_owned()),
+                ];
+                (binaries.service.clone(), "/readyz", env)
+            }
+            _ => {
+                let env = vec![("PORT", "{port}".to_owned()), ("DATABASE_URL", database)];
+                (binaries.peers.join(self.name()), "/livez", env)
+            }
         };
         ServerConfig {
             program,
             args: Vec::new(),
             env: env
-                .iter()
-                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
                 .collect(),
             folder: Some(place.folder.clone()),
             log: place.log(),
@@ -101,6 +101,3 @@ impl Place {
         self.folder.join("server.log")
     }
 }
-
-/// [`Place::database`], from its folder.
-const DATABASE: &str = "sqlite:data/service.db";
