@@ -253,6 +253,7 @@ fn span(field: &'static str, value: Duration) -> Result<(), LoadError> {
     Ok(())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers and texts that end here")]
 pub(crate) fn refuse(field: &'static str, value: impl ToString, problem: &str) -> LoadError {
     LoadError {
         field,

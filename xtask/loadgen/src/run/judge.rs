@@ -130,7 +130,7 @@ mod tests {
     fn what_was_never_sent_counts_unless_an_interrupt_left_no_time_for_it() {
         let unsent = |unsent, interrupted| {
             move |outcome: &mut Outcome| {
-                (outcome.unsent, outcome.interrupted) = (unsent, interrupted)
+                (outcome.unsent, outcome.interrupted) = (unsent, interrupted);
             }
         };
         check(true, unsent(1, false), &[Invalid::Unsent { requests: 1 }]);

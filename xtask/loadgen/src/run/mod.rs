@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod judge;
 mod machine;
+mod pace;
 mod queue;
 mod tally;
 mod timeline;
@@ -23,9 +24,7 @@ use self::timeline::{Row, Timeline};
 use self::worker::{Finished, Task, Worker};
 use crate::outcome::histogram;
 use crate::schedule::Schedule;
-use crate::{
-    Generator, Load, LoadError, Model, Outcome, Prepared, RouteOutcome, Second, Stop, Target,
-};
+use crate::{Generator, Load, LoadError, Model, Outcome, Prepared, RouteOutcome, Stop, Target};
 
 /// A run that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +97,7 @@ pub fn run(
             // A thread that does not listen has panicked; joining it says so.
             let _ = thread.start.send(start);
         }
-        let seconds = run.collect(start, &full_rows, &threads, progress);
+        let timeline = run.collect(start, &full_rows, &threads, progress);
         let mut finished = Vec::with_capacity(threads.len());
         for thread in threads {
             let result = thread
@@ -107,7 +106,7 @@ pub fn run(
                 .unwrap_or_else(|panic| resume_unwind(panic));
             finished.extend(result.map_err(RunError::System)?);
         }
-        Ok(run.outcome(finished, seconds))
+        Ok(run.outcome(finished, timeline))
     })
 }
 
@@ -162,7 +161,9 @@ impl<'a> Run<'a> {
         let load = self.load;
         let thread = link.thread;
         if let Some(cpu) = load.cpus.get(thread) {
-            pin(*cpu)?;
+            let on_core =
+                |error| io::Error::other(format!("cannot keep a thread on core {cpu}: {error}"));
+            pin(*cpu).map_err(on_core)?;
         }
         let connections = match &load.model {
             Model::Closed { users } => share(*users as u64, thread, load.threads) as usize,
@@ -221,7 +222,7 @@ impl<'a> Run<'a> {
         rows: &Receiver<(usize, Box<Row>)>,
         threads: &[Thread<'_>],
         progress: &(dyn Fn(f64) + Sync),
-    ) -> Vec<Second> {
+    ) -> Timeline {
         let mut timeline = Timeline::new(threads.len());
         let whole = nanoseconds(self.load.warmup + self.load.duration) as f64;
         let mut told = start;
@@ -247,16 +248,16 @@ impl<'a> Run<'a> {
                 progress(by_time.max(by_count).min(1.0));
             }
         }
-        timeline.finish(self.load.duration.as_secs())
+        timeline
     }
 
-    fn outcome(self, finished: Vec<Finished>, seconds: Vec<Second>) -> Outcome {
+    fn outcome(self, finished: Vec<Finished>, timeline: Timeline) -> Outcome {
         let names = self.mix.routes();
         let mut outcome = Outcome {
             elapsed: Duration::ZERO,
             total: RouteOutcome::empty("total"),
             routes: names.iter().map(|name| RouteOutcome::empty(name)).collect(),
-            seconds,
+            seconds: Vec::new(),
             generator: Generator {
                 threads: finished.len(),
                 cpu_share: 0.0,
@@ -278,6 +279,7 @@ impl<'a> Run<'a> {
                 outcome.total.add(route);
             }
         }
+        outcome.seconds = timeline.finish(outcome.elapsed.as_secs());
         outcome.invalid = judge(&outcome, matches!(self.load.model, Model::Open(_)));
         outcome
     }

@@ -9,7 +9,8 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::connection::{Connection, Phase, Received, Request};
-use super::machine::{Clock, CpuShare, Timer};
+use super::machine::{Clock, CpuShare};
+use super::pace::Pace;
 use super::queue::Queue;
 use super::tally::Tally;
 use crate::{Check, ErrorClass, Picker, Prepared, RouteOutcome, Stop};
@@ -64,7 +65,7 @@ pub(super) struct Worker<'a> {
     clock: Clock,
     tally: Tally,
     poll: Poll,
-    timer: Timer,
+    pace: Pace,
     connections: Vec<Connection>,
     buffer: Box<[u8]>,
     /// A request that could not be sent, written only to know its route.
@@ -94,7 +95,7 @@ impl<'a> Worker<'a> {
         tally: Tally,
     ) -> io::Result<Self> {
         let poll = Poll::new()?;
-        let timer = Timer::new(poll.registry(), TIMER)?;
+        let pace = Pace::new(poll.registry(), TIMER)?;
         Ok(Self {
             connections: (0..task.connections)
                 .map(|_| Connection::default())
@@ -106,7 +107,7 @@ impl<'a> Worker<'a> {
             clock,
             tally,
             poll,
-            timer,
+            pace,
             buffer: vec![0; 64 * 1024].into(),
             scratch: Vec::new(),
             opening: 0,
@@ -165,21 +166,17 @@ impl<'a> Worker<'a> {
             if self.stop.is_stopped() || self.is_over(now) {
                 return Ok(self.finish(now));
             }
-            let wake = self.next_arrival(now);
-            self.wait(&mut events, wake)?;
+            let arrival = self.next_arrival(now);
+            self.wait(&mut events, arrival)?;
         }
     }
 
-    /// Waits for events, at most until `wake`, and handles them.
-    fn wait(&mut self, events: &mut Events, wake: Option<u64>) -> io::Result<()> {
+    /// Waits for events, at most until `arrival`, and handles them.
+    fn wait(&mut self, events: &mut Events, arrival: Option<u64>) -> io::Result<()> {
         let now = self.clock.now();
         let mut nap = Duration::from_nanos(NAP.min(self.sweep_at.saturating_sub(now)));
-        if let Some(wake) = wake {
-            if wake <= now {
-                nap = Duration::ZERO;
-            } else if let Some(left) = self.timer.arm(wake, now)? {
-                nap = nap.min(left);
-            }
+        if let Some(arrival) = arrival {
+            nap = self.pace.nap(arrival, now, nap)?;
         }
         match self.poll.poll(events, Some(nap)) {
             Ok(()) => {}

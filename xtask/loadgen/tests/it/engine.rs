@@ -136,16 +136,14 @@ fn a_stall_shows_in_response_time_but_not_in_service_time() {
         "waiting is no lag: {:?}",
         quantile(lag, 0.9)
     );
-    // The second of the stall shows it too.
-    assert_eq!(outcome.seconds.len(), 3, "{:?}", outcome.seconds);
-    assert_eq!(
-        outcome
-            .seconds
-            .iter()
-            .map(|second| second.ended)
-            .sum::<u64>(),
-        600
+    // The second of the stall shows it too. The last answers may come in a fourth one.
+    assert!(
+        (3..=4).contains(&outcome.seconds.len()),
+        "{:?}",
+        outcome.seconds
     );
+    let ended: u64 = outcome.seconds.iter().map(|second| second.ended).sum();
+    assert_eq!(ended, 600);
     let worst = outcome.seconds.iter().map(|second| second.p99_us).max();
     assert!(worst > Some(500_000), "{:?}", outcome.seconds);
 }
@@ -253,6 +251,7 @@ fn a_stop_before_the_start_is_a_run_in_which_nothing_ended() {
     let outcome = try_load(&server.target(), &closed(2, 60_000), &stop).expect("a run");
     assert!(outcome.interrupted);
     assert_eq!(outcome.invalid, [Invalid::NothingEnded]);
+    assert!(outcome.seconds.is_empty(), "{:?}", outcome.seconds);
     assert!(
         outcome.elapsed < Duration::from_secs(30),
         "{:?}",
