@@ -5,7 +5,7 @@ use std::fmt;
 use std::io::{IsTerminal as _, stderr};
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 /// How often a line is drawn anew. Rarely: drawing takes time from what is being measured.
 const REDRAW: Duration = Duration::from_millis(500);
@@ -72,7 +72,7 @@ impl Progress {
         let bar = match (self.style, expected) {
             (Style::Terminal, expected) => terminal_bar(&what, expected),
             (_, expected) => {
-                let about = expected.map(|time| format!(", about {}", seconds(time)));
+                let about = expected.map(|time| format!(", about {}", words(time)));
                 self.line(format_args!("{what}{}", about.unwrap_or_default()));
                 ProgressBar::hidden()
             }
@@ -98,9 +98,9 @@ impl Drop for Phase {
         self.bar.finish_and_clear();
         if self.progress.style == Style::Terminal {
             self.progress.line(format_args!(
-                "{} {}",
+                "{}  {}",
                 self.what,
-                seconds(self.since.elapsed())
+                words(self.since.elapsed())
             ));
         }
     }
@@ -109,14 +109,18 @@ impl Drop for Phase {
 /// Counts towards `expected`, or only up.
 fn terminal_bar(what: &str, expected: Option<Duration>) -> ProgressBar {
     let template = match expected {
-        Some(_) => "{prefix} {elapsed} of {eta_total} {wide_msg}",
-        None => "{prefix} {elapsed} {wide_msg}",
+        Some(_) => "{prefix}  {time} of about {total}  {wide_msg}",
+        None => "{prefix}  {time}  {wide_msg}",
     };
     let total = expected.unwrap_or_default();
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .with_key("eta_total", move |_: &_, f: &mut dyn fmt::Write| {
-            let _ = f.write_str(&seconds(total));
+        .with_key("time", |state: &ProgressState, f: &mut dyn fmt::Write| {
+            // A line that cannot be drawn is no reason to stop measuring.
+            let _ = f.write_str(&words(state.elapsed()));
+        })
+        .with_key("total", move |_: &_, f: &mut dyn fmt::Write| {
+            let _ = f.write_str(&words(total));
         });
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
         .with_style(style)
@@ -125,11 +129,11 @@ fn terminal_bar(what: &str, expected: Option<Duration>) -> ProgressBar {
     bar
 }
 
-fn seconds(time: Duration) -> String {
-    match time.as_secs() {
-        0..10 => format!("{:.1} s", time.as_secs_f64()),
-        whole @ 10..60 => format!("{whole} s"),
-        whole => format!("{} min {} s", whole / 60, whole % 60),
+/// A time as one would say it.
+fn words(time: Duration) -> String {
+    match time.as_secs_f64().round() as u64 {
+        seconds @ 0..60 => format!("{seconds} s"),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
     }
 }
 
@@ -139,9 +143,9 @@ mod tests {
 
     #[test]
     fn times_are_said_in_the_unit_one_would_say() {
-        let said = |millis| seconds(Duration::from_millis(millis));
-        assert_eq!(said(1_240), "1.2 s");
-        assert_eq!(said(12_900), "12 s");
+        let said = |millis| words(Duration::from_millis(millis));
+        assert_eq!(said(240), "0 s");
+        assert_eq!(said(12_900), "13 s");
         assert_eq!(said(125_000), "2 min 5 s");
     }
 
