@@ -1,5 +1,6 @@
 //! Times and counts of a run: what is a response time, what is a service time, how many requests are sent and when.
 
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -262,8 +263,9 @@ fn a_stop_before_the_start_is_a_run_in_which_nothing_ended() {
 #[test]
 fn where_nothing_listens_the_run_does_not_begin() {
     let server = ScriptedServer::always(&[]);
-    let target = server.target();
-    drop(server);
+    // The port of a client: nobody listens on it, and nobody else can begin to.
+    let client = TcpStream::connect(server.target().address).expect("a connection");
+    let target = Target::at(client.local_addr().expect("an address"));
     let error = try_load(&target, &closed(2, 60_000), &Stop::new()).expect_err("no run");
     assert!(matches!(error, RunError::Unreachable { .. }), "{error}");
 }

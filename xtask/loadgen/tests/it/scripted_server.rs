@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use loadgen::Target;
@@ -28,6 +28,7 @@ type Script = dyn Fn(u64, &str) -> Vec<Step> + Send + Sync;
 pub(crate) struct ScriptedServer {
     address: SocketAddr,
     shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -50,8 +51,12 @@ impl ScriptedServer {
             dead: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
-        thread::spawn(move || accepting.accept(&listener));
-        Self { address, shared }
+        let accepting = Some(thread::spawn(move || accepting.accept(&listener)));
+        Self {
+            address,
+            shared,
+            accepting,
+        }
     }
 
     /// Answers every request alike.
@@ -80,6 +85,9 @@ impl Drop for ScriptedServer {
         self.shared.die();
         // Wakes the accepting thread, which then gives the port back.
         let _ = TcpStream::connect(self.address);
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
     }
 }
 
