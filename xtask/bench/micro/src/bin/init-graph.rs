@@ -14,33 +14,13 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use tokio::task::JoinSet;
 
 fn main() -> Exit {
+    let chain = Shape::of(100, 1, 1);
+    let wide = Shape::of(1, 100, 0);
     harness::main("init-graph", |suite: &mut Suite| {
-        start(
-            suite,
-            "chain-100",
-            "100 parts, each after the one before",
-            Shape {
-                layers: 100,
-                width: 1,
-                needs: 1,
-            },
-        );
-        start(
-            suite,
-            "wide-100",
-            "100 parts that need nothing",
-            Shape {
-                layers: 1,
-                width: 100,
-                needs: 0,
-            },
-        );
-        start(
-            suite,
-            "layered-1000",
-            "10 layers of 100 parts, each after 3 of the layer before",
-            LAYERED,
-        );
+        start(suite, "chain-100", chain, "100, each after the one before");
+        start(suite, "wide-100", wide, "100 that need nothing");
+        let about = "10 layers of 100, each after 3 of the layer before";
+        start(suite, "layered-1000", LAYERED, about);
         check(suite);
     })
 }
@@ -54,13 +34,17 @@ struct Shape {
     needs: usize,
 }
 
-const LAYERED: Shape = Shape {
-    layers: 10,
-    width: 100,
-    needs: 3,
-};
+const LAYERED: Shape = Shape::of(10, 100, 3);
 
 impl Shape {
+    const fn of(layers: usize, width: usize, needs: usize) -> Self {
+        Self {
+            layers,
+            width,
+            needs,
+        }
+    }
+
     fn parts(self) -> usize {
         self.layers * self.width
     }
@@ -72,10 +56,12 @@ impl Shape {
     }
 }
 
-fn start(suite: &mut Suite, name: &str, about: &str, shape: Shape) {
+fn start(suite: &mut Suite, name: &str, shape: Shape, about: &str) {
     suite
         .bench(name)
-        .about(&format!("wire, start and stop what does nothing: {about}"))
+        .about(&format!(
+            "wire, start and stop parts that do nothing: {about}"
+        ))
         .ours_async("Graph", async move || {
             let names = names(shape);
             let op = async move |count: &Count| {
