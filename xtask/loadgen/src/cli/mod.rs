@@ -152,7 +152,7 @@ pub fn main(
         Ok(Command::Run(run)) => run,
         Err(error) => return output::complain(program, &error, 2),
     };
-    run.again = format!("{program} {}", run.again);
+    run.call(program);
     let progress = Progress::new(run.quiet);
     let done = execute(&run, stop, &|share| progress.show(share));
     progress.clear();
@@ -166,6 +166,18 @@ pub fn main(
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted before the load began")]
 struct Interrupted;
+
+impl Run {
+    /// How the program is called in the command to run next.
+    pub fn call(&mut self, program: &str) {
+        self.again = format!("{program} {}", self.again);
+    }
+
+    /// Whether nobody is to see progress.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+}
 
 impl Command {
     /// The load to be sent, unless help was asked for.
