@@ -66,7 +66,7 @@ pub(super) enum Received {
 }
 
 impl Connection {
-    /// Begins to connect, until `due`.
+    /// Begins to connect, until `due`; what was open before is closed.
     pub(super) fn connect(
         &mut self,
         registry: &Registry,
@@ -74,12 +74,13 @@ impl Connection {
         target: SocketAddr,
         due: u64,
     ) -> io::Result<()> {
+        self.stream = None;
+        self.phase = Phase::Connecting;
+        self.due = due;
         let mut stream = TcpStream::connect(target)?;
         // Edge-triggered, so that being writable all the time wakes nobody.
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         self.stream = Some(stream);
-        self.phase = Phase::Connecting;
-        self.due = due;
         Ok(())
     }
 
@@ -206,13 +207,6 @@ impl Connection {
         self.decoder.keeps_alive() && self.written == self.out.len()
     }
 
-    /// Closes it, to be opened again at `now`.
-    pub(super) fn close(&mut self, now: u64) {
-        self.stream = None;
-        self.phase = Phase::Down;
-        self.due = now;
-    }
-
     /// Closes it after a failure, to be opened again after a pause, the longer the more failures came in a row; the
     /// first one costs no pause.
     pub(super) fn fail(&mut self, now: u64) {
@@ -221,6 +215,8 @@ impl Connection {
             more => (1_000_000_u64 << (more - 1).min(16)).min(BACKOFF_MAX),
         };
         self.failures = self.failures.saturating_add(1);
-        self.close(now + pause);
+        self.stream = None;
+        self.phase = Phase::Down;
+        self.due = now + pause;
     }
 }

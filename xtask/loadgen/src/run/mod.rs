@@ -191,7 +191,7 @@ impl<'a> Run<'a> {
         // Far apart, so that threads of neighbouring seeds do not send the same.
         let seed = load.seed ^ (thread as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let mut worker = Worker::new(task, self.mix, seed, self.stop, self.clock, tally)?;
-        let opened = worker.open()?;
+        let opened = worker.open_all()?;
         Ok((worker, opened))
     }
 

@@ -1,5 +1,8 @@
 //! One generator thread: a poller over its connections, fed by users or by a schedule.
 
+mod connections;
+mod requests;
+
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,18 +11,15 @@ use hdrhistogram::Histogram;
 use mio::event::Event;
 use mio::{Events, Poll, Token};
 
-use super::connection::{Connection, Phase, Received, Request};
+use super::connection::{Connection, Phase, Received};
 use super::machine::{Clock, CpuShare};
 use super::pace::Pace;
 use super::queue::Queue;
 use super::tally::Tally;
-use crate::{Check, ErrorClass, Picker, Prepared, RouteOutcome, Stop};
+use crate::{Picker, Prepared, RouteOutcome, Stop};
 
 /// Longest wait for events: how soon [`Stop`] is seen.
 const NAP: u64 = 50_000_000;
-
-/// Least time between two looks at all connections for those that are over their time.
-const SWEEP_MIN: u64 = 1_000_000;
 
 /// Connections that are being opened at once before the clock starts: fewer than servers let wait.
 const OPENING_MAX: usize = 64;
@@ -126,12 +126,12 @@ impl<'a> Worker<'a> {
 
     /// Opens the connections, each once. Says how many there are and why the others are not; ends at the first refusal
     /// if there is none yet.
-    pub(super) fn open(&mut self) -> io::Result<(usize, Option<io::Error>)> {
+    pub(super) fn open_all(&mut self) -> io::Result<(usize, Option<io::Error>)> {
         let mut events = Events::with_capacity(1024);
         let mut next = 0;
         while !self.stop.is_stopped() && (self.established > 0 || self.refused.is_none()) {
             while next < self.connections.len() && self.opening < OPENING_MAX {
-                self.reopen(next);
+                self.open(next);
                 next += 1;
             }
             if self.opening == 0 && next == self.connections.len() {
@@ -153,7 +153,7 @@ impl<'a> Worker<'a> {
             queue.start(start);
         } else {
             for index in 0..self.connections.len() {
-                self.send_if_idle(index);
+                self.send_next(index);
             }
         }
         loop {
@@ -220,232 +220,10 @@ impl<'a> Worker<'a> {
                         event.is_read_closed(),
                     );
                 }
-                self.on_received(index, received, event.is_read_closed());
+                self.received(index, received, event.is_read_closed());
             }
         }
     }
-
-    fn on_received(&mut self, index: usize, received: Received, ended: bool) {
-        match received {
-            Received::Part => {}
-            Received::Whole(end) => self.answered(index, end, ended),
-            Received::Failed(class) => self.failed(index, class),
-        }
-    }
-
-    fn answered(&mut self, index: usize, end: u64, ended: bool) {
-        self.busy -= 1;
-        self.last_end = end;
-        let connection = &mut self.connections[index];
-        let request = &connection.request;
-        if request.intended >= self.begin {
-            let (status, body) = connection.answer();
-            let class = match self.mix.check(request.route, status, body) {
-                Check::Fine => None,
-                Check::Status => Some(ErrorClass::Status),
-                Check::Body => Some(ErrorClass::Body),
-            };
-            self.tally.answered(request, end, status, class);
-        }
-        if connection.finish() && !ended {
-            self.ready(index, end);
-        } else {
-            connection.close(end);
-            self.established -= 1;
-            self.reopen(index);
-        }
-    }
-
-    /// The request under way gets no answer any more.
-    fn failed(&mut self, index: usize, class: ErrorClass) {
-        let now = self.clock.now();
-        self.busy -= 1;
-        self.last_end = now;
-        let connection = &mut self.connections[index];
-        if connection.request.intended >= self.begin {
-            self.tally.failed(&connection.request, now, class);
-        }
-        self.established -= 1;
-        self.down(index, now);
-    }
-
-    /// An idle connection has ended: no request is lost.
-    fn lost(&mut self, index: usize) {
-        if let Some(queue) = &mut self.task.queue {
-            queue.lost(index);
-        }
-        self.established -= 1;
-        self.down(index, self.clock.now());
-    }
-
-    // === connections ===
-
-    fn reopen(&mut self, index: usize) {
-        let now = self.clock.now();
-        let due = now.saturating_add(self.task.timeout);
-        let connection = &mut self.connections[index];
-        self.opening += 1;
-        self.sweep_at = self.sweep_at.min(due);
-        if let Err(error) =
-            connection.connect(self.poll.registry(), Token(index), self.task.target, due)
-        {
-            connection.phase = Phase::Connecting;
-            connection.due = due;
-            self.refused(index, error);
-        }
-    }
-
-    fn opened(&mut self, index: usize) {
-        self.opening -= 1;
-        self.established += 1;
-        self.ready(index, self.clock.now());
-    }
-
-    /// Connecting has failed: so do the requests that need it.
-    fn refused(&mut self, index: usize, error: io::Error) {
-        let now = self.clock.now();
-        let began = self.connections[index]
-            .due
-            .saturating_sub(self.task.timeout);
-        self.opening -= 1;
-        self.refused = Some(error);
-        self.down(index, now);
-        if !self.running {
-            return;
-        }
-        match &mut self.task.queue {
-            None if now < self.end => self.unreachable(began, began, now),
-            None => {}
-            // While others are connected, requests wait for those.
-            Some(_) if self.established > 0 => {}
-            Some(_) => {
-                while let Some(intended) = self.next_unreachable(now) {
-                    self.unreachable(intended, began.max(intended), now);
-                }
-            }
-        }
-    }
-
-    fn next_unreachable(&mut self, now: u64) -> Option<u64> {
-        if self.task.requests == 0 {
-            None
-        } else {
-            self.task.queue.as_mut()?.give_up(now)
-        }
-    }
-
-    /// Counts one request that could not even be sent.
-    fn unreachable(&mut self, intended: u64, sent: u64, now: u64) {
-        self.scratch.clear();
-        let route = self.picker.next(&mut self.scratch);
-        if intended >= self.begin && self.task.requests > 0 {
-            let request = Request {
-                route,
-                intended,
-                sent,
-                ..Request::default()
-            };
-            self.task.requests -= 1;
-            self.last_end = now;
-            self.tally.failed(&request, now, ErrorClass::Connect);
-        }
-    }
-
-    /// Opens the connection again, at once or after a pause.
-    fn down(&mut self, index: usize, now: u64) {
-        let connection = &mut self.connections[index];
-        connection.fail(now);
-        self.sweep_at = self.sweep_at.min(connection.due);
-    }
-
-    /// Handles every connection that is over its time.
-    fn sweep(&mut self, now: u64) {
-        self.sweep_at = u64::MAX;
-        for index in 0..self.connections.len() {
-            let connection = &self.connections[index];
-            if connection.phase != Phase::Idle && connection.due <= now {
-                match connection.phase {
-                    Phase::Busy => self.failed(index, ErrorClass::Timeout),
-                    Phase::Connecting => self.refused(index, io::ErrorKind::TimedOut.into()),
-                    Phase::Down if self.running => self.reopen(index),
-                    Phase::Down | Phase::Idle => {}
-                }
-            }
-            let connection = &self.connections[index];
-            if connection.phase != Phase::Idle {
-                self.sweep_at = self.sweep_at.min(connection.due);
-            }
-        }
-        // Whatever is sent from now on is not over its time before this.
-        let latest = now.saturating_add(self.task.timeout);
-        self.sweep_at = self
-            .sweep_at
-            .clamp(now + SWEEP_MIN, latest.max(now + SWEEP_MIN));
-    }
-
-    // === sending ===
-
-    /// A connection can take a request.
-    fn ready(&mut self, index: usize, now: u64) {
-        match &mut self.task.queue {
-            Some(queue) => {
-                queue.free(index, now);
-                self.serve(now);
-            }
-            None => self.send_if_idle(index),
-        }
-    }
-
-    /// The next request of a user.
-    fn send_if_idle(&mut self, index: usize) {
-        let now = self.clock.now();
-        let may = self.running && now < self.end && self.task.requests > 0;
-        if may && self.connections[index].phase == Phase::Idle {
-            self.send(index, now, now);
-        }
-    }
-
-    /// Sends what is due on connections that are free.
-    fn serve(&mut self, now: u64) {
-        if !self.running || now >= self.end + self.grace() {
-            return;
-        }
-        while self.task.requests > 0
-            && let Some(due) = self.task.queue.as_mut().and_then(|queue| queue.due(now))
-        {
-            let sent = self.clock.now();
-            if due.intended >= self.begin {
-                self.tally.sent(sent.saturating_sub(due.possible));
-            }
-            self.send(due.connection, due.intended, sent);
-        }
-    }
-
-    fn send(&mut self, index: usize, intended: u64, sent: u64) {
-        let connection = &mut self.connections[index];
-        let route = self.picker.next(connection.next_request());
-        if intended >= self.begin {
-            self.task.requests -= 1;
-        }
-        let request = Request {
-            route,
-            intended,
-            sent,
-            ..Request::default()
-        };
-        let due = sent.saturating_add(self.task.timeout);
-        self.busy += 1;
-        self.sweep_at = self.sweep_at.min(due);
-        let received = connection.send(
-            request,
-            due,
-            self.mix.is_head(route),
-            self.mix.reads_body(route),
-        );
-        self.on_received(index, received, false);
-    }
-
-    // === time ===
 
     /// Marks the beginning and the end of the measurement; the wait for the last answers is behind it.
     fn keep_time(&mut self, now: u64) {
