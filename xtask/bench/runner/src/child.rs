@@ -1,6 +1,7 @@
 //! Children that Ctrl-C ends too, also when the signal reached only this process.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use loadgen::Stop;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
 /// How often a child is looked after.
 const GLANCE: Duration = Duration::from_millis(20);
@@ -28,6 +29,9 @@ pub(crate) fn run(
     mut line: impl FnMut(&str),
 ) -> anyhow::Result<ExitStatus> {
     let program = command.get_program().to_string_lossy().into_owned();
+    // In a group of its own: a terminal sends Ctrl-C to all of ours, and a bench program takes a second one as a wish
+    // to end without telling anything.
+    command.process_group(0);
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
     let mut child = Guard(spawned.with_context(|| format!("cannot start {program}"))?);
     let output = child
@@ -86,7 +90,7 @@ fn interrupt(child: &Child) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // Fails only for a child that has ended.
-        let _ = kill_process(pid, Signal::INT);
+        let _ = kill_process_group(pid, Signal::INT);
     }
 }
 

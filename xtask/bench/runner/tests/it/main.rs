@@ -1,5 +1,7 @@
 //! The program from outside: what it prints where, and its exit codes.
 
+mod flow;
+
 use std::process::{Command, Output};
 
 fn runner(out: &std::path::Path, args: &[&str]) -> Output {
