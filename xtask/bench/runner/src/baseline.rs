@@ -64,6 +64,7 @@ pub(crate) fn save(session: &Session, name: &str) -> anyhow::Result<Exit> {
     let needs = Needs {
         services: true,
         micro: micro.clone(),
+        ..Needs::default()
     };
     let binaries = Binaries::build(session, &needs)?;
     let environment = Environment::before(session);

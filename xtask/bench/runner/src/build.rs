@@ -11,8 +11,10 @@ use crate::session::Session;
 /// What the chosen suites need.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Needs {
-    /// The service and its peers.
+    /// The service.
     pub(crate) services: bool,
+    /// What is measured beside it.
+    pub(crate) peers: bool,
     /// Crates whose micro benches are to be built.
     pub(crate) micro: Vec<String>,
 }
@@ -108,6 +110,8 @@ fn build(session: &Session, root: &Path, target: &Path, needs: &Needs) -> anyhow
     let bench = root.join("xtask/bench");
     if needs.services {
         cargo(session, root, target, &["-p", "reference-service"])?;
+    }
+    if needs.peers {
         cargo(session, &bench, target, &["-p", "peers"])?;
     }
     // A commit may not have all of them yet.

@@ -17,8 +17,10 @@ use crate::suites;
 /// If what the suites need cannot be built, or standard output is closed.
 pub(crate) fn run(session: &Session, names: &[String], metrics: bool) -> anyhow::Result<Exit> {
     let service = |name: &str| suites::all().iter().find(|suite| suite.name == name);
+    let services = names.iter().any(|name| service(name).is_some());
     let needs = Needs {
-        services: names.iter().any(|name| service(name).is_some()),
+        services,
+        peers: services,
         micro: names
             .iter()
             .filter(|name| service(name).is_none())

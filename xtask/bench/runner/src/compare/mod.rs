@@ -111,10 +111,12 @@ pub(crate) fn chosen(suites: &[String]) -> (Vec<String>, Vec<String>) {
     suites.iter().cloned().partition(is_scenario)
 }
 
+/// No peers: each side is ours.
 pub(crate) fn needs(services: &[String], micro: &[String]) -> Needs {
     Needs {
         services: !services.is_empty(),
         micro: micro.to_vec(),
+        ..Needs::default()
     }
 }
 
