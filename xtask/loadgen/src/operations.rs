@@ -84,9 +84,15 @@ pub(crate) fn drive<O: Operations>(
         Ok::<_, io::Error>((watched, unsent, pacing_cpu))
     })?;
     // Whoever stops waits for nobody. Otherwise each user ends once its present operation does.
-    let patience = if watched.stopped { Duration::ZERO } else { load.timeout };
+    let patience = if watched.stopped {
+        Duration::ZERO
+    } else {
+        load.timeout
+    };
     runtime.block_on(users::end(tasks, patience + END_PATIENCE));
-    watched.seconds.push(users.recorder.close_second(watched.seconds.len()));
+    watched
+        .seconds
+        .push(users.recorder.close_second(watched.seconds.len()));
     progress(1.0);
 
     let (total, routes, send_lag) = users.recorder.sums();

@@ -92,28 +92,27 @@ impl<O: Operations> Users<O> {
                     None => return,
                 },
             };
-            if intended >= self.counted_from && !self.may_begin() {
-                return;
-            }
             let route = self.sampler.sample(&mut random);
             let operation = self.operations.carry_out(self.chosen[route], &mut random);
             let sent = Instant::now();
+            let counts = sent >= self.counted_from;
+            if counts && !self.may_begin() {
+                return;
+            }
             let result = timeout(self.load.timeout, operation)
                 .await
                 .unwrap_or(Err(ErrorClass::Timeout));
             let end = Instant::now();
-            if intended >= self.counted_from {
+            if counts {
                 let lag = sent - intended.max(free);
-                self.recorder.record(
-                    user,
-                    Ended {
-                        route,
-                        response: end - intended,
-                        service: end - sent,
-                        lag: self.arrivals.is_some().then_some(lag),
-                        result,
-                    },
-                );
+                let ended = Ended {
+                    route,
+                    response: end - intended,
+                    service: end - sent,
+                    lag: self.arrivals.is_some().then_some(lag),
+                    result,
+                };
+                self.recorder.record(user, ended);
             }
         }
     }

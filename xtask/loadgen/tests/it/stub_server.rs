@@ -3,7 +3,7 @@
 //! It is this test program itself, started again with `STUB_SERVER` in its environment: nothing else has to be built
 //! beside the tests. The variable holds `PORT [BEHAVIOUR ARGUMENT]...`, see [`Behaviour`]. It answers any `GET`; some
 //! paths make it use something: `/burn` CPU, `/grow` memory, `/open` file descriptors, `/threads` threads. `/slow` takes
-//! 20 ms.
+//! 20 ms, `/die` ends it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -194,6 +194,7 @@ impl Server {
                 (0..10)
                     .for_each(|_| drop(thread::spawn(|| thread::sleep(Duration::from_secs(3600)))));
             }
+            "/die" => exit(3),
             "/slow" => thread::sleep(Duration::from_millis(20)),
             _ => {}
         }
