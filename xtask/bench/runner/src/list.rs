@@ -75,11 +75,10 @@ fn benches(suite: &str, listed: &str) -> String {
             .into_iter()
             .filter(|subject| *subject != suite)
             .collect();
-        let beside = match peers.as_slice() {
-            [] => String::new(),
-            peers => format!(" (beside {})", peers.join(", ")),
-        };
-        text.push_str(&format!("    {name:<22} {about}{beside}\n"));
+        text.push_str(&format!("    {name:<18} {about}\n"));
+        if !peers.is_empty() {
+            text.push_str(&format!("    {:<18} beside {}\n", "", peers.join(", ")));
+        }
     }
     text
 }
@@ -98,8 +97,9 @@ BENCH cache drop cache removal
 something else
 ";
         let expected = "  cache
-    hit                    get of a present key (beside moka, quick_cache)
-    drop                   removal
+    hit                get of a present key
+                       beside moka, quick_cache
+    drop               removal
 ";
         assert_eq!(benches("cache", listed), expected);
     }
