@@ -42,7 +42,7 @@ pub(super) fn next(run: &Run, summary: &Summary, cores: usize) -> String {
             Some((options, args)) => (options, format!(" -- {args}")),
             None => (&*run.again, String::new()),
         };
-        format!("{options}{threads} {model}{server_args}")
+        format!("{} {options}{threads} {model}{server_args}", run.program)
     };
     let rate = |share: f64| format!("--rate {}", two_digits(summary.rate * share));
     if summary.rate == 0.0 {
@@ -121,7 +121,7 @@ mod tests {
                 "--users 8 --url http://h/ --header a:b --api-key k --mix my.toml",
                 &closed()
             ),
-            "--url http://h/ --header … --api-key … --mix my.toml --rate 12000"
+            "loadgen --url http://h/ --header … --api-key … --mix my.toml --rate 12000"
         );
     }
 
@@ -132,7 +132,7 @@ mod tests {
                 "--server ./s --rate 10 --threads 2 -- --port {port}",
                 &open(10.0, 10.0)
             ),
-            "--server ./s --threads 2 --rate 15 -- --port {port}"
+            "loadgen --server ./s --threads 2 --rate 15 -- --port {port}"
         );
     }
 
@@ -142,7 +142,7 @@ mod tests {
         summary.invalid.push("too much".to_owned());
         assert_eq!(
             after("--url http://h/ --rate 500", &summary),
-            "--url http://h/ --rate 64"
+            "loadgen --url http://h/ --rate 64"
         );
     }
 
@@ -152,11 +152,11 @@ mod tests {
         summary.capped_by = Cap::Generator;
         assert_eq!(
             after("--url http://h/", &summary),
-            "--url http://h/ --users 8 --threads 2"
+            "loadgen --url http://h/ --users 8 --threads 2"
         );
         assert_eq!(
             after("--url http://h/ --threads 2", &summary),
-            "--url http://h/ --threads 2 --rate 12000"
+            "loadgen --url http://h/ --threads 2 --rate 12000"
         );
     }
 

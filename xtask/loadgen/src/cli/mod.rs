@@ -39,6 +39,8 @@ pub struct Run {
     pub(crate) output: Option<PathBuf>,
     pub(crate) quiet: bool,
     pub(crate) metrics: bool,
+    /// How the program is called.
+    pub(crate) program: String,
     /// The options that are not about the model, as somebody would type them again; without secrets.
     pub(crate) again: String,
 }
@@ -168,9 +170,9 @@ pub fn main(
 struct Interrupted;
 
 impl Run {
-    /// How the program is called in the command to run next.
+    /// Sets how the program is called in the command to run next; `loadgen` otherwise.
     pub fn call(&mut self, program: &str) {
-        self.again = format!("{program} {}", self.again);
+        program.clone_into(&mut self.program);
     }
 
     /// Whether nobody is to see progress.

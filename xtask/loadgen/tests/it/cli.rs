@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::scripted_server::{HELLO, ScriptedServer, Step};
+use crate::stub_server;
 
 fn loadgen(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
@@ -268,4 +269,87 @@ fn an_interrupt_still_prints_what_was_measured() {
         screen.contains("INTERRUPTED ") && screen.contains("100 % of "),
         "{screen}"
     );
+}
+
+/// Arguments that start this test program as a server.
+fn stub(args: &[&str]) -> Output {
+    let program = std::env::current_exe().expect("this program");
+    let environment = format!("{}={{port}}", stub_server::VARIABLE);
+    let start = [
+        "--server",
+        program.to_str().expect("text"),
+        "--server-env",
+        &environment,
+    ];
+    let rest = [
+        "--",
+        stub_server::ARGUMENTS[0],
+        stub_server::ARGUMENTS[1],
+        stub_server::ARGUMENTS[2],
+    ];
+    loadgen(&[&start, args, &rest].concat())
+        .output()
+        .expect("a run")
+}
+
+#[test]
+fn a_server_that_is_started_shows_what_it_costs() {
+    let output = stub(&[
+        "--warmup",
+        "0s",
+        "--duration",
+        "300ms",
+        "--rate",
+        "100",
+        "--threshold",
+        "rss<4GiB",
+    ]);
+    let screen = text(&output.stdout);
+    assert!(
+        matches!(output.status.code(), Some(0 | 3)),
+        "{screen}{}",
+        text(&output.stderr)
+    );
+    for part in [
+        "cpu         ",
+        "memory      ",
+        "ready after ",
+        "stopped in ",
+        "PASS        rss<4GiB: ",
+    ] {
+        assert!(screen.contains(part), "{part:?} in {screen}");
+    }
+    assert!(!screen.contains("capped by   unknown"), "{screen}");
+}
+
+#[test]
+fn a_server_that_dies_makes_the_run_invalid_and_loses_no_figure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mix, log) = (folder.path().join("die.toml"), folder.path().join("log"));
+    let route =
+        |name, weight| format!("[[route]]\nname = '{name}'\npath = '/{name}'\nweight = {weight}\n");
+    std::fs::write(&mix, route("live", 99) + &route("die", 1)).expect("written");
+    let (mix, log) = (mix.to_str().expect("text"), log.to_str().expect("text"));
+    let output = stub(&[
+        "--warmup",
+        "0s",
+        "--duration",
+        "2s",
+        "--mix",
+        mix,
+        "--server-log",
+        log,
+    ]);
+    let screen = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(3),
+        "{screen}{}",
+        text(&output.stderr)
+    );
+    assert!(
+        screen.contains("INVALID     the server ended during the run (exit status: 3)"),
+        "{screen}"
+    );
+    assert!(screen.contains("live "), "{screen}");
 }

@@ -264,6 +264,7 @@ impl Given {
             output: self.output.take(),
             quiet: self.quiet,
             metrics: self.metrics,
+            program: "loadgen".to_owned(),
             again: self.again.text(&self.server_args),
             load,
             subject: self.subject()?,
