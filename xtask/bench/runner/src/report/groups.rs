@@ -198,7 +198,18 @@ impl<'a> Group<'a> {
         Some((self.standing(ours, peer)?, &peer.subject))
     }
 
-    /// The same in a few words: `2.0× better than moka`; empty without a peer.
+    /// Our place among all: `2 of 5`. Those that are even with ours are not before it.
+    pub(crate) fn place(&self) -> String {
+        let Some(ours) = self.ours() else {
+            return String::new();
+        };
+        let before =
+            |peer: &&&Metric| matches!(self.standing(ours, peer), Some(Standing::Worse(_)));
+        let before = self.rows.iter().filter(before).count();
+        format!("{} of {}", before + 1, self.rows.len())
+    }
+
+    /// How ours stands beside the best peer in a few words: `2.0× better than moka`; empty without a peer.
     pub(crate) fn verdict(&self) -> String {
         match self.against_best() {
             Some((standing @ Standing::Even, peer)) => format!("{standing} with {peer}"),
@@ -275,6 +286,23 @@ mod tests {
     fn overlapping_intervals_are_even_and_zero_has_no_factor() {
         assert_eq!(verdict("ns", (50.0, 2.0), (53.0, 2.0)), "even with peer");
         assert_eq!(verdict("count", (0.0, 0.0), (3.0, 0.0)), "");
+    }
+
+    #[test]
+    fn our_place_counts_only_those_that_are_surely_before() {
+        let values = [(50.0, 2.0), (53.0, 2.0), (40.0, 2.0), (90.0, 2.0)];
+        let subjects = ["cache", "even", "better", "worse"];
+        let metrics: Vec<_> = std::iter::zip(subjects, values)
+            .map(|(subject, (value, half))| metric(subject, "ns", value, half))
+            .collect();
+        let group = Group {
+            suite: "cache",
+            name: "hit",
+            metric: "time",
+            unit: "ns",
+            rows: metrics.iter().collect(),
+        };
+        assert_eq!(group.place(), "2 of 4");
     }
 
     #[test]

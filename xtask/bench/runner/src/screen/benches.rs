@@ -61,6 +61,7 @@ fn beside_best(suite: &str, benches: &[&Bench<'_>]) -> String {
         ("best peer", Align::Right),
         ("", Align::Left),
         ("ours is", Align::Left),
+        ("place", Align::Left),
     ];
     let rows: Vec<_> = benches
         .iter()
@@ -90,5 +91,6 @@ fn micro_row(bench: &Bench<'_>) -> Option<Vec<String>> {
         value(peer),
         peer.map_or_else(String::new, |peer| peer.subject.clone()),
         standing.map_or_else(String::new, |(standing, _)| standing.to_string()),
+        time.place(),
     ])
 }

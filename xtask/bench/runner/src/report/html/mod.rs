@@ -87,13 +87,17 @@ fn head(report: &Report, tally: &str) -> String {
         .into_iter()
         .map(|suite| format!("<a href=\"#{}\">{}</a> ", anchor(suite), Text(suite)))
         .collect();
+    let parts = [
+        environment.machine(),
+        environment.revision(),
+        environment.started_at.clone(),
+    ];
+    let known: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     format!(
         "<header>\n{state}\n<h1>Benchmarks</h1>\n<p class=\"verdict\">Ours {}</p>\n\
-         <p class=\"muted\">{} · <code>{}</code> · {}</p>\n<nav aria-label=\"Suites\">{links}</nav>\n</header>\n",
+         <p class=\"muted\">{}</p>\n<nav aria-label=\"Suites\">{links}</nav>\n</header>\n",
         Text(tally),
-        Text(&environment.machine()),
-        Text(&environment.revision()),
-        Text(&environment.started_at),
+        Text(&known.join(" · ")),
     )
 }
 
