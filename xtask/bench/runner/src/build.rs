@@ -45,28 +45,30 @@ impl Binaries {
     /// # Errors
     /// If `rev` names no commit or one without benches, if git or cargo fails, or after Ctrl-C.
     pub(crate) fn of_worktree(session: &Session, rev: &str, needs: &Needs) -> anyhow::Result<Self> {
-        let commit = commit(&session.root, rev)?;
-        let worktree = session.target.join("bench/worktrees").join(&commit);
-        if !worktree.join(".git").exists() {
-            // Forced, for a worktree whose folder somebody removed without telling git.
-            let mut add = git(
-                &session.root,
-                &["worktree", "add", "--force", "--detach", "--quiet"],
-            );
-            let status = add
-                .arg(&worktree)
-                .arg(&commit)
-                .stdout(Stdio::null())
-                .status();
-            let status = status.context("cannot start git")?;
-            ensure!(
-                status.success(),
-                "git could not make a worktree of {rev} in {}",
-                worktree.display()
-            );
-        }
+        let worktree = worktree(&session.root, &session.target, rev)?;
         build(session, &worktree, &worktree.join("target"), needs)
     }
+}
+
+/// The folder with the files of the commit that `rev` names.
+fn worktree(root: &Path, target: &Path, rev: &str) -> anyhow::Result<PathBuf> {
+    let commit = commit(root, rev)?;
+    let worktree = target.join("bench/worktrees").join(&commit);
+    if !worktree.join(".git").exists() {
+        // Forced, for a worktree whose folder somebody removed without telling git.
+        let mut add = git(root, &["worktree", "add", "--force", "--detach", "--quiet"]);
+        let added = add
+            .arg(&worktree)
+            .arg(&commit)
+            .stdout(Stdio::null())
+            .status();
+        ensure!(
+            added.context("cannot start git")?.success(),
+            "git could not make a worktree of {rev} in {}",
+            worktree.display()
+        );
+    }
+    Ok(worktree)
 }
 
 /// The full name of the commit that `rev` names.
@@ -158,24 +160,44 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compared_with_is_told_before_anything_is_built() {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = repository();
         let root = folder.path();
-        let run = |args: &[&str]| {
-            let identity = ["-c", "user.name=a", "-c", "user.email=a@b"];
-            let status = git(root, &identity).args(args).status().expect("git");
-            assert!(status.success(), "git {args:?}");
-        };
-        run(&["init", "--quiet"]);
-        run(&["commit", "--quiet", "--allow-empty", "-m", "first"]);
         let error = |rev| commit(root, rev).expect_err(rev).to_string();
         assert!(error("nowhere").starts_with("nowhere: no such commit"));
         assert!(error("--all").starts_with("--all: no such commit"));
-        assert!(error("HEAD").starts_with("HEAD has no xtask/bench"));
+        assert!(error("HEAD~").starts_with("HEAD~ has no xtask/bench"));
+        assert_eq!(commit(root, "HEAD").expect("benches").len(), 40);
+    }
 
-        std::fs::create_dir_all(root.join("xtask/bench")).expect("a folder");
-        std::fs::write(root.join("xtask/bench/Cargo.toml"), "").expect("a file");
+    #[test]
+    fn a_commit_has_one_worktree_also_after_somebody_removed_it() {
+        let folder = repository();
+        let (root, target) = (folder.path(), folder.path().join("target"));
+        let made = worktree(root, &target, "HEAD").expect("a worktree");
+        assert!(made.join("xtask/bench/Cargo.toml").exists());
+        std::fs::write(made.join("kept"), "").expect("a file");
+        assert_eq!(worktree(root, &target, "HEAD").expect("the same"), made);
+        assert!(made.join("kept").exists());
+        std::fs::remove_dir_all(&made).expect("removed");
+        assert_eq!(worktree(root, &target, "HEAD").expect("a new one"), made);
+        assert!(made.join("xtask/bench/Cargo.toml").exists());
+    }
+
+    /// Two commits, the second of which has benches.
+    fn repository() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = |args: &[&str]| {
+            let identity = ["-c", "user.name=a", "-c", "user.email=a@b"];
+            let status = git(folder.path(), &identity).args(args).status();
+            assert!(status.expect("git").success(), "git {args:?}");
+        };
+        run(&["init", "--quiet"]);
+        run(&["commit", "--quiet", "--allow-empty", "-m", "first"]);
+        let bench = folder.path().join("xtask/bench");
+        std::fs::create_dir_all(&bench).expect("a folder");
+        std::fs::write(bench.join("Cargo.toml"), "").expect("a file");
         run(&["add", "."]);
         run(&["commit", "--quiet", "-m", "second"]);
-        assert_eq!(commit(root, "HEAD").expect("benches").len(), 40);
+        folder
     }
 }

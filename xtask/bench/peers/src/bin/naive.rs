@@ -11,12 +11,10 @@ use peers::{Failure, Record, Task};
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-/// Copies of the service's tables without keys and indexes.
-const COPY: &str = "DROP TABLE IF EXISTS naive_records;
-    DROP TABLE IF EXISTS naive_tasks;
-    CREATE TABLE naive_records AS
+/// Copies of the service's tables without keys and indexes, made by the first start.
+const COPY: &str = "CREATE TABLE IF NOT EXISTS naive_records AS
         SELECT id, title, text, tags, importance, created_at, updated_at, version FROM records;
-    CREATE TABLE naive_tasks AS
+    CREATE TABLE IF NOT EXISTS naive_tasks AS
         SELECT id, title, description, assigned_agent_id, priority, status, created_at, updated_at, completed_at,
                version FROM tasks;";
 

@@ -115,10 +115,11 @@ impl Scenario {
             seed: turns.session.seed,
         };
         let length = Duration::from_secs_f64(effort.closed_s);
-        let all = turns.rounds(CLOSED, effort.rounds, |seed| closed(length, seed))?;
+        let (all, ended) = turns.rounds(CLOSED, effort.rounds, |seed| closed(length, seed));
         for (&subject, rounds) in self.subjects.iter().zip(&all) {
             row(subject, CLOSED).closed(rounds, collector);
         }
+        ended?;
         let most: Vec<_> = all.iter().map(|rounds| sustained(rounds)).collect();
         let fit = self
             .subjects
@@ -136,7 +137,7 @@ impl Scenario {
             self.name
         ));
         let length = Duration::from_secs_f64(effort.open_s);
-        let all = turns.rounds(OPEN, effort.rounds, |seed| open(rate, length, seed))?;
+        let (all, ended) = turns.rounds(OPEN, effort.rounds, |seed| open(rate, length, seed));
         for ((&subject, rounds), most) in self.subjects.iter().zip(&all).zip(most) {
             row(subject, OPEN).open(rounds, collector);
             if let (Some(most), true) = (most, rounds.iter().any(fell_behind)) {
@@ -146,7 +147,7 @@ impl Scenario {
                 row(subject, OPEN).note(collector, &note);
             }
         }
-        Ok(())
+        ended
     }
 
     /// About how long it takes.
@@ -207,13 +208,13 @@ impl Turns<'_> {
         Ok(())
     }
 
-    /// The rounds of each entrant; after Ctrl-C those that there were. In one round everybody gets the same requests.
+    /// The rounds of each entrant, until an error or Ctrl-C. In one round everybody gets the same requests.
     fn rounds(
         &mut self,
         name: &str,
         rounds: usize,
         load: impl Fn(u64) -> Load,
-    ) -> anyhow::Result<Vec<Vec<Summary>>> {
+    ) -> (Vec<Vec<Summary>>, anyhow::Result<()>) {
         let stop = &self.session.stop;
         let mut all: Vec<Vec<Summary>> = self.entrants.iter().map(|_| Vec::new()).collect();
         let orders = rounds::orders(self.entrants.len(), rounds, self.session.seed);
@@ -221,7 +222,7 @@ impl Turns<'_> {
             let load = load(self.session.seed.wrapping_add(round as u64));
             for number in order {
                 if stop.is_stopped() {
-                    return Ok(all);
+                    return (all, Ok(()));
                 }
                 // Who fell behind once falls behind again, and its queue would only cost everybody time.
                 if all[number].iter().any(fell_behind) {
@@ -231,9 +232,12 @@ impl Turns<'_> {
                 let subject = entrant.subject().name();
                 self.phase
                     .say(format!("{name} {} of {rounds}: {subject}", round + 1));
-                all[number].push(entrant.measure(&load, stop)?);
+                match entrant.measure(&load, stop) {
+                    Ok(summary) => all[number].push(summary),
+                    Err(error) => return (all, Err(error)),
+                }
             }
         }
-        Ok(all)
+        (all, Ok(()))
     }
 }
