@@ -1,5 +1,6 @@
 //! The command line of every bench program.
 
+use std::ffi::OsString;
 use std::time::Duration;
 
 use lexopt::prelude::*;
@@ -27,7 +28,10 @@ Exit codes: 0 fine, 2 usage, 3 a subject panicked (the others are measured), 130
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Command {
     Help,
-    List,
+    /// Print what there is.
+    List {
+        filters: Vec<String>,
+    },
     /// Measure benches and their peers.
     Measure {
         filters: Vec<String>,
@@ -58,7 +62,7 @@ pub(crate) enum Budget {
 
 impl Command {
     pub(crate) fn parse(
-        arguments: impl IntoIterator<Item = String>,
+        arguments: impl IntoIterator<Item = impl Into<OsString>>,
     ) -> Result<Self, lexopt::Error> {
         let mut parser = lexopt::Parser::from_args(arguments);
         let mut filters = Vec::new();
@@ -79,7 +83,8 @@ impl Command {
             }
         }
         match (only, iterations, block) {
-            _ if list => Ok(Self::List),
+            (_, _, Some(Duration::ZERO)) => Err("--block takes at least 1 ms".into()),
+            _ if list => Ok(Self::List { filters }),
             (Some((name, subject)), Some(iterations), None) => Ok(Self::Iterate {
                 name,
                 subject,
@@ -96,6 +101,51 @@ impl Command {
                 seed,
             }),
             _ => Err("--only and --iterations go together, and without --block".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &str) -> Result<Command, String> {
+        Command::parse(arguments.split_whitespace()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn words_are_filters_and_options_stand_anywhere() {
+        let expected = Command::Measure {
+            filters: vec!["hit".to_owned(), "miss".to_owned()],
+            budget: Budget::Quick,
+            seed: 7,
+        };
+        assert_eq!(parse("hit --quick miss --seed=7"), Ok(expected));
+    }
+
+    #[test]
+    fn counting_instructions_takes_a_bench_a_subject_and_a_number() {
+        let expected = Command::Iterate {
+            name: "hit".to_owned(),
+            subject: "moka".to_owned(),
+            iterations: 1000,
+        };
+        assert_eq!(parse("--only hit moka --iterations 1000"), Ok(expected));
+        assert!(parse("--only hit moka").is_err());
+        assert!(parse("--iterations 1000").is_err());
+        assert!(parse("--only hit").is_err());
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for arguments in [
+            "--slow",
+            "--seed x",
+            "--block 0",
+            "--block -1",
+            "--iterations 1 --block 5",
+        ] {
+            assert!(parse(arguments).is_err(), "{arguments}");
         }
     }
 }

@@ -1,22 +1,25 @@
-//! One bench from set-up to figures: warm-up, calibration, and the turns that subjects take.
+//! One bench from set-up to figures: subjects warm up, then take turns in a new order each round.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
-use crate::calibrate;
-use crate::stats::{self, Interval};
-use crate::suite::Subject;
-use crate::work::{Clock, Lanes, Work};
+use crate::bench::{Bench, Subject};
+use crate::prepared::{Prepared, Row};
+use crate::stats;
+use crate::work::{Clock, Plain};
+
+/// A median of fewer says nothing, however slow the operation.
+const ROUNDS_MIN: usize = 5;
 
 /// How long what takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// One sample.
     pub(crate) sample: Duration,
-    /// Before the first sample of a subject.
+    /// Each row before its first sample.
     pub(crate) warm_up: Duration,
-    /// All samples of a subject.
+    /// All samples of a row.
     pub(crate) time: Duration,
     /// Order of turns, resampling.
     pub(crate) seed: u64,
@@ -25,198 +28,116 @@ pub(crate) struct Plan {
 /// What a bench came to.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
+    /// Ours first, all rows of a subject one after the other.
     pub(crate) rows: Vec<Row>,
     pub(crate) failures: Vec<Failure>,
 }
 
-/// The figures of a subject on a number of lanes.
-#[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) label: String,
-    pub(crate) ours: bool,
-    /// `-t2`, `-c64`, or nothing for one lane.
-    pub(crate) suffix: String,
-    /// ns for each operation.
-    pub(crate) time: Interval,
-    pub(crate) samples: usize,
-    /// On one lane only: allocations are counted for one thread.
-    pub(crate) allocations: Option<Allocations>,
-}
-
-/// What an operation allocates on the average.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Allocations {
-    pub(crate) count: f64,
-    pub(crate) bytes: f64,
-    /// Operations counted.
-    pub(crate) operations: u64,
-}
-
-/// A subject that panicked.
+/// A subject that panicked; it has no rows.
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) label: String,
     pub(crate) panic: String,
 }
 
-/// Measures `subjects` of a bench in turns. Once `stopped` says so, ends after the sample under way; rows without a
-/// sample are left out.
-pub(crate) fn measure(
-    threads: &[usize],
-    concurrency: &[usize],
-    subjects: Vec<Subject>,
-    plan: Plan,
-    stopped: &dyn Fn() -> bool,
-) -> Measured {
-    let mut measured = Measured::default();
-    let mut runners = Vec::new();
+/// Measures a bench. Once `stopped`, ends after the sample under way; what has no sample then has no row.
+pub(crate) fn measure(bench: Bench, plan: Plan, stopped: &dyn Fn() -> bool) -> Measured {
+    let mut failures = Vec::new();
+    let mut failed = |label: &str, panic| {
+        let label = label.to_owned();
+        failures.push(Failure { label, panic });
+    };
+    let mut subjects = bench.subjects;
+    subjects.sort_by_key(|subject| !subject.ours);
+    let mut prepared: Vec<Prepared> = Vec::new();
     for subject in subjects {
         if stopped() {
             break;
         }
-        let Subject {
-            label,
-            ours,
-            set_up,
-        } = subject;
-        match attempt(set_up) {
-            Ok(work) => runners.push(Runner::new(label, ours, work, threads, concurrency)),
-            Err(panic) => measured.failures.push(Failure { label, panic }),
+        let label = subject.label.clone();
+        match attempt(|| Prepared::new(subject, &bench.threads, &bench.concurrency)) {
+            Ok(subject) => prepared.push(subject),
+            Err(panic) => failed(&label, panic),
         }
     }
-    runners.retain_mut(|runner| match attempt(|| runner.prepare(plan)) {
-        Ok(()) => true,
-        Err(panic) => {
-            measured.failures.push(Failure {
-                label: runner.label.clone(),
-                panic,
-            });
-            false
-        }
-    });
-    let mut random = fastrand::Rng::with_seed(plan.seed);
-    let turns: u32 = runners.iter().map(|runner| runner.lines.len() as u32).sum();
-    let (start, time) = (Instant::now(), plan.time * turns);
-    while !stopped() && start.elapsed() < time && !runners.is_empty() {
-        let mut order: Vec<(usize, usize)> = (0..runners.len())
-            .flat_map(|index| (0..runners[index].lines.len()).map(move |line| (index, line)))
-            .collect();
-        random.shuffle(&mut order);
-        for (index, line) in order {
-            if stopped() {
-                break;
+    // After all set-ups, so that what one leaves behind in caches and allocator is there for all.
+    prepared.retain_mut(|subject| {
+        let warm = attempt(|| {
+            if !stopped() {
+                subject.warm_up(plan)
             }
-            runners[index].sample(line);
-        }
+        });
+        warm.map_err(|panic| failed(&subject.label, panic)).is_ok()
+    });
+    take_turns(&mut prepared, plan, stopped, failed);
+    Measured {
+        rows: prepared
+            .iter()
+            .flat_map(|subject| subject.rows(plan.seed))
+            .collect(),
+        failures,
     }
-    for runner in runners {
-        measured.rows.extend(runner.rows(plan.seed));
-    }
-    measured
 }
 
-/// Does so many operations, unmeasured.
+/// Does so many operations and nothing else.
 pub(crate) fn iterate(subject: Subject, iterations: u64) {
     (subject.set_up)().run(iterations, 1, Clock::Stopped);
 }
 
-struct Runner {
-    label: String,
-    ours: bool,
-    work: Box<dyn Work>,
-    lines: Vec<Line>,
-    allocations: Option<Allocations>,
+/// What an operation that does nothing seems to take, in ns: it is in every figure.
+pub(crate) fn overhead(sample: Duration) -> f64 {
+    let plan = Plan {
+        sample,
+        warm_up: sample,
+        time: sample * 10,
+        seed: 1,
+    };
+    let mut empty = Prepared::of("", true, Box::new(Plain::new(|| ())), &[1]);
+    empty.warm_up(plan);
+    let times: Vec<f64> = (0..11).map(|_| empty.sample(0)).collect();
+    stats::quantile(&times, 0.5).unwrap_or_default()
 }
 
-struct Line {
-    lanes: usize,
-    iterations: u64,
-    times: Vec<f64>,
-}
-
-impl Runner {
-    fn new(
-        label: String,
-        ours: bool,
-        work: Box<dyn Work>,
-        threads: &[usize],
-        concurrency: &[usize],
-    ) -> Self {
-        let lanes = match work.lanes() {
-            Lanes::One => &[1],
-            Lanes::Threads => threads,
-            Lanes::Futures => concurrency,
-        };
-        let line = |&lanes: &usize| Line {
-            lanes,
-            iterations: 1,
-            times: Vec::new(),
-        };
-        Self {
-            label,
-            ours,
-            lines: lanes.iter().map(line).collect(),
-            work,
-            allocations: None,
-        }
-    }
-
-    fn prepare(&mut self, plan: Plan) {
-        for line in &mut self.lines {
-            let start = Instant::now();
-            loop {
-                line.iterations = calibrate::iterations(plan.sample, |iterations| {
-                    self.work.run(iterations, line.lanes, Clock::Running)
-                });
-                if start.elapsed() >= plan.warm_up {
-                    break;
-                }
+fn take_turns(
+    prepared: &mut Vec<Prepared>,
+    plan: Plan,
+    stopped: &dyn Fn() -> bool,
+    mut failed: impl FnMut(&str, String),
+) {
+    let mut random = fastrand::Rng::with_seed(plan.seed);
+    let rows: usize = prepared.iter().map(Prepared::lanes).sum();
+    let time = plan.time * u32::try_from(rows).unwrap_or(u32::MAX);
+    let start = Instant::now();
+    let mut rounds = 0;
+    while rounds < ROUNDS_MIN || start.elapsed() < time {
+        let mut turns: Vec<(usize, usize)> = prepared
+            .iter()
+            .enumerate()
+            .flat_map(|(index, subject)| (0..subject.lanes()).map(move |lane| (index, lane)))
+            .collect();
+        random.shuffle(&mut turns);
+        let mut panicked = None;
+        for (index, lane) in turns {
+            if stopped() {
+                return;
             }
-            if line.lanes == 1 {
-                let operations = line.iterations;
-                let info = allocation_counter::measure(|| {
-                    self.work.run(operations, 1, Clock::Stopped);
-                });
-                self.allocations = Some(Allocations {
-                    count: info.count_total as f64 / operations as f64,
-                    bytes: info.bytes_total as f64 / operations as f64,
-                    operations,
-                });
+            if let Err(panic) = attempt(|| prepared[index].sample(lane)) {
+                panicked = Some((index, panic));
+                break;
             }
         }
-    }
-
-    fn sample(&mut self, line: usize) {
-        let line = &mut self.lines[line];
-        let time = self.work.run(line.iterations, line.lanes, Clock::Running);
-        line.times
-            .push(time.as_secs_f64() * 1e9 / line.iterations as f64);
-    }
-
-    fn rows(self, seed: u64) -> Vec<Row> {
-        let word = match self.work.lanes() {
-            Lanes::Futures => "c",
-            Lanes::One | Lanes::Threads => "t",
-        };
-        let row = |line: &Line| {
-            Some(Row {
-                label: self.label.clone(),
-                ours: self.ours,
-                suffix: if line.lanes == 1 {
-                    String::new()
-                } else {
-                    format!("-{word}{}", line.lanes)
-                },
-                time: stats::median(&line.times, seed)?,
-                samples: line.times.len(),
-                allocations: self.allocations.filter(|_| line.lanes == 1),
-            })
-        };
-        self.lines.iter().filter_map(row).collect()
+        if let Some((index, panic)) = panicked {
+            failed(&prepared.remove(index).label, panic);
+        }
+        if prepared.is_empty() {
+            return;
+        }
+        rounds += 1;
     }
 }
 
 fn attempt<T>(action: impl FnOnce() -> T) -> Result<T, String> {
+    // Whatever a panic leaves half done belongs to the subject, which is not used again.
     panic::catch_unwind(AssertUnwindSafe(action)).map_err(|panic| text(&*panic))
 }
 

@@ -5,27 +5,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::bench::Bench;
 use crate::cli::{Budget, Command, HELP};
 use crate::exit::Exit;
-use crate::measure::{self, Measured, Plan, Row};
+use crate::measure::{self, Measured, Plan};
 use crate::metric::Metric;
-use crate::suite::{Bench, Suite};
+use crate::prepared::Row;
+use crate::suite::{Suite, SuiteError};
 use crate::table;
 
-/// Runs the suite called `name` as the arguments of the program ask for. The name is that of the crate under test, and
-/// the subject of our figures. `add` adds the benches.
+/// Runs a bench program: does what its arguments ask for with the benches that `add` adds.
+///
+/// `name` is the name of the crate under test; in `METRIC` lines it is the suite and also the subject that is ours.
 pub fn main(name: &str, add: impl FnOnce(&mut Suite)) -> Exit {
     let stop = Arc::new(AtomicBool::new(false));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        // In this order: the first signal finds the flag unset, so only the second one ends the process at once.
-        let handlers =
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&stop))
-                .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
-        if let Err(error) = handlers {
-            eprintln!("signals end this at once, without figures: {error}");
-        }
+    if let Err(error) = on_signals(&stop) {
+        eprintln!("{name}: Ctrl-C will end this without its last figures: {error}");
     }
-    let arguments = std::env::args().skip(1);
+    let arguments = std::env::args_os().skip(1);
     run(
         name,
         add,
@@ -36,189 +33,199 @@ pub fn main(name: &str, add: impl FnOnce(&mut Suite)) -> Exit {
     )
 }
 
-/// [`main`] with everything passed in: `METRIC` lines go to `out`, all else to `log`; a set `stop` ends it early.
+/// [`main`] with everything passed in, for tests: `METRIC` lines go to `out`, all else to `log`, and a set `stop` ends it
+/// after the sample under way.
 pub fn run(
     name: &str,
     add: impl FnOnce(&mut Suite),
-    arguments: impl IntoIterator<Item = String>,
+    arguments: impl IntoIterator<Item = impl Into<std::ffi::OsString>>,
     out: &mut dyn Write,
     log: &mut dyn Write,
     stop: &AtomicBool,
 ) -> Exit {
     let mut suite = Suite::new(name);
     add(&mut suite);
-    let command = match Command::parse(arguments) {
-        Ok(command) => command,
-        Err(error) => {
-            let _ = writeln!(log, "{name}: {error}; --help lists the options");
-            return Exit::Usage;
-        }
-    };
     let stopped = || stop.load(Ordering::Relaxed);
-    match command {
-        Command::Help => {
-            let _ = write!(out, "{HELP}");
-            Exit::Success
+    let ended = Command::parse(arguments)
+        .map_err(|error| Ended::Usage(format!("{error}; --help lists the options")))
+        .and_then(|command| {
+            suite.check()?;
+            perform(command, suite, out, log, &stopped)
+        });
+    match ended {
+        Ok(exit) => exit,
+        Err(Ended::Usage(problem)) => {
+            let _ = writeln!(log, "{name}: {problem}");
+            Exit::Usage
         }
-        Command::List => list(&suite, out),
+        // Whoever read the figures has enough of them: `bench | head` is no failure.
+        Err(Ended::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+        Err(Ended::Output(error)) => {
+            let _ = writeln!(log, "{name}: cannot write figures: {error}");
+            Exit::Incomplete
+        }
+    }
+}
+
+/// Why it ends before everything is done.
+enum Ended {
+    Usage(String),
+    Output(io::Error),
+}
+
+impl From<SuiteError> for Ended {
+    fn from(error: SuiteError) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+fn on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        // In this order: the first signal finds the flag unset, so only the second one ends the process at once.
+        signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(stop))?;
+        signal_hook::flag::register(signal, Arc::clone(stop))?;
+    }
+    Ok(())
+}
+
+fn perform(
+    command: Command,
+    suite: Suite,
+    out: &mut dyn Write,
+    log: &mut dyn Write,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Exit, Ended> {
+    match command {
+        Command::Help => out.write_all(HELP.as_bytes())?,
+        Command::List { filters } => list(suite, &filters, out)?,
         Command::Iterate {
             name,
             subject,
             iterations,
-        } => iterate(suite, &name, &subject, iterations, log),
+        } => measure::iterate(suite.only(&name, &subject)?, iterations),
         Command::Measure {
             filters,
             budget,
             seed,
         } => {
-            let (sample, warm_up, time) = match budget {
-                Budget::Quick => (1, 50, 350),
-                Budget::Normal => (2, 100, 900),
-                Budget::Full => (2, 200, 2_800),
-            };
-            let [sample, warm_up, time] = [sample, warm_up, time].map(Duration::from_millis);
-            measure(
-                suite,
-                &filters,
-                Plan {
-                    sample,
-                    warm_up,
-                    time,
-                    seed,
-                },
-                false,
-                out,
-                log,
-                &stopped,
-            )
+            let plan = plan(budget, seed);
+            let name = suite.name().to_owned();
+            let benches = suite.select(&filters)?;
+            let exit = measure_all(&name, benches, plan, out, log, stopped)?;
+            let empty = table::time(measure::overhead(plan.sample));
+            let _ = writeln!(log, "{empty} of each time is the loop around an operation");
+            return Ok(exit);
         }
         Command::Block {
             filters,
             time,
             seed,
         } => {
-            let plan = Plan {
-                sample: Duration::from_millis(1),
-                warm_up: time / 5,
-                time,
-                seed,
-            };
-            measure(suite, &filters, plan, true, out, log, &stopped)
+            let plan = block(time, seed);
+            let name = suite.name().to_owned();
+            let mut benches = suite.select(&filters)?;
+            for bench in &mut benches {
+                bench.subjects.retain(|subject| subject.ours);
+            }
+            return measure_all(&name, benches, plan, out, log, stopped);
         }
     }
+    Ok(Exit::Success)
 }
 
-fn list(suite: &Suite, out: &mut dyn Write) -> Exit {
-    for bench in suite.benches() {
-        for subject in bench.subjects() {
-            let word = subject.word(suite.name());
-            let _ = writeln!(
-                out,
-                "BENCH {} {} {word} {}: {}",
-                suite.name(),
-                bench.name(),
-                subject.label,
-                bench.about_text()
-            );
-        }
-    }
-    Exit::Success
-}
-
-fn iterate(suite: Suite, name: &str, subject: &str, iterations: u64, log: &mut dyn Write) -> Exit {
-    let suite_name = suite.name().to_owned();
-    let found = suite
-        .into_benches()
-        .into_iter()
-        .filter(|bench| bench.name() == name)
-        .flat_map(Bench::into_subjects)
-        .find(|candidate| candidate.word(&suite_name) == subject);
-    let Some(found) = found else {
-        let _ = writeln!(
-            log,
-            "{suite_name}: no bench {name} with a subject {subject}; --list lists them"
-        );
-        return Exit::Usage;
+fn plan(budget: Budget, seed: u64) -> Plan {
+    let (sample, warm_up, time) = match budget {
+        Budget::Quick => (1, 50, 350),
+        Budget::Normal => (2, 100, 900),
+        Budget::Full => (2, 200, 2_800),
     };
-    measure::iterate(found, iterations);
-    Exit::Success
+    Plan {
+        sample: Duration::from_millis(sample),
+        warm_up: Duration::from_millis(warm_up),
+        time: Duration::from_millis(time),
+        seed,
+    }
 }
 
-fn measure(
-    suite: Suite,
-    filters: &[String],
+/// A fifth of a block warms up: the process is new for each.
+fn block(time: Duration, seed: u64) -> Plan {
+    Plan {
+        sample: Duration::from_millis(1),
+        warm_up: time / 5,
+        time: time * 4 / 5,
+        seed,
+    }
+}
+
+fn list(suite: Suite, filters: &[String], out: &mut dyn Write) -> Result<(), Ended> {
+    let suite_name = suite.name().to_owned();
+    for bench in suite.select(filters)? {
+        let (name, about) = (&bench.name, &bench.about);
+        for subject in &bench.subjects {
+            let word = subject.word(&suite_name);
+            // The word of a peer is its label; ours is said with what it is about.
+            let label = if subject.ours {
+                format!("{}: ", subject.label)
+            } else {
+                String::new()
+            };
+            writeln!(out, "BENCH {suite_name} {name} {word} {label}{about}")?;
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn measure_all(
+    suite: &str,
+    benches: Vec<Bench>,
     plan: Plan,
-    ours_only: bool,
     out: &mut dyn Write,
     log: &mut dyn Write,
     stopped: &dyn Fn() -> bool,
-) -> Exit {
-    let suite_name = suite.name().to_owned();
-    let unknown = filters.iter().find(|word| {
-        !suite
-            .benches()
-            .iter()
-            .any(|bench| bench.name().contains(word.as_str()))
-    });
-    if let Some(word) = unknown {
-        let names: Vec<_> = suite.benches().iter().map(Bench::name).collect();
-        let _ = writeln!(
-            log,
-            "{suite_name}: no bench has {word:?} in its name; there are {}",
-            names.join(", ")
-        );
-        return Exit::Usage;
-    }
+) -> Result<Exit, Ended> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut exit = Exit::Success;
-    for bench in suite.into_benches() {
-        let selected = filters.is_empty()
-            || filters
-                .iter()
-                .any(|word| bench.name().contains(word.as_str()));
-        if !selected {
-            continue;
-        }
-        let (name, threads, concurrency) = (
-            bench.name().to_owned(),
-            bench.thread_counts().to_owned(),
-            bench.concurrencies().to_owned(),
-        );
-        let subjects = bench
-            .into_subjects()
-            .into_iter()
-            .filter(|subject| subject.ours || !ours_only)
-            .collect();
-        let Measured { rows, failures } =
-            measure::measure(&threads, &concurrency, subjects, plan, stopped);
-        let _ = write!(log, "{name}\n{}", table::render(&rows));
+    for bench in benches {
+        let name = bench.name.clone();
+        // Before it is measured: what a bench prints later tells what it waits for now.
+        let _ = writeln!(log, "{name}: {}", bench.about);
+        let Measured { rows, failures } = measure::measure(bench, plan, stopped);
+        let _ = write!(log, "{}", table::render(&rows, cores));
         for failure in failures {
-            let _ = writeln!(log, "  {} panicked: {}", failure.label, failure.panic);
+            let _ = writeln!(
+                log,
+                "    {} is left out, it panicked: {}",
+                failure.label, failure.panic
+            );
             exit = Exit::Incomplete;
         }
-        for metric in rows.iter().flat_map(|row| metrics(&suite_name, &name, row)) {
-            if writeln!(out, "{metric}").is_err() {
-                return Exit::Success;
-            }
+        for metric in rows.iter().flat_map(|row| metrics(suite, &name, row)) {
+            writeln!(out, "{metric}")?;
         }
-        if out.flush().is_err() {
-            return Exit::Success;
-        }
+        out.flush()?;
         if stopped() {
-            return Exit::Interrupted;
+            let _ = writeln!(
+                log,
+                "{suite}: interrupted; what was measured until then is printed"
+            );
+            return Ok(Exit::Interrupted);
         }
     }
-    exit
+    Ok(exit)
 }
 
 fn metrics(suite: &str, name: &str, row: &Row) -> Vec<Metric> {
-    let metric = |metric: &str, unit: &str, value: f64, low: f64, high: f64, samples: u64| Metric {
+    let subject = if row.ours { suite } else { &row.label };
+    let metric = |metric: &str, unit: &str, [value, low, high]: [f64; 3], samples| Metric {
         suite: suite.to_owned(),
-        name: format!("{name}{}", row.suffix),
-        subject: if row.ours {
-            suite.to_owned()
-        } else {
-            row.label.replace(' ', "-")
-        },
+        name: format!("{name}{}", row.suffix()),
+        subject: subject.replace(' ', "-"),
         metric: metric.to_owned(),
         unit: unit.to_owned(),
         value,
@@ -226,33 +233,17 @@ fn metrics(suite: &str, name: &str, row: &Row) -> Vec<Metric> {
         high,
         samples,
     };
-    let time = row.time;
-    let mut metrics = vec![metric(
-        "time",
-        "ns",
-        time.value,
-        time.low,
-        time.high,
-        row.samples as u64,
-    )];
+    let time = [row.time.value, row.time.low, row.time.high];
+    let mut metrics = vec![metric("time", "ns", time, row.samples)];
     if let Some(allocations) = row.allocations {
-        let (count, bytes) = (allocations.count, allocations.bytes);
+        let (count, bytes) = ([allocations.count; 3], [allocations.bytes; 3]);
         metrics.push(metric(
             "allocations",
             "count",
             count,
-            count,
-            count,
             allocations.operations,
         ));
-        metrics.push(metric(
-            "allocated",
-            "bytes",
-            bytes,
-            bytes,
-            bytes,
-            allocations.operations,
-        ));
+        metrics.push(metric("allocated", "bytes", bytes, allocations.operations));
     }
     metrics
 }

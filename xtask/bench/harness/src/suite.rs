@@ -1,14 +1,29 @@
-//! What a bench program consists of: a suite of benches, each with the subjects that do the same job.
+//! What a bench program consists of: a suite of benches, and which of them are selected.
 
-use std::fmt;
+use std::collections::BTreeSet;
 
-use crate::work::{Batched, Concurrent, Plain, Shared, Work};
+use crate::bench::{Bench, Subject};
 
 /// The benches of one program.
 #[derive(Debug)]
 pub struct Suite {
     name: String,
     benches: Vec<Bench>,
+}
+
+/// A suite that makes no sense, or a selection that selects nothing.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum SuiteError {
+    #[error("{name:?} is no name: use a-z, 0-9 and -")]
+    Name { name: String },
+    #[error("bench {name} is there twice")]
+    Twice { name: String },
+    #[error("bench {name}: {problem}")]
+    Bench { name: String, problem: String },
+    #[error("no bench has {word:?} in its name; there are {names}")]
+    Unmatched { word: String, names: String },
+    #[error("bench {name} has no subject {subject}; --list lists all")]
+    NoSubject { name: String, subject: String },
 }
 
 impl Suite {
@@ -30,238 +45,138 @@ impl Suite {
         &self.name
     }
 
-    pub(crate) fn into_benches(self) -> Vec<Bench> {
-        self.benches
+    /// Whether it can be run and its figures told apart.
+    pub(crate) fn check(&self) -> Result<(), SuiteError> {
+        let names = self.benches.iter().map(|bench| bench.name.as_str());
+        for name in names.clone().chain([self.name.as_str()]) {
+            let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+            if name.is_empty() || !name.chars().all(of_name) {
+                let name = name.to_owned();
+                return Err(SuiteError::Name { name });
+            }
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = names.clone().find(|name| !seen.insert(*name)) {
+            let name = twice.to_owned();
+            return Err(SuiteError::Twice { name });
+        }
+        self.benches.iter().try_for_each(|bench| {
+            let name = bench.name.clone();
+            let problem = bench.problem(&self.name);
+            problem.map_or(Ok(()), |problem| Err(SuiteError::Bench { name, problem }))
+        })
     }
 
-    pub(crate) fn benches(&self) -> &[Bench] {
-        &self.benches
+    /// The benches whose name contains one of `filters`; all without any. A filter that matches nothing is an error.
+    pub(crate) fn select(self, filters: &[String]) -> Result<Vec<Bench>, SuiteError> {
+        let matches = |bench: &Bench, word: &String| bench.name.contains(word.as_str());
+        for word in filters {
+            if !self.benches.iter().any(|bench| matches(bench, word)) {
+                let names: Vec<_> = self.benches.into_iter().map(|bench| bench.name).collect();
+                return Err(SuiteError::Unmatched {
+                    word: word.clone(),
+                    names: names.join(", "),
+                });
+            }
+        }
+        let mut benches = self.benches;
+        benches
+            .retain(|bench| filters.is_empty() || filters.iter().any(|word| matches(bench, word)));
+        Ok(benches)
     }
-}
 
-/// One job, and who does it.
-///
-/// Subjects come in four kinds. A set-up is called once, and only if the bench is selected; it returns the operation
-/// that is measured.
-///
-/// | kind | the set-up returns | for |
-/// | --- | --- | --- |
-/// | [`ours`](Self::ours) | `FnMut() -> T` | most |
-/// | [`ours_shared`](Self::ours_shared) | `Fn(usize) -> impl FnMut() -> T` | several threads on shared state |
-/// | [`ours_async`](Self::ours_async) | `AsyncFn() -> T` | futures, one at a time or many at once |
-/// | [`ours_batched`](Self::ours_batched) | `(FnMut() -> I, FnMut(I) -> T)` | operations that use up their input |
-///
-/// What an operation returns goes through [`black_box`](std::hint::black_box) and is dropped within the measured time.
-/// What it captures is opaque to the optimiser too, constants that it computes with are not.
-#[derive(Debug)]
-pub struct Bench {
-    name: String,
-    about: String,
-    threads: Vec<usize>,
-    concurrency: Vec<usize>,
-    subjects: Vec<Subject>,
-}
-
-impl Bench {
-    fn new(name: &str) -> Self {
-        Self {
+    /// The subject of a bench, both by their full names.
+    pub(crate) fn only(self, name: &str, subject: &str) -> Result<Subject, SuiteError> {
+        let mut subjects = self
+            .benches
+            .into_iter()
+            .filter(|bench| bench.name == name)
+            .flat_map(|bench| bench.subjects);
+        let found = subjects.find(|candidate| candidate.word(&self.name) == subject);
+        found.ok_or_else(|| SuiteError::NoSubject {
             name: name.to_owned(),
-            about: String::new(),
-            threads: vec![1],
-            concurrency: vec![1],
-            subjects: Vec::new(),
+            subject: subject.to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn suite(names: &[&str]) -> Suite {
+        let mut suite = Suite::new("cache");
+        for name in names {
+            suite
+                .bench(name)
+                .ours("Cache", || || ())
+                .peer("a peer", || || ());
         }
+        suite
     }
 
-    /// What is measured, on one line, as `--list` shows it: the job, the sizes, the distribution of keys.
-    pub fn about(&mut self, about: &str) -> &mut Self {
-        about.clone_into(&mut self.about);
-        self
+    fn selected(filters: &[&str]) -> Result<Vec<String>, SuiteError> {
+        let filters: Vec<_> = filters.iter().map(|word| (*word).to_owned()).collect();
+        let benches = suite(&["hit", "miss", "hit-shared"]).select(&filters)?;
+        Ok(benches.into_iter().map(|bench| bench.name).collect())
     }
 
-    /// How many threads run a [shared](Self::ours_shared) operation at once: each number is measured on its own, as
-    /// `NAME`, `NAME-t2` and so on. Subjects of other kinds take part with one thread. Default: `[1]`.
-    pub fn threads(&mut self, threads: &[usize]) -> &mut Self {
-        threads.clone_into(&mut self.threads);
-        self
+    #[test]
+    fn a_filter_selects_what_contains_it_and_several_select_all_of_theirs() {
+        assert_eq!(selected(&["hit"]).expect("benches"), ["hit", "hit-shared"]);
+        assert_eq!(
+            selected(&["mi", "sh"]).expect("benches"),
+            ["miss", "hit-shared"]
+        );
+        assert_eq!(selected(&[]).expect("benches").len(), 3);
     }
 
-    /// How many futures of an [async](Self::ours_async) operation are under way at once, on one thread: each number is
-    /// measured on its own, as `NAME`, `NAME-c64` and so on. Default: `[1]`.
-    pub fn concurrency(&mut self, concurrency: &[usize]) -> &mut Self {
-        concurrency.clone_into(&mut self.concurrency);
-        self
+    #[test]
+    fn a_filter_that_matches_nothing_is_told_with_what_there_is() {
+        let error = selected(&["hit", "mss"])
+            .expect_err("no such bench")
+            .to_string();
+        assert_eq!(
+            error,
+            "no bench has \"mss\" in its name; there are hit, miss, hit-shared"
+        );
     }
 
-    /// Adds our subject. In `METRIC` lines it has the name of the suite.
-    pub fn ours<Op, T>(&mut self, label: &str, set_up: impl FnOnce() -> Op + 'static) -> &mut Self
-    where
-        Op: FnMut() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, true, || Box::new(Plain::new(set_up())))
+    #[test]
+    fn a_subject_is_found_by_its_word() {
+        let only = |name, subject| suite(&["hit"]).only(name, subject).map(|found| found.label);
+        assert_eq!(only("hit", "cache"), Ok("Cache".to_owned()));
+        assert_eq!(only("hit", "a-peer"), Ok("a peer".to_owned()));
+        assert!(only("hit", "Cache").is_err());
+        assert!(only("hi", "cache").is_err());
     }
 
-    /// Adds a peer. In `METRIC` lines it has its label, with `-` for spaces.
-    pub fn peer<Op, T>(&mut self, label: &str, set_up: impl FnOnce() -> Op + 'static) -> &mut Self
-    where
-        Op: FnMut() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, false, || Box::new(Plain::new(set_up())))
-    }
-
-    /// Adds our subject, for [several threads](Self::threads). The set-up makes the shared state and returns a closure
-    /// that makes the operation of a thread, called on that thread with its number from 0.
-    pub fn ours_shared<Make, Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl FnOnce() -> Make + 'static,
-    ) -> &mut Self
-    where
-        Make: Fn(usize) -> Op + Send + Sync + 'static,
-        Op: FnMut() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, true, || Box::new(Shared::new(set_up())))
-    }
-
-    /// Adds a peer of [`ours_shared`](Self::ours_shared).
-    pub fn peer_shared<Make, Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl FnOnce() -> Make + 'static,
-    ) -> &mut Self
-    where
-        Make: Fn(usize) -> Op + Send + Sync + 'static,
-        Op: FnMut() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, false, || Box::new(Shared::new(set_up())))
-    }
-
-    /// Adds our subject, whose operation is async. Set-up and operation run on a current-thread runtime of tokio with
-    /// timers and, where the feature is on, sockets. State that changes goes into a [`Cell`](std::cell::Cell): several
-    /// futures of one operation may be [under way](Self::concurrency).
-    pub fn ours_async<Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl AsyncFnOnce() -> Op + 'static,
-    ) -> &mut Self
-    where
-        Op: AsyncFn() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, true, || Box::new(Concurrent::new(set_up)))
-    }
-
-    /// Adds a peer of [`ours_async`](Self::ours_async).
-    pub fn peer_async<Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl AsyncFnOnce() -> Op + 'static,
-    ) -> &mut Self
-    where
-        Op: AsyncFn() -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, false, || Box::new(Concurrent::new(set_up)))
-    }
-
-    /// Adds our subject, whose operation uses up its input. The first closure makes an input outside the measured time,
-    /// the second is measured. Up to 256 inputs exist at once, so an input comes from a cache colder than in
-    /// [`ours`](Self::ours): compare batched subjects with batched ones.
-    pub fn ours_batched<Prepare, Input, Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl FnOnce() -> (Prepare, Op) + 'static,
-    ) -> &mut Self
-    where
-        Prepare: FnMut() -> Input + 'static,
-        Input: 'static,
-        Op: FnMut(Input) -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, true, || Box::new(Batched::new(set_up())))
-    }
-
-    /// Adds a peer of [`ours_batched`](Self::ours_batched).
-    pub fn peer_batched<Prepare, Input, Op, T>(
-        &mut self,
-        label: &str,
-        set_up: impl FnOnce() -> (Prepare, Op) + 'static,
-    ) -> &mut Self
-    where
-        Prepare: FnMut() -> Input + 'static,
-        Input: 'static,
-        Op: FnMut(Input) -> T + 'static,
-        T: 'static,
-    {
-        self.subject(label, false, || Box::new(Batched::new(set_up())))
-    }
-
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
-    pub(crate) fn about_text(&self) -> &str {
-        &self.about
-    }
-
-    pub(crate) fn thread_counts(&self) -> &[usize] {
-        &self.threads
-    }
-
-    pub(crate) fn concurrencies(&self) -> &[usize] {
-        &self.concurrency
-    }
-
-    pub(crate) fn subjects(&self) -> &[Subject] {
-        &self.subjects
-    }
-
-    pub(crate) fn into_subjects(self) -> Vec<Subject> {
-        self.subjects
-    }
-
-    fn subject(
-        &mut self,
-        label: &str,
-        ours: bool,
-        set_up: impl FnOnce() -> Box<dyn Work> + 'static,
-    ) -> &mut Self {
-        self.subjects.push(Subject {
-            label: label.to_owned(),
-            ours,
-            set_up: Box::new(set_up),
-        });
-        self
-    }
-}
-
-/// Ours or a peer, not yet set up.
-pub(crate) struct Subject {
-    pub(crate) label: String,
-    pub(crate) ours: bool,
-    pub(crate) set_up: Box<dyn FnOnce() -> Box<dyn Work>>,
-}
-
-impl Subject {
-    /// Its word in `METRIC` lines of `suite`.
-    pub(crate) fn word(&self, suite: &str) -> String {
-        if self.ours {
-            suite.to_owned()
-        } else {
-            self.label.replace(' ', "-")
+    #[test]
+    fn a_suite_whose_figures_could_not_be_told_apart_is_refused() {
+        assert_eq!(suite(&["hit", "miss"]).check(), Ok(()));
+        assert!(matches!(
+            suite(&["hit", "hit"]).check(),
+            Err(SuiteError::Twice { .. })
+        ));
+        assert!(matches!(
+            suite(&["Hit"]).check(),
+            Err(SuiteError::Name { .. })
+        ));
+        assert!(matches!(suite(&[""]).check(), Err(SuiteError::Name { .. })));
+        type Change = fn(&mut Bench);
+        let changes: [Change; 6] = [
+            |bench| _ = bench.ours("ours again", || || ()),
+            |bench| _ = bench.peer("a-peer", || || ()),
+            |bench| _ = bench.peer("", || || ()),
+            |bench| _ = bench.peer("two\nlines", || || ()),
+            |bench| _ = bench.threads(&[]),
+            |bench| _ = bench.concurrency(&[0]),
+        ];
+        for (index, change) in changes.into_iter().enumerate() {
+            let mut suite = suite(&["hit"]);
+            change(&mut suite.benches[0]);
+            let refused = matches!(suite.check(), Err(SuiteError::Bench { .. }));
+            assert!(refused, "change {index}");
         }
-    }
-}
-
-impl fmt::Debug for Subject {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subject")
-            .field("label", &self.label)
-            .field("ours", &self.ours)
-            .finish_non_exhaustive()
     }
 }

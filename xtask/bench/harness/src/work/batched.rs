@@ -1,6 +1,7 @@
 //! The operation that uses up its input: inputs are made in batches outside the measured time.
 
 use std::hint::black_box;
+use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
 use super::{Clock, Lanes, Work};
@@ -44,7 +45,7 @@ where
         let mut elapsed = Duration::ZERO;
         while left > 0 {
             let batch = left.min(BATCH);
-            inputs.extend((0..batch).map(|_| prepare()));
+            uncounted(|| inputs.extend((0..batch).map(|_| prepare())));
             elapsed += clock.time(|| {
                 for input in inputs.drain(..) {
                     black_box(black_box(&mut *op)(black_box(input)));
@@ -53,5 +54,15 @@ where
             left -= batch;
         }
         elapsed
+    }
+}
+
+/// Runs `action` without counting its allocations. A panic must not skip the end of `opt_out`, or nothing would be counted
+/// ever after.
+fn uncounted(action: impl FnOnce()) {
+    let mut result = Ok(());
+    allocation_counter::opt_out(|| result = panic::catch_unwind(AssertUnwindSafe(action)));
+    if let Err(panic) = result {
+        panic::resume_unwind(panic);
     }
 }

@@ -58,6 +58,9 @@ where
     }
 
     fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Duration {
+        if lanes == 1 {
+            return clock.time(|| repeat(&mut self.op, iterations));
+        }
         for number in self.others.len() + 1..lanes {
             self.others
                 .push(Worker::start(number, Arc::clone(&self.make)));
