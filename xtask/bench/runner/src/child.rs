@@ -100,7 +100,7 @@ mod tests {
 
     fn shell(script: &str, stop: &Stop, mut line: impl FnMut(&str)) -> ExitStatus {
         run(Command::new("sh").args(["-c", script]), stop, |text| {
-            line(text)
+            line(text);
         })
         .expect("a shell")
     }
