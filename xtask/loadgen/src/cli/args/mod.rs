@@ -85,13 +85,13 @@ impl Given {
             "db" => Some(Kind::Db),
             #[cfg(feature = "cache")]
             "cache" => Some(Kind::Cache),
-            "db" | "cache" if first => {
-                return Err(usage(format!(
-                    "{word}: not built in; build loadgen with --features {word}"
-                )));
-            }
             _ => None,
         };
+        if first && NOT_BUILT_IN.contains(&&*word) {
+            return Err(usage(format!(
+                "{word}: not built in; build loadgen with --features {word}"
+            )));
+        }
         if first && let Some(kind) = kind {
             self.kind = kind;
             self.again.word(&word);
@@ -349,6 +349,13 @@ impl Given {
     }
 }
 
+/// Kinds of targets whose feature is off.
+const NOT_BUILT_IN: &[&str] = &[
+    #[cfg(not(feature = "db"))]
+    "db",
+    #[cfg(not(feature = "cache"))]
+    "cache",
+];
 const EVERY: [&str; 18] = [
     "users",
     "rate",
