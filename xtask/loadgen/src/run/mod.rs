@@ -3,6 +3,7 @@
 mod connection;
 pub(crate) mod judge;
 mod machine;
+mod merge;
 mod pace;
 mod queue;
 mod tally;
@@ -16,15 +17,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use self::judge::judge;
 use self::machine::{Clock, pin};
+use self::merge::merge;
 use self::queue::Queue;
 use self::tally::{RowLink, Tally};
 use self::timeline::{Row, Timeline};
 use self::worker::{Finished, Task, Worker};
-use crate::outcome::histogram;
-use crate::schedule::Schedule;
-use crate::{Generator, Load, LoadError, Model, Outcome, Prepared, RouteOutcome, Stop, Target};
+use crate::schedule::{Schedule, nanoseconds};
+use crate::{Load, LoadError, Model, Outcome, Prepared, Stop, Target};
 
 /// A run that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +82,7 @@ pub fn run(
             let opened = opened.clone();
             let handle = thread::Builder::new()
                 .name(format!("load-{thread}"))
-                .spawn_scoped(scope, move || run.generate(link, &opened, &started))
+                .spawn_scoped(scope, move || run.generate(link, opened, &started))
                 .map_err(RunError::System)?;
             threads.push(Thread {
                 handle,
@@ -106,7 +106,8 @@ pub fn run(
                 .unwrap_or_else(|panic| resume_unwind(panic));
             finished.extend(result.map_err(RunError::System)?);
         }
-        Ok(run.outcome(finished, timeline))
+        let open = matches!(load.model, Model::Open(_));
+        Ok(merge(&mix.routes(), &finished, timeline, open))
     })
 }
 
@@ -142,7 +143,7 @@ impl<'a> Run<'a> {
     fn generate(
         self,
         link: RowLink,
-        opened: &SyncSender<Opened>,
+        opened: SyncSender<Opened>,
         started: &Receiver<u64>,
     ) -> io::Result<Option<Finished>> {
         let (worker, said) = match self.open(link) {
@@ -151,6 +152,8 @@ impl<'a> Run<'a> {
         };
         // Nobody listens if another thread has failed; then nobody starts the clock either.
         let _ = opened.send(said);
+        // Or whoever listens would wait for a thread that has panicked.
+        drop(opened);
         match (worker, started.recv()) {
             (Some(worker), Ok(start)) => worker.run(start).map(Some),
             _ => Ok(None),
@@ -250,47 +253,10 @@ impl<'a> Run<'a> {
         }
         timeline
     }
-
-    fn outcome(self, finished: Vec<Finished>, timeline: Timeline) -> Outcome {
-        let names = self.mix.routes();
-        let mut outcome = Outcome {
-            elapsed: Duration::ZERO,
-            total: RouteOutcome::empty("total"),
-            routes: names.iter().map(|name| RouteOutcome::empty(name)).collect(),
-            seconds: Vec::new(),
-            generator: Generator {
-                threads: finished.len(),
-                cpu_share: 0.0,
-                send_lag: histogram(),
-            },
-            unsent: 0,
-            invalid: Vec::new(),
-            interrupted: false,
-        };
-        for thread in finished {
-            outcome.elapsed = outcome.elapsed.max(Duration::from_nanos(thread.elapsed));
-            outcome.unsent += thread.unsent;
-            outcome.interrupted |= thread.interrupted;
-            let generator = &mut outcome.generator;
-            generator.cpu_share = generator.cpu_share.max(thread.cpu_share);
-            generator.send_lag += &thread.lag;
-            for (sum, route) in outcome.routes.iter_mut().zip(&thread.routes) {
-                sum.add(route);
-                outcome.total.add(route);
-            }
-        }
-        outcome.seconds = timeline.finish(outcome.elapsed.as_secs());
-        outcome.invalid = judge(&outcome, matches!(self.load.model, Model::Open(_)));
-        outcome
-    }
 }
 
 /// The part of one thread when `all` are shared out evenly.
 fn share(all: u64, thread: usize, threads: usize) -> u64 {
     let (thread, threads) = (thread as u64, threads as u64);
     all / threads + u64::from(thread < all % threads)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -279,6 +279,39 @@ fn an_impossible_load_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn a_replay_is_sent_at_its_moments_over_all_threads() {
+    let server = ScriptedServer::always(&[Step::Send(HELLO)]);
+    let offsets = [0, 0, 0, 400, 400, 799].map(|moment| moment * MILLISECOND);
+    let model = Model::Open(Arrivals::Replay {
+        offsets: offsets.into(),
+    });
+    let outcome = load(
+        &server.target(),
+        &Load {
+            model,
+            threads: 4,
+            ..open(1.0, 4, 800)
+        },
+    );
+    assert_eq!((outcome.total.ended, outcome.total.succeeded), (6, 6));
+    assert_eq!(outcome.elapsed, 800 * MILLISECOND);
+}
+
+#[test]
+fn a_core_that_is_not_there_is_told() {
+    let server = ScriptedServer::always(&[Step::Send(HELLO)]);
+    let pinned = Load {
+        cpus: vec![1_000_000],
+        ..closed(1, 100)
+    };
+    let error = try_load(&server.target(), &pinned, &Stop::new()).expect_err("no such core");
+    let RunError::System(source) = error else {
+        panic!("{error}")
+    };
+    assert!(source.to_string().contains("core 1000000"), "{source}");
+}
+
+#[test]
 fn requests_end_the_run_when_they_are_all_answered() {
     let server = ScriptedServer::always(&[Step::Send(HELLO)]);
     for load_of in [closed(7, 60_000), open(2000.0, 7, 60_000)] {

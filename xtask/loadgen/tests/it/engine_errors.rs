@@ -138,6 +138,46 @@ fn another_status_and_another_body_are_errors_of_a_connection_that_stays() {
 }
 
 #[test]
+fn each_route_has_its_own_counts_and_the_total_is_their_sum() {
+    let server = ScriptedServer::start(|_, head| {
+        let fine = head.starts_with("GET /a ");
+        vec![Step::Send(if fine {
+            HELLO
+        } else {
+            "HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+        })]
+    });
+    let text = "[[route]]\nname = \"a\"\npath = \"/a\"\n[[route]]\nname = \"b\"\npath = \"/b\"\n";
+    let target = server.target();
+    let mix = Mix::parse(text, Path::new(".")).expect("a mix");
+    let mix = mix
+        .prepare(&target, Duration::from_secs(10))
+        .expect("no values to fetch");
+    let hundred = Load {
+        requests: Some(100),
+        threads: 2,
+        ..closed(2, 60_000)
+    };
+    let outcome = run(&target, &mix, &hundred, &Stop::new(), &|_| {}).expect("a run");
+    let [a, b] = &outcome.routes[..] else {
+        panic!("{:?}", outcome.routes.len())
+    };
+    assert_eq!((&*a.name, &*b.name), ("a", "b"));
+    assert!(a.ended > 10 && b.ended > 10, "{} {}", a.ended, b.ended);
+    assert_eq!((a.succeeded, a.failed()), (a.ended, 0));
+    assert_eq!((b.succeeded, b.failed()), (0, b.ended));
+    assert_eq!(outcome.total.ended, 100);
+    assert_eq!(
+        outcome.total.statuses,
+        [(200, a.ended), (503, b.ended)].into()
+    );
+    assert_eq!(
+        outcome.total.response.len(),
+        a.response.len() + b.response.len()
+    );
+}
+
+#[test]
 fn a_server_that_ends_each_connection_is_served_over_new_ones() {
     for (answer, last) in [
         (
