@@ -48,8 +48,15 @@ pub struct Run {
 /// What the load is sent to.
 #[derive(Clone, Debug)]
 pub(crate) enum Subject {
-    Url { url: String, requests: Requests },
-    Server { server: ServerArgs, path: String, requests: Requests },
+    Url {
+        url: String,
+        requests: Requests,
+    },
+    Server {
+        server: ServerArgs,
+        path: String,
+        requests: Requests,
+    },
     #[cfg(feature = "db")]
     Db(crate::db::DbConfig),
     #[cfg(feature = "cache")]
@@ -144,11 +151,7 @@ pub fn execute(
 /// The whole program: reads `args`, sends the load, reports, and returns the exit code: 0 fine, 1 a threshold was not
 /// kept, 2 usage or could not start, 3 the run is invalid, 130 interrupted. `program` is how it is called in messages
 /// and in the command to run next.
-pub fn main(
-    program: &str,
-    args: impl IntoIterator<Item = impl Into<OsString>>,
-    stop: &Stop,
-) -> u8 {
+pub fn main(program: &str, args: impl IntoIterator<Item = impl Into<OsString>>, stop: &Stop) -> u8 {
     let mut run = match parse(args) {
         Ok(Command::Help) => return output::help(program),
         Ok(Command::Run(run)) => run,

@@ -187,7 +187,8 @@ mod tests {
             METRIC cached-read open ours response_p95 us 598 598 598 4000
             METRIC cached-read open ours response_p99 us 1204 1100 1350 4000
             METRIC cached-read open ours service_p50 us 312 312 312 4000
-            METRIC cached-read open ours service_p99 us 1204 1100 1350 4000"#]].assert_eq(&lines);
+            METRIC cached-read open ours service_p99 us 1204 1100 1350 4000"#]]
+        .assert_eq(&lines);
     }
 
     #[test]
@@ -219,7 +220,8 @@ mod tests {
             METRIC s n x rss_peak bytes 3145728 3145728 3145728 1
             METRIC s n x ready ms 33.4 33.4 33.4 1
             METRIC s n x shutdown ms 12 12 12 1
-            METRIC s n x shutdown_failed count 0 0 0 1"#]].assert_eq(&added.join("\n"));
+            METRIC s n x shutdown_failed count 0 0 0 1"#]]
+        .assert_eq(&added.join("\n"));
     }
 
     #[test]

@@ -185,3 +185,49 @@ pub struct TimelineRow {
     /// Open file descriptors of the server.
     pub fds: Option<u64>,
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn the_json_of_a_run_has_these_members() {
+        let summary = Summary {
+            server: Some(ServerSummary::default()),
+            routes: vec![RouteSummary::default()],
+            timeline: vec![TimelineRow::default()],
+            ..Summary::default()
+        };
+        let json = serde_json::to_value(&summary).expect("numbers and texts");
+        let names = |value: &serde_json::Value| {
+            let object = value.as_object().expect("an object");
+            // In the order of the alphabet, whatever features of serde_json somebody else asks for.
+            let mut names: Vec<_> = object.keys().cloned().collect();
+            names.sort();
+            names.join(" ")
+        };
+        let parts = [
+            &json,
+            &json["response_us"],
+            &json["server"],
+            &json["routes"][0],
+            &json["timeline"][0],
+        ];
+        expect![[r#"
+            capped_by duration_s ended errors first_byte_us generator_cpu interrupted invalid model offered_rate rate response_us routes seed send_lag_us server server_cores service_us statuses success target timeline unsent users
+
+            intervals max mean p50 p95 p99 p999 samples
+
+            cpu_share cpu_us_per_request fds pool_wait_share pss_bytes ready_ms rss_peak_bytes rss_start_bytes rss_steady_bytes shutdown_failed shutdown_ms threads waits_per_request
+
+            ended name response_us service_us success
+
+            cpu ended failed fds p50_us p99_us rss_bytes send_lag_p99_us t threads"#]].assert_eq(&parts.map(names).join("\n\n"));
+        assert_eq!(
+            serde_json::from_value::<Summary>(json).expect("reads back"),
+            summary
+        );
+    }
+}
