@@ -91,3 +91,79 @@ impl Queue {
         !self.free.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::Arrivals;
+
+    /// Arrivals at 0, 10, 20 and so on, in milliseconds after the start at 100 ms; times in milliseconds.
+    fn queue(thread: usize, threads: usize) -> Queue {
+        let arrivals = Arrivals::Constant { rate: 100.0 };
+        let schedule = Schedule::new(&arrivals, Duration::ZERO, Duration::from_millis(40), 1);
+        let mut queue = Queue::new(schedule, thread, threads, 2);
+        queue.start(100_000_000);
+        queue
+    }
+
+    fn due(queue: &mut Queue, now: u64) -> Option<(usize, u64, u64)> {
+        let due = queue.due(now * 1_000_000)?;
+        Some((
+            due.connection,
+            due.intended / 1_000_000,
+            due.possible / 1_000_000,
+        ))
+    }
+
+    #[test]
+    fn the_connection_that_is_free_for_longest_takes_the_next_arrival() {
+        let mut queue = queue(0, 1);
+        queue.free(7, 0);
+        queue.free(3, 0);
+        assert_eq!(due(&mut queue, 99), None, "nothing has come");
+        assert_eq!(due(&mut queue, 100), Some((7, 100, 100)));
+        assert_eq!(due(&mut queue, 100), None);
+        assert_eq!(due(&mut queue, 115), Some((3, 110, 110)));
+        assert!(!queue.has_free());
+    }
+
+    #[test]
+    fn an_arrival_that_waits_could_be_sent_since_a_connection_became_free() {
+        let mut queue = queue(0, 1);
+        assert_eq!(due(&mut queue, 125), None, "none is free");
+        queue.free(0, 125_000_000);
+        assert_eq!(due(&mut queue, 126), Some((0, 100, 125)));
+        queue.free(0, 127_000_000);
+        // Another that becomes free later does not excuse the first.
+        queue.free(1, 128_000_000);
+        assert_eq!(due(&mut queue, 129), Some((0, 110, 127)));
+        assert_eq!(due(&mut queue, 129), Some((1, 120, 127)));
+        queue.free(1, 129_000_000);
+        assert_eq!(
+            due(&mut queue, 140),
+            Some((1, 130, 130)),
+            "its own time came later"
+        );
+    }
+
+    #[test]
+    fn threads_share_the_arrivals_out() {
+        for (thread, expected) in [(0, [100, 120]), (1, [110, 130])] {
+            let mut queue = queue(thread, 2);
+            let arrivals: Vec<_> = std::iter::from_fn(|| queue.give_up(u64::MAX)).collect();
+            assert_eq!(arrivals, expected.map(|moment| moment * 1_000_000));
+        }
+    }
+
+    #[test]
+    fn a_lost_connection_takes_no_arrival() {
+        let mut queue = queue(0, 1);
+        queue.free(0, 0);
+        queue.free(1, 0);
+        queue.lost(0);
+        assert_eq!(due(&mut queue, 100), Some((1, 100, 100)));
+        assert_eq!(queue.next_at(), Some(110_000_000));
+    }
+}
