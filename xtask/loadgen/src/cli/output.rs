@@ -47,16 +47,11 @@ pub fn report(program: &str, run: &Run, done: &Done) -> u8 {
 }
 
 pub(super) fn help(program: &str) -> u8 {
-    print(
-        &USAGE
-            .replace("loadgen --", &format!("{program} --"))
-            .replace("loadgen db", &format!("{program} db"))
-            .replace("loadgen cache", &format!("{program} cache")),
-    );
+    print(&USAGE.replace("loadgen ", &format!("{program} ")));
     0
 }
 
-/// Tells an error with its causes, in one line.
+/// Tells an error with its causes.
 pub(super) fn complain(program: &str, error: &dyn Error, code: u8) -> u8 {
     let mut text = format!("{program}: {error}");
     let mut cause = error.source();

@@ -496,3 +496,17 @@ fn the_mix_in_the_documentation_can_be_read() {
     let mix = parse(block.expect("a block of TOML")).expect("a mix");
     assert_eq!(mix.routes().collect::<Vec<_>>(), ["record", "create"]);
 }
+
+#[test]
+fn a_file_cut_anywhere_is_a_mix_or_an_error() {
+    let whole = include_str!("../../mixes/service.toml").replace("load test", "läst");
+    let mut mixes = 0;
+    for (end, _) in whole.char_indices() {
+        mixes += usize::from(parse(&whole[..end]).is_ok());
+    }
+    assert!(
+        mixes < whole.len() / 2,
+        "{mixes} of {} are whole",
+        whole.len()
+    );
+}
