@@ -56,15 +56,20 @@ fn main() -> Exit {
             })
             .concurrency(&[1, 64]);
         suite
-            .bench("insert")
-            .about("1,000 entries into an empty map that has room")
-            .ours_batched("HashMap::extend", || {
-                let prepare = || HashMap::<u64, u64>::with_capacity(ENTRIES as usize);
-                let fill = |mut map: HashMap<u64, u64>| {
-                    map.extend(entries());
-                    map
+            .bench("into-sorted")
+            .about("all entries moved out of a map of 100 keys, in order")
+            .ours_batched("HashMap, then sort", || {
+                let prepare = || entries().take(100).collect::<HashMap<u64, u64>>();
+                let sorted = |map: HashMap<u64, u64>| {
+                    let mut entries: Vec<_> = map.into_iter().collect();
+                    entries.sort_unstable();
+                    entries
                 };
-                (prepare, fill)
+                (prepare, sorted)
+            })
+            .peer_batched("BTreeMap", || {
+                let prepare = || entries().take(100).collect::<BTreeMap<u64, u64>>();
+                (prepare, |map: BTreeMap<u64, u64>| Vec::from_iter(map))
             });
     })
 }

@@ -135,8 +135,8 @@ impl Bench {
     }
 
     /// Adds our subject, whose operation uses up its input. The first closure makes an input outside the measured time,
-    /// the second is measured. Up to 256 inputs exist at once, so an input comes from a cache colder than in
-    /// [`ours`](Self::ours): compare batched subjects with batched ones.
+    /// the second is measured. As many inputs exist at once as take the second 10 us, 256 at most, so that they come from
+    /// colder caches than an input that is used again: compare batched subjects with batched ones.
     pub fn ours_batched<Prepare, Input, Op, T>(
         &mut self,
         label: &str,

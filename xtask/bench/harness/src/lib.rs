@@ -1,5 +1,6 @@
-//! Micro benches: subjects and their peers take turns in short rounds within one process, so that what disturbs the
-//! machine disturbs all of them alike.
+//! Micro benches whose subjects take turns within one process.
+//!
+#![doc = include_str!("../README.md")]
 
 mod bench;
 mod calibrate;

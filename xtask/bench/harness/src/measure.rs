@@ -64,7 +64,7 @@ pub(crate) fn measure(bench: Bench, plan: Plan, stopped: &dyn Fn() -> bool) -> M
     prepared.retain_mut(|subject| {
         let warm = attempt(|| {
             if !stopped() {
-                subject.warm_up(plan)
+                subject.warm_up(plan);
             }
         });
         warm.map_err(|panic| failed(&subject.label, panic)).is_ok()

@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use super::{Clock, Lanes, Work};
 
-/// Large enough that reading the clock, some 50 ns for each batch, does not show in a nanosecond; small enough that the
-/// inputs of most benches fit a second-level cache.
-const BATCH: u64 = 256;
+/// A batch takes at least this long, so that reading the clock, some 50 ns, adds no more than half a percent. It is no
+/// longer than needed, so that inputs stay in the caches as far as one can see to it.
+const BATCH_TIME: Duration = Duration::from_micros(10);
+const BATCH_MAX: u64 = 256;
 
 pub(crate) struct Batched<Prepare, Op, Input> {
     prepare: Prepare,
     op: Op,
     inputs: Vec<Input>,
+    // Only ever grows: that one batch was interrupted does not make the next ones smaller.
+    batch: u64,
 }
 
 impl<Prepare, Op, Input> Batched<Prepare, Op, Input> {
@@ -22,6 +25,7 @@ impl<Prepare, Op, Input> Batched<Prepare, Op, Input> {
             prepare,
             op,
             inputs: Vec::new(),
+            batch: 1,
         }
     }
 }
@@ -40,18 +44,23 @@ where
             prepare,
             op,
             inputs,
+            batch,
         } = self;
         let mut left = iterations;
         let mut elapsed = Duration::ZERO;
         while left > 0 {
-            let batch = left.min(BATCH);
-            uncounted(|| inputs.extend((0..batch).map(|_| prepare())));
-            elapsed += clock.time(|| {
+            let size = left.min(*batch);
+            uncounted(|| inputs.extend((0..size).map(|_| prepare())));
+            let time = clock.time(|| {
                 for input in inputs.drain(..) {
                     black_box(black_box(&mut *op)(black_box(input)));
                 }
             });
-            left -= batch;
+            if size == *batch && time < BATCH_TIME {
+                *batch = (*batch * 2).min(BATCH_MAX);
+            }
+            elapsed += time;
+            left -= size;
         }
         elapsed
     }
