@@ -2,6 +2,7 @@
 
 mod tiers;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::load::refuse;
 use crate::{Load, LoadError, Measured, Stop, operations};
 
 /// What is asked of which cache.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct CacheConfig {
     /// Adds the Redis tier, at this URL. Its keys begin with a name of our own and are removed afterwards.
     pub redis: Option<String>,
@@ -88,6 +89,23 @@ pub fn run(
     let mut measured = measured.map_err(CacheError::System)?;
     measured.notes = notes;
     Ok(measured)
+}
+
+/// Without the URL of Redis: it may hold a password.
+impl fmt::Debug for CacheConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CacheConfig")
+            .field("redis", &self.redis.as_ref().map(|_| "(hidden)"))
+            .field("disk", &self.disk)
+            .field("keys", &self.keys)
+            .field("memory_capacity", &self.memory_capacity)
+            .field("value_bytes", &self.value_bytes)
+            .field("skew", &self.skew)
+            .field("gets", &self.gets)
+            .field("loads", &self.loads)
+            .field("inserts", &self.inserts)
+            .finish()
+    }
 }
 
 impl CacheConfig {

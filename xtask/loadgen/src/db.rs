@@ -3,6 +3,7 @@
 mod by_key;
 mod table;
 
+use std::fmt;
 use std::sync::Arc;
 
 use table::Table;
@@ -11,10 +12,11 @@ use crate::load::refuse;
 use crate::{Load, LoadError, Measured, Stop, operations};
 
 /// What is asked of which database.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct DbConfig {
     /// `sqlite:PATH` or `postgres://USER:PASSWORD@HOST/NAME`. A table of our own is made in it and dropped afterwards;
-    /// nothing else is touched. A SQLite file that was not there is removed afterwards.
+    /// nothing else is touched. A SQLite file that was not there is removed afterwards. A run that is killed leaves its
+    /// table, `loadgen_` and a number.
     pub url: String,
     /// Rows of that table.
     pub rows: u32,
@@ -87,6 +89,20 @@ pub fn run(
         .notes
         .extend(left.map(|name| format!("table {name} could not be dropped: drop it by hand")));
     Ok(measured)
+}
+
+/// Without the password.
+impl fmt::Debug for DbConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DbConfig")
+            .field("url", &db_pool::redact(&self.url))
+            .field("rows", &self.rows)
+            .field("connections", &self.connections)
+            .field("lane_reads", &self.lane_reads)
+            .field("reads", &self.reads)
+            .field("updates", &self.updates)
+            .finish()
+    }
 }
 
 impl DbConfig {

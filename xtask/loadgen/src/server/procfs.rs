@@ -7,6 +7,9 @@
 //! - Resident memory from `statm`, its peak from `VmHWM` of `status`, the proportional share from `smaps_rollup`. The
 //!   first two may be off by a few pages for each core, as the kernel sums them up lazily.
 //! - Waits from `task/*/status`, as `status` counts those of the first thread only.
+//!
+//! A sample takes some 20 µs and 12 µs for each thread; `smaps_rollup`, which keeps the process from mapping memory
+//! meanwhile, takes 300 µs for one of 20 MiB.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -95,4 +95,4 @@ fn errors(outcome: &Outcome, class: ErrorClass) -> u64 {
 
 /// From the first request to SIGTERM: long enough for every user to be in its stride.
 const LEAD: Duration = Duration::from_millis(500);
-const GRACE: Duration = Duration::from_millis(50);
+const GRACE: Duration = Duration::from_millis(200);

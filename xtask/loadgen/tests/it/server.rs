@@ -79,13 +79,14 @@ pub(crate) fn get(server: &Server, path: &str) {
 
 /// Ended, or ended and not yet collected by whoever has inherited it.
 fn is_gone(pid: u32) -> bool {
-    let output = Command::new("ps")
-        .args(["-o", "stat=", "-p", &pid.to_string()])
-        .output();
     let state = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat.rsplit(") ").next().unwrap_or_default().to_owned(),
-        Err(_) if Path::new("/proc/self").exists() => return true,
-        Err(_) => String::from_utf8_lossy(&output.expect("ps").stdout).into_owned(),
+        Err(_) if Path::new("/proc/self").exists() => String::new(),
+        Err(_) => {
+            let mut ps = Command::new("ps");
+            let shown = ps.args(["-o", "stat=", "-p", &pid.to_string()]).output();
+            String::from_utf8_lossy(&shown.expect("ps").stdout).into_owned()
+        }
     };
     state.is_empty() || state.starts_with('Z')
 }
