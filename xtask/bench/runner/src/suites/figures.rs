@@ -38,8 +38,7 @@ impl Row<'_> {
         self.note_left_out(to, left_out, all);
         self.median(to, "rate", "req/s", rounds.iter().map(|round| round.rate));
         self.success(to, &rounds);
-        let servers = || rounds.iter().filter_map(|round| round.server.as_ref());
-        self.server(to, servers());
+        self.server(to, &rounds);
         self.run(to, shown, invalid);
     }
 
@@ -138,12 +137,9 @@ impl Row<'_> {
         }
     }
 
-    fn server<'s>(
-        &self,
-        to: &mut Collector,
-        servers: impl Iterator<Item = &'s ServerSummary> + Clone,
-    ) {
-        let of = |figure: fn(&ServerSummary) -> f64| servers.clone().map(figure);
+    fn server(&self, to: &mut Collector, rounds: &[&Summary]) {
+        let servers = || rounds.iter().filter_map(|round| round.server.as_ref());
+        let of = |figure: fn(&ServerSummary) -> f64| servers().map(figure);
         self.median(
             to,
             "cpu_per_request",
