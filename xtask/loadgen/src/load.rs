@@ -253,7 +253,10 @@ fn span(field: &'static str, value: Duration) -> Result<(), LoadError> {
     Ok(())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "numbers and texts that end here")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "numbers and texts that end here"
+)]
 pub(crate) fn refuse(field: &'static str, value: impl ToString, problem: &str) -> LoadError {
     LoadError {
         field,
@@ -284,11 +287,28 @@ mod tests {
             |load| load.duration = Duration::ZERO,
             &expect!["duration 0ns: expected more than nothing and at most 30 days"],
         );
-        check(|load| load.timeout = Duration::MAX, &expect!["timeout 18446744073709551615.999999999s: expected more than nothing and at most 30 days"]);
-        check(|load| load.model = Model::Closed { users: 0 }, &expect!["users 0: expected 1 to 60000"]);
-        check(|load| load.threads = 9, &expect!["threads 9: a thread needs a connection, and users is 8"]);
-        check(|load| load.threads = 0, &expect!["threads 0: expected 1 to 256"]);
-        check(|load| load.requests = Some(0), &expect!["requests 0: expected at least one"]);
+        check(
+            |load| load.timeout = Duration::MAX,
+            &expect![
+                "timeout 18446744073709551615.999999999s: expected more than nothing and at most 30 days"
+            ],
+        );
+        check(
+            |load| load.model = Model::Closed { users: 0 },
+            &expect!["users 0: expected 1 to 60000"],
+        );
+        check(
+            |load| load.threads = 9,
+            &expect!["threads 9: a thread needs a connection, and users is 8"],
+        );
+        check(
+            |load| load.threads = 0,
+            &expect!["threads 0: expected 1 to 256"],
+        );
+        check(
+            |load| load.requests = Some(0),
+            &expect!["requests 0: expected at least one"],
+        );
         check(
             |load| (load.threads, load.cpus) = (2, vec![1]),
             &expect!["cpus [1]: expected a core for each of 2 threads, or none"],
@@ -297,8 +317,14 @@ mod tests {
 
     #[test]
     fn arrivals_that_never_come_are_refused() {
-        check_open(Arrivals::Constant { rate: 0.0 }, &expect!["rate 0: expected a rate above zero"]);
-        check_open(Arrivals::Poisson { rate: f64::NAN }, &expect!["rate NaN: expected requests per second, at most ten million"]);
+        check_open(
+            Arrivals::Constant { rate: 0.0 },
+            &expect!["rate 0: expected a rate above zero"],
+        );
+        check_open(
+            Arrivals::Poisson { rate: f64::NAN },
+            &expect!["rate NaN: expected requests per second, at most ten million"],
+        );
         check_open(
             Arrivals::Ramp {
                 from: 1.0,
@@ -312,7 +338,10 @@ mod tests {
             },
             &expect!["rates 0: expected a rate above zero"],
         );
-        check_open(Arrivals::Step { rates: vec![] }, &expect!["rates []: expected at least one"]);
+        check_open(
+            Arrivals::Step { rates: vec![] },
+            &expect!["rates []: expected at least one"],
+        );
         let at = Duration::from_secs(9);
         check_open(
             Arrivals::Spike {
