@@ -40,6 +40,13 @@ pub enum ExecuteError {
     /// The load cannot be sent.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// There is no temporary file for the server's output.
+    #[error("no temporary file for the server's output; name one by --server-log")]
+    Log {
+        /// What the operating system said.
+        #[source]
+        source: std::io::Error,
+    },
     /// The server cannot be measured.
     #[error(transparent)]
     Server(#[from] ServerError),
@@ -127,8 +134,8 @@ fn started(
 ) -> Result<Summary, ExecuteError> {
     let mix = requests.mix(path)?;
     known(run, Some(&mix), true)?;
-    let log = Log::new(args.log.as_deref());
-    let mut server = Server::start(&args.config(&log.path), stop)?;
+    let mut log = Log::new(args.log.as_deref())?;
+    let mut server = Server::start(&args.config(log.path()), stop)?;
     let target = Target::at(server.address());
     let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
     let begin = Instant::now() + run.load.warmup;
@@ -246,33 +253,37 @@ impl ServerArgs {
     }
 }
 
-/// The file that a server writes to; a temporary one is removed unless it says why the server ended.
-struct Log {
-    path: PathBuf,
-    temporary: std::cell::Cell<bool>,
+/// The file that a server writes to; a temporary one is removed at the end unless it is kept.
+enum Log {
+    Given(PathBuf),
+    Temporary(tempfile::TempPath),
 }
 
 impl Log {
-    fn new(given: Option<&Path>) -> Self {
-        let temporary =
-            || std::env::temp_dir().join(format!("loadgen-server-{}.log", std::process::id()));
-        Self {
-            path: given.map_or_else(temporary, Path::to_owned),
-            temporary: given.is_none().into(),
+    fn new(given: Option<&Path>) -> Result<Self, ExecuteError> {
+        if let Some(given) = given {
+            return Ok(Self::Given(given.to_owned()));
+        }
+        let file = tempfile::Builder::new()
+            .prefix("loadgen-server-")
+            .suffix(".log")
+            .tempfile();
+        let file = file.map_err(|source| ExecuteError::Log { source })?;
+        Ok(Self::Temporary(file.into_temp_path()))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(path) => path,
         }
     }
 
-    fn keep(&self) -> &Path {
-        self.temporary.set(false);
-        &self.path
-    }
-}
-
-impl Drop for Log {
-    fn drop(&mut self) {
-        if self.temporary.get() {
-            // One that was never made is gone already.
-            let _ = std::fs::remove_file(&self.path);
+    /// Leaves the file where it is, for somebody to read.
+    fn keep(&mut self) -> &Path {
+        if let Self::Temporary(path) = self {
+            path.disable_cleanup(true);
         }
+        self.path()
     }
 }
