@@ -90,12 +90,14 @@ pub(crate) fn drive<O: Operations>(
         load.timeout
     };
     runtime.block_on(users::end(tasks, patience + END_PATIENCE));
-    watched
-        .seconds
-        .push(users.recorder.close_second(watched.seconds.len()));
+    if !watched.elapsed.is_zero() {
+        let last = users.recorder.close_second(watched.seconds.len());
+        watched.seconds.push(last);
+    }
     progress(1.0);
 
     let (total, routes, send_lag) = users.recorder.sums();
+    let took = load.warmup + watched.elapsed;
     let mut outcome = Outcome {
         elapsed: watched.elapsed,
         total,
@@ -103,7 +105,7 @@ pub(crate) fn drive<O: Operations>(
         seconds: watched.seconds,
         generator: Generator {
             threads: load.threads,
-            cpu_share: pacing_cpu.as_secs_f64() / (load.warmup + watched.elapsed).as_secs_f64(),
+            cpu_share: pacing_cpu.as_secs_f64() / took.as_secs_f64().max(f64::EPSILON),
             send_lag,
         },
         unsent,

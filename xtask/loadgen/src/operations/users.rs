@@ -1,7 +1,7 @@
 //! The users of a run, each of them a task, and the watch over them.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub(super) struct Users<O> {
     ends: Instant,
     /// Operations that may still be begun.
     left: Option<AtomicU64>,
+    /// When there were none left.
+    exhausted: OnceLock<Instant>,
     over: AtomicBool,
 }
 
@@ -64,6 +66,7 @@ impl<O: Operations> Users<O> {
             counted_from: began + load.warmup,
             ends: began + load.warmup + load.duration,
             left: load.requests.map(AtomicU64::new),
+            exhausted: OnceLock::new(),
             over: AtomicBool::new(false),
         }
     }
@@ -129,7 +132,7 @@ impl<O: Operations> Users<O> {
                 cpu_before = Some(process_cpu_time());
             }
             if now >= self.ends || stop.is_stopped() || self.is_over() {
-                break now.min(self.ends);
+                break self.exhausted.get().copied().unwrap_or(now).min(self.ends);
             }
             progress((now - self.began).as_secs_f64() / whole);
             let mut due = (now + TICK).min(self.counted_from);
@@ -168,6 +171,7 @@ impl<O: Operations> Users<O> {
             left.checked_sub(1)
         });
         if taken.is_err() {
+            self.exhausted.get_or_init(Instant::now);
             self.give_up();
         }
         taken.is_ok()

@@ -115,10 +115,13 @@ fn a_file_that_was_there_stays_without_our_table() {
     let url = format!("sqlite:{}", file.display());
     let load = Load {
         requests: Some(100),
+        duration: Duration::from_secs(60),
         ..load(Model::Closed { users: 2 })
     };
     let measured = run(&everything(url), &load);
     assert_eq!(measured.outcome.total.ended, 100);
+    // Not the whole time that was given.
+    assert!(measured.outcome.elapsed < load.duration);
     assert_eq!(tables(&file), 0);
 }
 
