@@ -33,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, full: bool, skip_test: bool) -> anyhow:
         })?;
     }
     if full {
+        steps.run("test of the benches' peers", || test_peers(workspace))?;
         steps.run("each feature alone", || each_feature(workspace))?;
         steps.run("build", || build::run(workspace).map(|()| Outcome::Passed))?;
     }
@@ -147,14 +148,29 @@ fn clippy_bench(workspace: &Workspace) -> anyhow::Result<Outcome> {
     Ok(Outcome::Passed)
 }
 
-fn docs(workspace: &Workspace) -> anyhow::Result<Outcome> {
-    let (shell, cargo) = (workspace.shell()?, cargo());
-    let mut command = Command::from(cmd!(
+/// Runs each micro bench once, which compiles and links all peers.
+fn test_peers(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let (shell, cargo, target) = (workspace.shell()?, cargo(), &workspace.target);
+    process::run(cmd!(
         shell,
-        "{cargo} doc --workspace --all-features --no-deps"
-    ));
-    command.env("RUSTDOCFLAGS", "-D warnings");
-    process::run(command)?;
+        "{cargo} test --manifest-path {BENCH_MANIFEST} --target-dir {target} --package micro --package peers"
+    ))?;
+    Ok(Outcome::Passed)
+}
+
+fn docs(workspace: &Workspace) -> anyhow::Result<Outcome> {
+    let (shell, cargo, target) = (workspace.shell()?, cargo(), &workspace.target);
+    for command in [
+        cmd!(shell, "{cargo} doc --workspace --all-features --no-deps"),
+        cmd!(
+            shell,
+            "{cargo} doc --manifest-path {BENCH_MANIFEST} --target-dir {target} --package harness --no-deps"
+        ),
+    ] {
+        let mut command = Command::from(command);
+        command.env("RUSTDOCFLAGS", "-D warnings");
+        process::run(command)?;
+    }
     Ok(Outcome::Passed)
 }
 

@@ -100,9 +100,10 @@ struct Suite {
     after_a_failure: bool,
 }
 
-/// Packages of the benches' workspace with tests. The others are programs that measure; peers would be compiled for
-/// them.
+/// Packages of the benches' workspace that are tested unless others are named. The other two would have all peers
+/// compiled; `cargo xtask ci --full` tests them.
 const BENCH_PACKAGES: [&str; 2] = ["harness", "runner"];
+const WITH_PEERS: [&str; 2] = ["micro", "peers"];
 
 /// What is tested unless the arguments say something else about it.
 fn suites(args: &[OsString], in_ci: bool) -> Vec<Suite> {
@@ -121,7 +122,9 @@ fn suites(args: &[OsString], in_ci: bool) -> Vec<Suite> {
         after_a_failure: in_ci || no_fail_fast,
     };
     let bench = vec!["--manifest-path", BENCH_MANIFEST];
-    if chosen_packages(&args).any(|name| BENCH_PACKAGES.contains(&name)) {
+    if chosen_packages(&args)
+        .any(|name| BENCH_PACKAGES.contains(&name) || WITH_PEERS.contains(&name))
+    {
         return vec![suite(bench)];
     }
     let chooses_packages = given(&["-p", "--package", "--manifest-path", "--workspace", "--all"]);
@@ -235,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_package_of_the_benches_is_tested_in_its_own_workspace() {
-        for args in ["-p harness stats", "-prunner", "--package=runner"] {
+        for args in ["-p harness stats", "-prunner", "--package=micro"] {
             assert_eq!(told(args), [BENCH], "{args}");
         }
         assert_eq!(told("-- -p harness").len(), 2);
