@@ -118,8 +118,10 @@ fn perform(
             let name = suite.name().to_owned();
             let benches = suite.select(&filters)?;
             let exit = measure_all(&name, benches, plan, out, log, stopped)?;
-            let empty = table::time(measure::overhead(plan.sample));
-            let _ = writeln!(log, "{empty} of each time is the loop around an operation");
+            if !stopped() {
+                let empty = table::time(measure::overhead(plan.sample));
+                let _ = writeln!(log, "{empty} of each time is the loop around an operation");
+            }
             return Ok(exit);
         }
         Command::Block {
