@@ -78,6 +78,10 @@ fn serve(port: &str, words: &[String]) {
         let this = std::env::current_exe().expect("this program");
         let mut child = Command::new(this);
         child.args(ARGUMENTS).env(VARIABLE, "0");
+        #[expect(
+            clippy::zombie_processes,
+            reason = "that it is left behind is what is tested"
+        )]
         let child = child.spawn().expect("a child");
         std::fs::write(file, child.id().to_string()).expect("a folder of the test");
     }
@@ -188,7 +192,7 @@ impl Server {
             }
             "/grow" => lock(&self.memory).push(vec![1; 32 << 20]),
             "/open" => {
-                lock(&self.files).extend((0..50).filter_map(|_| File::open("/dev/null").ok()))
+                lock(&self.files).extend((0..50).filter_map(|_| File::open("/dev/null").ok()));
             }
             "/threads" => {
                 (0..10)
