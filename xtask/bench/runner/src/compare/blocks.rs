@@ -14,7 +14,7 @@ use super::verdict::Key;
 /// How long is measured where nobody said.
 pub(crate) const USUAL_TIME: Duration = Duration::from_secs(90);
 /// More would sharpen nothing that a person acts on.
-const PAIRS_MAX: usize = 100;
+pub(super) const PAIRS_MAX: usize = 100;
 
 /// Which of the two.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 //! process of its own. Processes differ from each other although their program is the same, by where their memory lies
 //! and how their hashes are seeded: a server that lived through all blocks would turn such luck into a verdict.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use harness::Metric;
 use loadgen::{Load, Model, Server, Summary};
+use tempfile::TempDir;
 
 use super::blocks::Side;
 use crate::build::Binaries;
@@ -43,7 +45,10 @@ pub(crate) struct Blocks<'a> {
 }
 
 struct Prepared {
+    /// Copies, made alike: a build meanwhile changes nothing, and how a file came to lie on the disk shows in the
+    /// memory of its process.
     binaries: Binaries,
+    _copies: TempDir,
     /// The rows that are read, and where its service runs.
     data: Option<(Seed, Place)>,
 }
@@ -80,8 +85,10 @@ impl<'a> Blocks<'a> {
                 let place = seed.copy_for(Subject::Service)?;
                 Some((seed, place))
             };
+            let (binaries, copies) = copies(session, binaries, !services.is_empty(), &there)?;
             Ok(Prepared {
-                binaries: binaries.clone(),
+                binaries,
+                _copies: copies,
                 data,
             })
         };
@@ -214,6 +221,35 @@ impl Prepared {
             metric("rss_start", "bytes", rss),
         ])
     }
+}
+
+/// The programs that are measured, in a folder of their own.
+fn copies(
+    session: &Session,
+    of: &Binaries,
+    service: bool,
+    micro: &[&String],
+) -> anyhow::Result<(Binaries, TempDir)> {
+    let parent = session.target.join("bench/tmp");
+    let folder = fs::create_dir_all(&parent).and_then(|()| {
+        tempfile::Builder::new()
+            .prefix("programs-")
+            .tempdir_in(&parent)
+    });
+    let folder = folder.with_context(|| format!("{}: cannot make a folder", parent.display()))?;
+    let copies = Binaries {
+        service: folder.path().join("service"),
+        peers: of.peers.clone(),
+        micro: folder.path().to_owned(),
+    };
+    let micro = micro
+        .iter()
+        .map(|name| (of.micro.join(name), copies.micro.join(name)));
+    let service = service.then(|| (of.service.clone(), copies.service.clone()));
+    for (from, to) in service.into_iter().chain(micro) {
+        fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
+    Ok((copies, folder))
 }
 
 fn closed(duration: Duration, seed: u64) -> Load {

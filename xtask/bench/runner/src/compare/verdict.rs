@@ -3,7 +3,7 @@
 use harness::Metric;
 use harness::stats::{ALPHA, Interval, Judgement, Paired, Verdict, judge, quantile};
 
-use super::blocks::{Collected, Pair};
+use super::blocks::{Collected, PAIRS_MAX, Pair};
 use crate::session::Exit;
 
 /// More than this many times the pairs are not worth waiting for: a quieter machine is.
@@ -183,7 +183,7 @@ fn why(
     let half = (effect.high - effect.low) / 2.0;
     let room = (paired.tolerance - effect.value.abs()).abs();
     let more = (half / room.max(f64::EPSILON)).powi(2).max(1.5);
-    if more > PATIENCE {
+    if more > PATIENCE || pairs as f64 * more > PAIRS_MAX as f64 {
         let why = if half > paired.tolerance {
             "the machine is too noisy for this tolerance"
         } else {
