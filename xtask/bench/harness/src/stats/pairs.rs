@@ -187,8 +187,7 @@ mod tests {
 
     #[test]
     fn signed_rank_agrees_with_published_values() {
-        // All twelve of one sign: 2 / 2^12. Ranks of one side 1 + 2 + 3: 5 sums of 3 or 6 and less... by the table for
-        // n = 8, W = 3 is p = 0.0391 and W = 4 is p = 0.0547 (two-sided).
+        // All twelve of one sign: 2 / 2^12. The table for n = 8 has p = 0.0391 for W = 3 and 0.0547 for W = 4, two-sided.
         let all: Vec<f64> = (1..=12).map(f64::from).collect();
         assert_eq!(signed_rank(&all), 2.0 / 4096.0);
         let with_negative_rank = |negative: f64| -> Vec<f64> {
