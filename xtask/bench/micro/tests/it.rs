@@ -7,18 +7,22 @@ use std::process::Command;
 
 /// The files of `src/bin`, so that a new bench needs no mention here.
 fn suites() -> Vec<String> {
-    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin")).unwrap();
-    let suite = |path: PathBuf| path.file_stem().unwrap().to_str().unwrap().to_owned();
-    files.map(|file| suite(file.unwrap().path())).collect()
+    let files = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/bin"));
+    let suite = |path: PathBuf| Some(path.file_stem()?.to_str()?.to_owned());
+    files
+        .expect("the folder of the benches")
+        .filter_map(|file| suite(file.expect("a file").path()))
+        .collect()
 }
 
 /// Runs the program of `suite`, which must succeed, and returns its standard output.
 fn run(suite: &str, arguments: &[&str]) -> String {
     let program = Path::new(env!("CARGO_BIN_EXE_init-graph")).with_file_name(suite);
-    let output = Command::new(program).args(arguments).output().unwrap();
+    let output = Command::new(program).args(arguments).output();
+    let output = output.expect("the program starts");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{suite} {arguments:?}: {errors}");
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// The benches of `suite` and the subjects of each.

@@ -9,6 +9,7 @@ use harness::Metric;
 
 use crate::build::Binaries;
 use crate::child;
+use crate::instructions::{Counter, MISSING, Subjects};
 use crate::report::Collector;
 use crate::session::{Budget, Session};
 
@@ -38,7 +39,33 @@ pub(crate) fn micro(
     metrics
         .into_iter()
         .for_each(|metric| collector.metric(metric));
-    ended
+    ended?;
+    if session.budget == Budget::Full {
+        instructions(session, &program, collector)?;
+    }
+    Ok(())
+}
+
+/// Counts them for ours and the peers, where valgrind is there.
+fn instructions(
+    session: &Session,
+    program: &Path,
+    collector: &mut Collector,
+) -> anyhow::Result<()> {
+    let Some(counter) = Counter::find() else {
+        collector.note(MISSING);
+        return Ok(());
+    };
+    let mut notes = Vec::new();
+    let counted = counter.count(
+        session,
+        program,
+        Subjects::All,
+        |metric| collector.metric(metric),
+        |note| notes.push(note),
+    );
+    notes.into_iter().for_each(|note| collector.note(note));
+    counted
 }
 
 /// Runs a bench program and returns what it measured, whether or not it ended well.
