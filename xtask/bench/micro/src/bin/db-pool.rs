@@ -36,7 +36,7 @@ diesel::table! {
 fn acquire_release(suite: &mut Suite) {
     suite
         .bench("acquire-release")
-        .about("borrow one of 4 idle connections and give it back; bb8 and deadpool test it each time, ours when it idled for 500 ms")
+        .about("borrow an idle connection, give it back; bb8 and deadpool test it each time, ours after 500 ms")
         .ours_async("Pool::read", async || {
             let pool = ours().await;
             let lane = pool.read().await.expect("an idle connection");

@@ -40,7 +40,7 @@ fn value(key: u64) -> String {
 fn memory_hit(suite: &mut Suite) {
     suite
         .bench("memory-hit")
-        .about("get of a present key: 100,000 keys, read Zipf-like, values of 256 bytes; ours and moka with a TTL")
+        .about("get of a present key: 100,000 keys, read Zipf-like, 256 bytes each; ours and moka with a TTL")
         .threads(&[1, 2])
         .ours_shared("TieredCache::get", || {
             let cache: TieredCache<u64, String> =
@@ -138,7 +138,7 @@ const FULL: u64 = 10_000;
 fn memory_miss_load(suite: &mut Suite) {
     suite
         .bench("memory-miss-load")
-        .about("load of an absent key into a full cache of 10,000 values of 256 bytes; ours on a task that outlives its caller")
+        .about("load of an absent key into a full cache of 10,000; ours on a task that outlives its caller")
         .ours_async("TieredCache::get_or_load", async || {
             let cache: TieredCache<u64, String> =
                 TieredCache::memory("bench", policy(FULL as usize)).expect("a valid policy");
@@ -184,14 +184,16 @@ async fn loads(load: impl AsyncFn(u64) -> Arc<String> + 'static) -> impl AsyncFn
 
 // === disk-hit ===
 
-/// Many more than foyer keeps in the 256 KiB of memory before its disk, read round and round, so that all come from disk.
+/// Many more than fit the 256 KiB of memory that foyer keeps before its disk. Read round and round, all come from disk.
 const ON_DISK: u64 = 4_096;
 const DISK_BYTES: usize = 64 << 20;
 
 fn disk_hit(suite: &mut Suite) {
     suite
         .bench("disk-hit")
-        .about("get of a key that only the disk has, from the page cache: 4,096 keys, values of 256 bytes; ours on foyer's engine")
+        .about(
+            "get of a key that only the disk has (its page cache): 4,096 keys, values of 256 bytes",
+        )
         .ours_async("TieredCache::get", async || {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let (caches, cache) = tiered(folder.path()).await;
