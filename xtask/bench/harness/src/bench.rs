@@ -69,6 +69,9 @@ impl Bench {
     }
 
     /// Adds a peer. In `METRIC` lines it has its label, with `-` for spaces.
+    ///
+    /// A label that begins with `floor:` names no peer but what the job costs at the very least, such as a bare counter
+    /// beside a progress bar: reports show it and leave it out of every verdict.
     pub fn peer<Op, T>(&mut self, label: &str, set_up: impl FnOnce() -> Op + 'static) -> &mut Self
     where
         Op: FnMut() -> T + 'static,

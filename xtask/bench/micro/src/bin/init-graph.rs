@@ -70,7 +70,7 @@ fn start(suite: &mut Suite, name: &str, shape: Shape, about: &str) {
             };
             verified(shape, op).await
         })
-        .peer_async("by hand in order", async move || {
+        .peer_async("floor:by hand in order", async move || {
             let op = async move |count: &Count| {
                 for _ in 0..shape.parts() {
                     count.clone().start().await.expect("a start");

@@ -52,7 +52,9 @@ fn request(suite: &mut Suite) {
             );
             send
         })
-        .peer_async("bare service", async || requests(service_fn(answer)).await)
+        .peer_async("floor:bare service", async || {
+            requests(service_fn(answer)).await
+        })
         .peer_async("axum-prometheus", async || {
             // Of the whole process, which is why the others make do with recorders of their own.
             let (layer, handle) = PrometheusMetricLayer::pair();

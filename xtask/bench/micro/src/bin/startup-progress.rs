@@ -41,7 +41,7 @@ fn advance(suite: &mut Suite) {
                 move || bar.inc(1)
             }
         })
-        .peer_shared("AtomicU64", || {
+        .peer_shared("floor:AtomicU64", || {
             let count = Arc::new(AtomicU64::new(0));
             move |_| {
                 let count = Arc::clone(&count);

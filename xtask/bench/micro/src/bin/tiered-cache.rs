@@ -86,7 +86,7 @@ fn memory_hit(suite: &mut Suite) {
                 move || cache.get(&next())
             }
         })
-        .peer_shared("RwLock HashMap", || {
+        .peer_shared("floor:RwLock HashMap", || {
             let map: Arc<RwLock<HashMap<u64, Arc<String>>>> = Arc::default();
             let get = |map: &RwLock<HashMap<_, _>>, key| map.read().ok()?.get(&key).cloned();
             fill(|key| drop(map.write().expect("no poison").insert(key, Arc::new(value(key)))));

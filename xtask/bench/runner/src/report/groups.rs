@@ -8,6 +8,8 @@ use super::Report;
 
 /// Our service where services are measured; in a micro bench ours is called like its suite.
 const OUR_SERVICE: &str = "reference-service";
+/// A handler without anything around it.
+const BARE_SERVICE: &str = "bare-axum";
 
 /// Everybody's figures for one metric of one bench.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +47,11 @@ pub(crate) enum Standing {
 /// Whether `subject` is ours.
 pub(crate) fn is_ours(suite: &str, subject: &str) -> bool {
     subject == suite || subject == OUR_SERVICE
+}
+
+/// Whether `subject` is no peer but what the job costs at the very least: it is shown, and left out of every verdict.
+pub(crate) fn is_floor(subject: &str) -> bool {
+    subject.starts_with("floor:") || subject == BARE_SERVICE
 }
 
 /// The results of a report by what was measured, in the order in which that was first measured.
@@ -167,7 +174,9 @@ impl<'a> Group<'a> {
 
     /// The figure of the best peer.
     pub(crate) fn best_peer(&self) -> Option<&'a Metric> {
-        let peer = |metric: &&&Metric| !is_ours(&metric.suite, &metric.subject);
+        let peer = |metric: &&&Metric| {
+            !is_ours(&metric.suite, &metric.subject) && !is_floor(&metric.subject)
+        };
         self.rows.iter().find(peer).copied()
     }
 
@@ -205,8 +214,9 @@ impl<'a> Group<'a> {
         };
         let before =
             |peer: &&&Metric| matches!(self.standing(ours, peer), Some(Standing::Worse(_)));
-        let before = self.rows.iter().filter(before).count();
-        format!("{} of {}", before + 1, self.rows.len())
+        let rivals = || self.rows.iter().filter(|metric| !is_floor(&metric.subject));
+        let before = rivals().filter(before).count();
+        format!("{} of {}", before + 1, rivals().count())
     }
 
     /// How ours stands beside the best peer in a few words: `2.0× better than moka`; empty without a peer.
@@ -280,6 +290,22 @@ mod tests {
             verdict("req/s", (50.0, 1.0), (700.0, 1.0)),
             "14× worse than peer"
         );
+    }
+
+    #[test]
+    fn a_floor_is_shown_but_judged_beside_nobody() {
+        let ours = metric("cache", "ns", 50.0, 1.0);
+        let peer = metric("moka", "ns", 100.0, 1.0);
+        let floor = metric("floor:HashMap", "ns", 5.0, 1.0);
+        let group = Group {
+            suite: "cache",
+            name: "hit",
+            metric: "time",
+            unit: "ns",
+            rows: vec![&ours, &floor, &peer],
+        };
+        assert_eq!(group.verdict(), "2.0× better than moka");
+        assert_eq!(group.place(), "1 of 2");
     }
 
     #[test]
