@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::cores::Cores;
 use crate::work::{Batched, Concurrent, Plain, Shared, Work};
 
 /// One job, and who does it.
@@ -46,7 +47,8 @@ impl Bench {
     }
 
     /// How many threads run a [shared](Self::ours_shared) operation at once: each number is measured on its own, as
-    /// `NAME`, `NAME-t2` and so on. Subjects of other kinds take part with one thread. Default: `[1]`.
+    /// `NAME`, `NAME-t2` and so on, if there is a core for each. Subjects of other kinds take part with one thread.
+    /// Default: `[1]`.
     pub fn threads(&mut self, threads: &[usize]) -> &mut Self {
         threads.clone_into(&mut self.threads);
         self
@@ -65,7 +67,7 @@ impl Bench {
         Op: FnMut() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, true, || Box::new(Plain::new(set_up())))
+        self.subject(label, true, |_| Box::new(Plain::new(set_up())))
     }
 
     /// Adds a peer. In `METRIC` lines it has its label, with `-` for spaces.
@@ -77,7 +79,7 @@ impl Bench {
         Op: FnMut() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, false, || Box::new(Plain::new(set_up())))
+        self.subject(label, false, |_| Box::new(Plain::new(set_up())))
     }
 
     /// Adds our subject, for [several threads](Self::threads). The set-up makes the shared state and returns a closure
@@ -92,7 +94,7 @@ impl Bench {
         Op: FnMut() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, true, || Box::new(Shared::new(set_up())))
+        self.subject(label, true, |cores| Box::new(Shared::new(set_up, cores)))
     }
 
     /// Adds a peer of [`ours_shared`](Self::ours_shared).
@@ -106,7 +108,7 @@ impl Bench {
         Op: FnMut() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, false, || Box::new(Shared::new(set_up())))
+        self.subject(label, false, |cores| Box::new(Shared::new(set_up, cores)))
     }
 
     /// Adds our subject, whose operation is async. Set-up and operation run on a current-thread runtime of tokio with
@@ -121,7 +123,7 @@ impl Bench {
         Op: AsyncFn() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, true, || Box::new(Concurrent::new(set_up)))
+        self.subject(label, true, |_| Box::new(Concurrent::new(set_up)))
     }
 
     /// Adds a peer of [`ours_async`](Self::ours_async).
@@ -134,7 +136,7 @@ impl Bench {
         Op: AsyncFn() -> T + 'static,
         T: 'static,
     {
-        self.subject(label, false, || Box::new(Concurrent::new(set_up)))
+        self.subject(label, false, |_| Box::new(Concurrent::new(set_up)))
     }
 
     /// Adds our subject, whose operation uses up its input. The first closure makes an input outside the measured time,
@@ -151,7 +153,7 @@ impl Bench {
         Op: FnMut(Input) -> T + 'static,
         T: 'static,
     {
-        self.subject(label, true, || Box::new(Batched::new(set_up())))
+        self.subject(label, true, |_| Box::new(Batched::new(set_up())))
     }
 
     /// Adds a peer of [`ours_batched`](Self::ours_batched).
@@ -166,7 +168,7 @@ impl Bench {
         Op: FnMut(Input) -> T + 'static,
         T: 'static,
     {
-        self.subject(label, false, || Box::new(Batched::new(set_up())))
+        self.subject(label, false, |_| Box::new(Batched::new(set_up())))
     }
 
     /// What is wrong with it, if anything is.
@@ -196,7 +198,7 @@ impl Bench {
         &mut self,
         label: &str,
         ours: bool,
-        set_up: impl FnOnce() -> Box<dyn Work> + 'static,
+        set_up: impl FnOnce(&Cores) -> Box<dyn Work> + 'static,
     ) -> &mut Self {
         self.subjects.push(Subject {
             label: label.to_owned(),
@@ -207,11 +209,14 @@ impl Bench {
     }
 }
 
+/// Called on the core of the program; operations for several threads also need theirs.
+pub(crate) type SetUp = Box<dyn FnOnce(&Cores) -> Box<dyn Work>>;
+
 /// Ours or a peer, not yet set up.
 pub(crate) struct Subject {
     pub(crate) label: String,
     pub(crate) ours: bool,
-    pub(crate) set_up: Box<dyn FnOnce() -> Box<dyn Work>>,
+    pub(crate) set_up: SetUp,
 }
 
 impl Subject {

@@ -5,6 +5,7 @@
 mod bench;
 mod calibrate;
 mod cli;
+mod cores;
 mod exit;
 mod measure;
 mod metric;

@@ -5,8 +5,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::time::{Duration, Instant};
 
 use crate::bench::{Bench, Subject};
+use crate::cores::Cores;
 use crate::prepared::{Prepared, Row};
-use crate::stats;
 use crate::work::{Clock, Plain};
 
 /// A median of fewer says nothing, however slow the operation.
@@ -31,6 +31,8 @@ pub(crate) struct Measured {
     /// Ours first, all rows of a subject one after the other.
     pub(crate) rows: Vec<Row>,
     pub(crate) failures: Vec<Failure>,
+    /// What else has no row, and why, in sentences.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// A subject that panicked; it has no rows.
@@ -41,7 +43,21 @@ pub(crate) struct Failure {
 }
 
 /// Measures a bench. Once `stopped`, ends after the sample under way; what has no sample then has no row.
-pub(crate) fn measure(bench: Bench, plan: Plan, stopped: &dyn Fn() -> bool) -> Measured {
+pub(crate) fn measure(
+    bench: Bench,
+    plan: Plan,
+    cores: &Cores,
+    stopped: &dyn Fn() -> bool,
+) -> Measured {
+    let count = cores.numbers().len();
+    let (threads, crowded): (Vec<usize>, Vec<usize>) = bench
+        .threads
+        .iter()
+        .partition(|&&threads| threads == 1 || threads <= count);
+    let mut left_out: Vec<_> = crowded
+        .iter()
+        .map(|threads| format!("{threads} threads are left out: {}", too_few(count)))
+        .collect();
     let mut failures = Vec::new();
     let mut failed = |label: &str, panic| {
         let label = label.to_owned();
@@ -55,7 +71,7 @@ pub(crate) fn measure(bench: Bench, plan: Plan, stopped: &dyn Fn() -> bool) -> M
             break;
         }
         let label = subject.label.clone();
-        match attempt(|| Prepared::new(subject, &bench.threads, &bench.concurrency)) {
+        match attempt(|| Prepared::new(subject, &threads, &bench.concurrency, cores)) {
             Ok(subject) => prepared.push(subject),
             Err(panic) => failed(&label, panic),
         }
@@ -70,18 +86,33 @@ pub(crate) fn measure(bench: Bench, plan: Plan, stopped: &dyn Fn() -> bool) -> M
         warm.map_err(|panic| failed(&subject.label, panic)).is_ok()
     });
     take_turns(&mut prepared, plan, stopped, failed);
+    for subject in &prepared {
+        left_out.extend(subject.missed().map(|threads| {
+            let label = &subject.label;
+            format!("{label} on {threads} threads is left out: they seldom ran at the same time")
+        }));
+    }
     Measured {
         rows: prepared
             .iter()
             .flat_map(|subject| subject.rows(plan.seed))
             .collect(),
         failures,
+        left_out,
+    }
+}
+
+/// Why threads cannot be measured at once.
+fn too_few(cores: usize) -> String {
+    match cores {
+        0 => "the system does not keep each on a core of its own".to_owned(),
+        cores => format!("each needs a core of its own, and this program may use {cores}"),
     }
 }
 
 /// Does so many operations and nothing else.
-pub(crate) fn iterate(subject: Subject, iterations: u64) {
-    (subject.set_up)().run(iterations, 1, Clock::Stopped);
+pub(crate) fn iterate(subject: Subject, iterations: u64, cores: &Cores) {
+    (subject.set_up)(cores).run(iterations, 1, Clock::Stopped);
 }
 
 /// What an operation that does nothing seems to take, in ns: it is in every figure.
@@ -94,8 +125,8 @@ pub(crate) fn overhead(sample: Duration) -> f64 {
     };
     let mut empty = Prepared::of("", true, Box::new(Plain::new(|| ())), &[1]);
     empty.warm_up(plan);
-    let times: Vec<f64> = (0..11).map(|_| empty.sample(0)).collect();
-    stats::quantile(&times, 0.5).unwrap_or_default()
+    (0..11).for_each(|_| empty.sample(0));
+    empty.rows(plan.seed).map(|row| row.time.value).sum()
 }
 
 fn take_turns(

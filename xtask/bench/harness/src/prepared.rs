@@ -4,9 +4,13 @@ use std::time::Instant;
 
 use crate::bench::Subject;
 use crate::calibrate;
+use crate::cores::Cores;
 use crate::measure::Plan;
 use crate::stats::{self, Interval};
 use crate::work::{Clock, Lanes, Work};
+
+/// A sample that does not count is taken again, so often in all.
+const ATTEMPTS: usize = 3;
 
 /// A subject with the operation that its set-up returned.
 pub(crate) struct Prepared {
@@ -45,12 +49,23 @@ struct Series {
     lanes: usize,
     iterations: u64,
     times: Vec<f64>,
+    /// Samples that do not count, as their lanes missed each other.
+    missed: usize,
 }
+
+/// Each of several futures takes at least so many turns in a sample, or fewer than all would be under way most of the
+/// time: at the beginning and the end.
+const TURNS_MIN: u64 = 8;
 
 impl Prepared {
     /// Sets `subject` up.
-    pub(crate) fn new(subject: Subject, threads: &[usize], concurrency: &[usize]) -> Self {
-        let work = (subject.set_up)();
+    pub(crate) fn new(
+        subject: Subject,
+        threads: &[usize],
+        concurrency: &[usize],
+        cores: &Cores,
+    ) -> Self {
+        let work = (subject.set_up)(cores);
         let lanes = match work.lanes() {
             Lanes::One => &[1],
             Lanes::Threads => threads,
@@ -64,6 +79,7 @@ impl Prepared {
             lanes,
             iterations: 1,
             times: Vec::new(),
+            missed: 0,
         };
         Self {
             label: label.to_owned(),
@@ -83,10 +99,14 @@ impl Prepared {
     pub(crate) fn warm_up(&mut self, plan: Plan) {
         for series in &mut self.series {
             let start = Instant::now();
+            if self.work.lanes() == Lanes::Futures && series.lanes > 1 {
+                series.iterations = TURNS_MIN * series.lanes as u64;
+            }
             // The fastest of them counts: on a busy machine one that was interrupted would make samples too short.
             loop {
                 let iterations = calibrate::iterations(plan.sample, |iterations| {
-                    self.work.run(iterations, series.lanes, Clock::Running)
+                    let took = self.work.run(iterations, series.lanes, Clock::Running);
+                    took.time
                 });
                 series.iterations = series.iterations.max(iterations);
                 if start.elapsed() >= plan.warm_up {
@@ -99,20 +119,32 @@ impl Prepared {
         }
     }
 
-    /// Takes a sample of the series at `index` and returns it: ns for each operation.
-    pub(crate) fn sample(&mut self, index: usize) -> f64 {
+    /// Takes a sample of the series at `index`, again if its lanes missed each other.
+    pub(crate) fn sample(&mut self, index: usize) {
         let series = &mut self.series[index];
-        let time = self
-            .work
-            .run(series.iterations, series.lanes, Clock::Running);
-        let nanoseconds = time.as_secs_f64() * 1e9 / series.iterations as f64;
-        series.times.push(nanoseconds);
-        nanoseconds
+        for _ in 0..ATTEMPTS {
+            let took = self
+                .work
+                .run(series.iterations, series.lanes, Clock::Running);
+            if took.together {
+                let nanoseconds = took.time.as_secs_f64() * 1e9 / series.iterations as f64;
+                series.times.push(nanoseconds);
+                return;
+            }
+            series.missed += 1;
+        }
+    }
+
+    /// The numbers of threads of which there are no figures, as they missed each other more often than not.
+    pub(crate) fn missed(&self) -> impl Iterator<Item = usize> {
+        let missed = self.series.iter().filter(|series| series.is_missed());
+        missed.map(|series| series.lanes)
     }
 
     /// Its figures, except where there is no sample.
     pub(crate) fn rows(&self, seed: u64) -> impl Iterator<Item = Row> {
-        self.series.iter().filter_map(move |series| {
+        let series = self.series.iter().filter(|series| !series.is_missed());
+        series.filter_map(move |series| {
             Some(Row {
                 label: self.label.clone(),
                 ours: self.ours,
@@ -123,6 +155,12 @@ impl Prepared {
                 allocations: self.allocations.filter(|_| series.lanes == 1),
             })
         })
+    }
+}
+
+impl Series {
+    fn is_missed(&self) -> bool {
+        self.missed > self.times.len()
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::cli::{Budget, Command, HELP};
+use crate::cores::Cores;
 use crate::exit::Exit;
 use crate::measure::{self, Measured, Plan};
 use crate::metric::Metric;
@@ -101,6 +102,7 @@ fn perform(
     log: &mut dyn Write,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Exit, Ended> {
+    let cores = Cores::keep_to_one();
     match command {
         Command::Help => out.write_all(HELP.as_bytes())?,
         Command::List { filters } => list(suite, &filters, out)?,
@@ -108,7 +110,7 @@ fn perform(
             name,
             subject,
             iterations,
-        } => measure::iterate(suite.only(&name, &subject)?, iterations),
+        } => measure::iterate(suite.only(&name, &subject)?, iterations, &cores),
         Command::Measure {
             filters,
             budget,
@@ -117,7 +119,7 @@ fn perform(
             let plan = plan(budget, seed);
             let name = suite.name().to_owned();
             let benches = suite.select(&filters)?;
-            let exit = measure_all(&name, benches, plan, out, log, stopped)?;
+            let exit = measure_all(&name, benches, plan, &cores, out, log, stopped)?;
             if !stopped() {
                 let empty = table::time(measure::overhead(plan.sample));
                 let _ = writeln!(log, "{empty} of each time is the loop around an operation");
@@ -135,7 +137,7 @@ fn perform(
             for bench in &mut benches {
                 bench.subjects.retain(|subject| subject.ours);
             }
-            return measure_all(&name, benches, plan, out, log, stopped);
+            return measure_all(&name, benches, plan, &cores, out, log, stopped);
         }
     }
     Ok(Exit::Success)
@@ -187,18 +189,26 @@ fn measure_all(
     suite: &str,
     benches: Vec<Bench>,
     plan: Plan,
+    cores: &Cores,
     out: &mut dyn Write,
     log: &mut dyn Write,
     stopped: &dyn Fn() -> bool,
 ) -> Result<Exit, Ended> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let mut exit = Exit::Success;
     for bench in benches {
         let name = bench.name.clone();
         // Before it is measured: what a bench prints later tells what it waits for now.
         let _ = writeln!(log, "{name}: {}", bench.about);
-        let Measured { rows, failures } = measure::measure(bench, plan, stopped);
-        let _ = write!(log, "{}", table::render(&rows, cores));
+        let measured = measure::measure(bench, plan, cores, stopped);
+        let Measured {
+            rows,
+            failures,
+            left_out,
+        } = measured;
+        let _ = write!(log, "{}", table::render(&rows));
+        for reason in left_out {
+            let _ = writeln!(log, "    {reason}");
+        }
         for failure in failures {
             let _ = writeln!(
                 log,

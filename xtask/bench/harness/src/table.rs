@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use crate::prepared::Row;
 use crate::work::Lanes;
 
-/// Renders the rows of a bench; `cores` is what the machine has.
-pub(crate) fn render(rows: &[Row], cores: usize) -> String {
+/// Renders the rows of a bench.
+pub(crate) fn render(rows: &[Row]) -> String {
     let mut text = String::new();
     let label_width = rows.iter().map(|row| row.label.chars().count()).max();
     let mut lanes: Vec<(usize, &str)> = Vec::new();
@@ -18,7 +18,7 @@ pub(crate) fn render(rows: &[Row], cores: usize) -> String {
     }
     for group in lanes {
         if !group.1.is_empty() {
-            let _ = writeln!(text, "  {} {}{}", group.0, group.1, crowded(group, cores));
+            let _ = writeln!(text, "  {} {}", group.0, group.1);
         }
         let rows = rows
             .iter()
@@ -66,14 +66,6 @@ fn lanes_word(row: &Row) -> &'static str {
         Lanes::Threads if row.lanes > 1 => "threads, time as each sees it",
         Lanes::Futures if row.lanes > 1 => "futures at once, on one thread",
         _ => "",
-    }
-}
-
-fn crowded((lanes, word): (usize, &str), cores: usize) -> String {
-    if word.starts_with("threads") && lanes > cores {
-        format!(", on {cores} cores: they wait for each other")
-    } else {
-        String::new()
     }
 }
 
@@ -126,16 +118,16 @@ mod tests {
             get
                 TieredCache::get   51.5 ns  50.5 ns .. 52.5 ns             no allocation
                 moka               92.7 ns  90.8 ns .. 94.6 ns      1.80x  1.50 allocations, 96.0 bytes
-              4 threads, time as each sees it, on 2 cores: they wait for each other
+              4 threads, time as each sees it
                 TieredCache::get   1.23 us  1.21 us .. 1.26 us
                 moka                617 us  605 us .. 630 us         500x
         "#]]
-        .assert_eq(&format!("get\n{}", render(&rows, 2)));
+        .assert_eq(&format!("get\n{}", render(&rows)));
     }
 
     #[test]
     fn a_peer_alone_has_no_ratio() {
-        let table = render(&[row("moka", false, 1, 92.7, None)], 2);
+        let table = render(&[row("moka", false, 1, 92.7, None)]);
         expect!["moka   92.7 ns  90.8 ns .. 94.6 ns"].assert_eq(table.trim());
     }
 

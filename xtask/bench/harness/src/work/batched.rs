@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::panic::{self, AssertUnwindSafe};
 use std::time::Duration;
 
-use super::{Clock, Lanes, Work};
+use super::{Clock, Lanes, Took, Work};
 
 /// A batch takes at least this long, so that reading the clock, some 50 ns, adds no more than half a percent. It is no
 /// longer than needed, so that inputs stay in the caches as far as one can see to it.
@@ -39,7 +39,7 @@ where
         Lanes::One
     }
 
-    fn run(&mut self, iterations: u64, _lanes: usize, clock: Clock) -> Duration {
+    fn run(&mut self, iterations: u64, _lanes: usize, clock: Clock) -> Took {
         let Self {
             prepare,
             op,
@@ -62,7 +62,7 @@ where
             elapsed += time;
             left -= size;
         }
-        elapsed
+        elapsed.into()
     }
 }
 

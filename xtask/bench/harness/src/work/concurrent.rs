@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::task::LocalSet;
 
-use super::{Clock, Lanes, Work};
+use super::{Clock, Lanes, Took, Work};
 
 pub(crate) struct Concurrent<Op> {
     // `None` only while it is dropped.
@@ -34,12 +34,13 @@ where
         Lanes::Futures
     }
 
-    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Duration {
+    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Took {
         let Some(op) = &self.op else {
-            return Duration::ZERO;
+            return Duration::ZERO.into();
         };
         if lanes == 1 {
-            return clock.time(|| self.runtime.block_on(repeat(op, iterations)));
+            let all = repeat(op, iterations);
+            return clock.time(|| self.runtime.block_on(all)).into();
         }
         let tasks = LocalSet::new();
         let lanes = lanes as u64;
@@ -48,7 +49,7 @@ where
             let share = iterations / lanes + u64::from(lane < iterations % lanes);
             tasks.spawn_local(async move { repeat(&op, share).await });
         }
-        clock.time(|| self.runtime.block_on(tasks))
+        clock.time(|| self.runtime.block_on(tasks)).into()
     }
 }
 

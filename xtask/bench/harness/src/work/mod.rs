@@ -17,8 +17,27 @@ pub(crate) trait Work {
     /// How it is run more than once at a time.
     fn lanes(&self) -> Lanes;
 
-    /// Runs `iterations` on `lanes` lanes and returns their time as [`Lanes`] defines it.
-    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Duration;
+    /// Runs `iterations` on `lanes` lanes and tells how long they took.
+    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Took;
+}
+
+/// How long a run took.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Took {
+    /// As [`Lanes`] defines it.
+    pub(crate) time: Duration,
+    /// Whether the lanes were under way at the same time. If not, the time is not that of so many.
+    pub(crate) together: bool,
+}
+
+impl From<Duration> for Took {
+    /// Of lanes that cannot miss each other.
+    fn from(time: Duration) -> Self {
+        Self {
+            time,
+            together: true,
+        }
+    }
 }
 
 /// What runs an operation more than once at a time.

@@ -1,9 +1,7 @@
 //! The plain operation: a closure called again and again.
 
+use super::{Clock, Lanes, Took, Work};
 use std::hint::black_box;
-use std::time::Duration;
-
-use super::{Clock, Lanes, Work};
 
 pub(crate) struct Plain<Op>(Op);
 
@@ -18,8 +16,8 @@ impl<Op: FnMut() -> T, T> Work for Plain<Op> {
         Lanes::One
     }
 
-    fn run(&mut self, iterations: u64, _lanes: usize, clock: Clock) -> Duration {
-        clock.time(|| repeat(&mut self.0, iterations))
+    fn run(&mut self, iterations: u64, _lanes: usize, clock: Clock) -> Took {
+        clock.time(|| repeat(&mut self.0, iterations)).into()
     }
 }
 

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::plain::repeat;
-use super::{Clock, Lanes, Work};
+use super::{Clock, Lanes, Took, Work};
+use crate::cores::{Cores, keep_to};
 
 pub(crate) struct Shared<Make, Op> {
     make: Arc<Make>,
@@ -16,11 +17,13 @@ pub(crate) struct Shared<Make, Op> {
     op: Op,
     // They live until the end: what an operation keeps for each thread is made once, as in a service.
     others: Vec<Worker>,
+    /// One for each thread.
+    cores: Vec<usize>,
 }
 
 struct Worker {
     samples: SyncSender<Sample>,
-    times: Receiver<Duration>,
+    spans: Receiver<Span>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,8 +31,14 @@ struct Worker {
 #[derive(Clone)]
 struct Sample {
     iterations: u64,
-    clock: Clock,
     start: Arc<Start>,
+}
+
+/// When a thread began and ended.
+#[derive(Clone, Copy)]
+struct Span {
+    start: Instant,
+    end: Instant,
 }
 
 impl<Make, Op, T> Shared<Make, Op>
@@ -38,11 +47,13 @@ where
     Op: FnMut() -> T + 'static,
     T: 'static,
 {
-    pub(crate) fn new(make: Make) -> Self {
+    pub(crate) fn new(set_up: impl FnOnce() -> Make, cores: &Cores) -> Self {
+        let make = cores.with_all(set_up);
         Self {
             op: make(0),
             make: Arc::new(make),
             others: Vec::new(),
+            cores: cores.numbers().to_vec(),
         }
     }
 }
@@ -57,17 +68,17 @@ where
         Lanes::Threads
     }
 
-    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Duration {
+    fn run(&mut self, iterations: u64, lanes: usize, clock: Clock) -> Took {
         if lanes == 1 {
-            return clock.time(|| repeat(&mut self.op, iterations));
+            return clock.time(|| repeat(&mut self.op, iterations)).into();
         }
         for number in self.others.len() + 1..lanes {
+            let make = Arc::clone(&self.make);
             self.others
-                .push(Worker::start(number, Arc::clone(&self.make)));
+                .push(Worker::start(number, self.cores[number], make));
         }
         let sample = Sample {
             iterations,
-            clock,
             start: Arc::new(Start::of(lanes)),
         };
         let others = &mut self.others[..lanes - 1];
@@ -75,56 +86,86 @@ where
             // A worker that is gone tells why when its time is asked for.
             let _ = other.samples.send(sample.clone());
         }
-        let mut elapsed = sample.run(&mut self.op);
-        for other in others {
-            elapsed += other.time();
-        }
-        elapsed / u32::try_from(lanes).unwrap_or(u32::MAX)
+        let mut spans = vec![sample.run(&mut self.op)];
+        spans.extend(others.iter_mut().map(Worker::span));
+        Span::took(&spans)
     }
 }
 
 impl Sample {
-    fn run<T>(&self, op: &mut impl FnMut() -> T) -> Duration {
+    fn run<T>(&self, op: &mut impl FnMut() -> T) -> Span {
         self.start.wait();
-        self.clock.time(|| repeat(op, self.iterations))
+        let start = Instant::now();
+        repeat(op, self.iterations);
+        let end = Instant::now();
+        Span { start, end }
+    }
+}
+
+impl Span {
+    fn time(self) -> Duration {
+        self.end - self.start
+    }
+
+    /// The mean of their times. They were together if all were under way for nine tenths of the time of the shortest: a
+    /// thread that a lock lets wait until the other is done is contention, one that begins late is none.
+    fn took(spans: &[Self]) -> Took {
+        let start = spans.iter().map(|span| span.start).max();
+        let end = spans.iter().map(|span| span.end).min();
+        let (Some(start), Some(end)) = (start, end) else {
+            return Duration::ZERO.into();
+        };
+        let shortest = spans.iter().map(|span| span.time()).min();
+        let total: Duration = spans.iter().map(|span| span.time()).sum();
+        Took {
+            time: total / u32::try_from(spans.len()).unwrap_or(u32::MAX),
+            together: end.saturating_duration_since(start) * 10 >= shortest.unwrap_or_default() * 9,
+        }
     }
 }
 
 impl Worker {
-    fn start<Make, Op, T>(number: usize, make: Arc<Make>) -> Self
+    fn start<Make, Op, T>(number: usize, core: usize, make: Arc<Make>) -> Self
     where
         Make: Fn(usize) -> Op + Send + Sync + 'static,
         Op: FnMut() -> T,
     {
         let (samples, to_run) = mpsc::sync_channel::<Sample>(1);
-        let (done, times) = mpsc::sync_channel(1);
+        let (done, spans) = mpsc::sync_channel(1);
         let thread = thread::spawn(move || {
+            assert!(keep_to(core), "core {core} is not to be had");
             let mut op = make(number);
             // Only who has its operation may be waited for at the start of a sample.
-            let mut time = Duration::ZERO;
-            while done.send(time).is_ok() {
+            let now = Instant::now();
+            let mut span = Span {
+                start: now,
+                end: now,
+            };
+            while done.send(span).is_ok() {
                 let Ok(sample) = to_run.recv() else { break };
-                time = sample.run(&mut op);
+                span = sample.run(&mut op);
             }
         });
         let mut worker = Self {
             samples,
-            times,
+            spans,
             thread: Some(thread),
         };
-        worker.time();
+        worker.span();
         worker
     }
 
-    /// The time of the sample under way. A panic of the worker goes on here.
-    fn time(&mut self) -> Duration {
-        if let Ok(time) = self.times.recv() {
-            return time;
+    /// The span of the sample under way. A panic of the worker goes on here.
+    fn span(&mut self) -> Span {
+        if let Ok(span) = self.spans.recv() {
+            return span;
         }
-        // It ends without a time only by a panic, as its sender of samples is alive.
+        // It ends without one only by a panic, as its sender of samples is alive.
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(panic)) => panic::resume_unwind(panic),
-            _ => Duration::ZERO,
+            _ => {
+                unreachable!("a worker ends only when nobody wants samples any more, or by a panic")
+            }
         }
     }
 }
@@ -151,5 +192,37 @@ impl Start {
         while self.missing.load(Ordering::Acquire) > 0 {
             thread::yield_now();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Threads that began and ended at these times, in ms.
+    fn took(spans: &[(u64, u64)]) -> Took {
+        let zero = Instant::now();
+        let at = |ms| zero + Duration::from_millis(ms);
+        let span = |&(start, end)| Span {
+            start: at(start),
+            end: at(end),
+        };
+        Span::took(&spans.iter().map(span).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn the_time_is_what_a_thread_sees_on_the_average() {
+        assert_eq!(took(&[(0, 10), (0, 20)]).time, Duration::from_millis(15));
+    }
+
+    #[test]
+    fn threads_that_missed_each_other_are_told_from_those_of_which_one_waited() {
+        assert!(took(&[(0, 100), (5, 103)]).together);
+        assert!(
+            took(&[(0, 100), (0, 200)]).together,
+            "one waited for the other"
+        );
+        assert!(!took(&[(0, 100), (20, 120)]).together);
+        assert!(!took(&[(0, 100), (150, 250)]).together);
     }
 }

@@ -1,6 +1,7 @@
 //! Bench programs in process: what they print, and how they end.
 
 mod allocations;
+mod cores;
 mod figures;
 mod panics;
 mod selection;
@@ -33,6 +34,18 @@ impl Ran {
             .map(|metric| format!("{} {}", metric.name, metric.subject))
             .collect()
     }
+}
+
+/// Whether there is one for each of two threads.
+#[cfg(target_os = "linux")]
+fn two_cores() -> bool {
+    rustix::thread::sched_getaffinity(None).is_ok_and(|cores| cores.count() > 1)
+}
+
+/// Elsewhere a thread cannot be kept on one.
+#[cfg(not(target_os = "linux"))]
+fn two_cores() -> bool {
+    false
 }
 
 fn run(add: impl FnOnce(&mut Suite), arguments: &str) -> Ran {
