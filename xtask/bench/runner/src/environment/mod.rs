@@ -12,8 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::calibrate;
 use crate::report::figure;
 use crate::session::Session;
+use crate::suites::cores::Cores;
 
-pub(crate) use parse::{CpuTimes, chosen, memory as memory_field};
+pub(crate) use parse::{CpuTimes, allowed_cores, chosen, memory as memory_field};
 pub(crate) use system::{System, first_line, output};
 
 /// The machine, the program and the moment. What the system does not tell is absent.
@@ -103,7 +104,7 @@ impl Environment {
             profile: "release".to_owned(),
             git_revision: git.as_ref().map(|(revision, _)| revision.clone()),
             git_dirty: git.map(|(_, dirty)| dirty),
-            pinned: session.pin,
+            pinned: Cores::choose(session.pin) != Cores::default(),
             load_before: system.load(),
             pressure_before: system.pressure(),
             cpu_times_before: system.cpu_times(),
@@ -261,8 +262,8 @@ fn cores(system: &System) -> usize {
 pub(crate) fn usable_cores(system: &System) -> f64 {
     let allowed = system
         .read("/proc/self/status")
-        .and_then(|status| parse::allowed_cores(&status))
-        .unwrap_or_else(available_parallelism) as f64;
+        .and_then(|status| allowed_cores(&status))
+        .map_or_else(available_parallelism, |cores| cores.len()) as f64;
     system.quota().map_or(allowed, |quota| quota.min(allowed))
 }
 

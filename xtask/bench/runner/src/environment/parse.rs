@@ -85,15 +85,15 @@ pub(crate) fn has_flag(cpuinfo: &str, flag: &str) -> bool {
     field(cpuinfo, "flags").is_some_and(|flags| flags.split(' ').any(|word| word == flag))
 }
 
-/// How many cores a process may use, from `/proc/self/status`.
-pub(crate) fn allowed_cores(status: &str) -> Option<usize> {
-    let mut allowed = 0_usize;
-    for range in field(status, "Cpus_allowed_list")?.split(',') {
+/// The cores that a process may use, from `/proc/self/status`: `0-3,8`.
+pub(crate) fn allowed_cores(status: &str) -> Option<Vec<usize>> {
+    let ranges = field(status, "Cpus_allowed_list")?.split(',').map(|range| {
         let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
-        allowed = allowed.checked_add(last.checked_sub(first)?.checked_add(1)?)?;
-    }
-    Some(allowed)
+        Some(first.parse::<usize>().ok()?..=last.parse().ok()?)
+    });
+    let ranges: Vec<_> = ranges.collect::<Option<_>>()?;
+    let cores: Vec<_> = ranges.into_iter().flatten().collect();
+    (!cores.is_empty()).then_some(cores)
 }
 
 /// Cores that a quota leaves, from `cpu.max` or `quota period`; `None` for no limit.
@@ -170,8 +170,11 @@ model name\t: AMD EPYC
 
     #[test]
     fn affinity_and_quota_limit_the_cores() {
-        assert_eq!(allowed_cores("Cpus_allowed_list:\t0-1\n"), Some(2));
-        assert_eq!(allowed_cores("Cpus_allowed_list:\t0,2-3,7\n"), Some(4));
+        assert_eq!(allowed_cores("Cpus_allowed_list:\t3\n"), Some(vec![3]));
+        assert_eq!(
+            allowed_cores("Cpus_allowed_list:\t0,2-4,7\n"),
+            Some(vec![0, 2, 3, 4, 7])
+        );
         assert_eq!(quota("150000 100000\n"), Some(1.5));
         assert_eq!(quota("max 100000\n"), None);
         assert_eq!(quota("-1 100000"), None);

@@ -125,7 +125,12 @@ pub(crate) fn benches(report: &Report) -> Vec<Bench<'_>> {
 pub(crate) fn tally(benches: &[Bench<'_>]) -> String {
     let (mut better, mut even, mut worse) = (0, 0, 0);
     for bench in benches {
-        match bench.groups.first().and_then(Group::against_best) {
+        // That requests succeed is no merit: without latencies, an invalid run would be even with the others.
+        let mut groups = bench
+            .groups
+            .iter()
+            .filter(|group| group.metric != "success");
+        match groups.next().and_then(Group::against_best) {
             Some((Standing::Better(_), _)) => better += 1,
             Some((Standing::Even, _)) => even += 1,
             Some((Standing::Worse(_), _)) => worse += 1,
@@ -329,6 +334,25 @@ mod tests {
             rows: metrics.iter().collect(),
         };
         assert_eq!(group.place(), "2 of 4");
+    }
+
+    #[test]
+    fn an_invalid_run_of_ours_counts_nowhere() {
+        let mut report = sample();
+        report.results.retain(|metric| metric.name == "open-50");
+        for metric in &mut report.results {
+            metric.subject = metric.subject.replace("bare-axum", "peer");
+        }
+        assert!(tally(&benches(&report)).contains("(1 bench)"));
+        report
+            .results
+            .retain(|metric| metric.subject != "reference-service");
+        let mut success = report.results[..2].to_vec();
+        for (metric, subject) in success.iter_mut().zip(["reference-service", "peer"]) {
+            (metric.metric, metric.subject) = ("success".into(), subject.into());
+        }
+        report.results.splice(..0, success);
+        assert_eq!(tally(&benches(&report)), "no bench with peers");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The report as Markdown, for a comment at a pull request: a table for each bench with its peers, the rest folded.
 
-use super::groups::{Bench, benches, is_ours, label, tally};
-use super::{Report, figure, spread};
+use super::groups::{Bench, Group, benches, is_ours, label, tally};
+use super::{Report, Run, figure, spread};
 
 /// The whole report.
 pub(super) fn markdown(report: &Report) -> String {
@@ -13,7 +13,11 @@ pub(super) fn markdown(report: &Report) -> String {
             suite = bench.suite;
             text.push_str(&format!("\n### {}\n", escape(suite)));
         }
-        text.push_str(&format!("\n**{}**\n\n{}", escape(bench.name), table(bench)));
+        text.push_str(&format!(
+            "\n**{}**\n\n{}",
+            escape(bench.name),
+            table(report, bench)
+        ));
     }
     for note in report.invalid().iter().chain(&report.notes) {
         text.push_str(&format!("\n> {}\n", escape(note)));
@@ -37,36 +41,43 @@ fn head(report: &Report, benches: &[Bench<'_>]) -> String {
     format!("{revision} · {}.{incomplete}", tally(benches))
 }
 
-/// Subjects by metrics, with the verdict as the last row.
-fn table(bench: &Bench<'_>) -> String {
-    let mut text = "| |".to_owned();
-    for group in &bench.groups {
-        text.push_str(&format!(" {} |", escape(&label(group.metric))));
-    }
-    text.push_str(&format!("\n|:--|{}\n", "--:|".repeat(bench.groups.len())));
+/// Subjects by metrics, with what capped each load, and how ours stands as the last row.
+fn table(report: &Report, bench: &Bench<'_>) -> String {
+    let run = |run: &&Run| (&*run.suite, &*run.name) == (bench.suite, bench.name);
+    let runs: Vec<_> = report.runs.iter().filter(run).collect();
+    let row = |first: &str, cells: Vec<String>| {
+        let cells = cells.iter().map(|cell| format!(" {} |", cell.trim()));
+        format!("| {first} |{}\n", cells.collect::<String>())
+    };
+    let mut head: Vec<_> = bench
+        .groups
+        .iter()
+        .map(|group| escape(&label(group.metric)))
+        .collect();
+    head.extend((!runs.is_empty()).then(|| "capped by".to_owned()));
+    let line = format!("|:--|{}\n", "--:|".repeat(head.len()));
+    let mut text = row("", head) + &line;
     for subject in &bench.subjects {
-        let name = escape(subject);
-        if is_ours(bench.suite, subject) {
-            text.push_str(&format!("| **{name}** |"));
-        } else {
-            text.push_str(&format!("| {name} |"));
-        }
-        for group in &bench.groups {
+        let of_groups = bench.groups.iter().map(|group| {
             let cell = group.rows.iter().find(|metric| metric.subject == *subject);
-            let cell = cell.map_or_else(String::new, |metric| {
+            cell.map_or_else(String::new, |metric| {
                 format!("{} {}", figure(metric.value, &metric.unit), spread(metric))
-            });
-            text.push_str(&format!(" {} |", cell.trim()));
-        }
-        text.push('\n');
+            })
+        });
+        let run = runs.iter().find(|run| run.subject == *subject);
+        let cells = of_groups.chain(run.map(|run| run.verdict().to_owned()));
+        let name = escape(subject);
+        let mark = if is_ours(bench.suite, subject) {
+            "**"
+        } else {
+            ""
+        };
+        text.push_str(&row(&format!("{mark}{name}{mark}"), cells.collect()));
     }
-    let verdicts: Vec<_> = bench.groups.iter().map(|group| group.verdict()).collect();
+    let verdicts: Vec<_> = bench.groups.iter().map(Group::verdict).collect();
     if verdicts.iter().any(|verdict| !verdict.is_empty()) {
-        text.push_str("| *ours is* |");
-        for verdict in verdicts {
-            text.push_str(&format!(" {} |", escape(&verdict)));
-        }
-        text.push('\n');
+        let verdicts = verdicts.iter().map(|verdict| escape(verdict));
+        text.push_str(&row("*ours is*", verdicts.collect()));
     }
     text
 }

@@ -11,6 +11,7 @@ mod sample;
 mod store;
 
 use harness::Metric;
+use loadgen::Cap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,10 +71,10 @@ impl Report {
         }
     }
 
-    /// Why runs say nothing, as sentences beside the notes; those that a note tells already are left out.
+    /// Why runs say nothing, as sentences beside the notes. Who was too slow is told by a note.
     pub(crate) fn invalid(&self) -> Vec<String> {
         let runs = self.runs.iter().filter(|run| run.is_invalid());
-        let sentences = runs.flat_map(|run| {
+        let sentences = runs.filter(|run| !run.is_too_slow()).flat_map(|run| {
             let Run {
                 suite,
                 name,
@@ -83,9 +84,7 @@ impl Report {
             let reasons = run.summary.invalid.iter();
             reasons.map(move |reason| format!("{suite} {name} {subject}: INVALID: {reason}"))
         });
-        sentences
-            .filter(|sentence| !self.notes.contains(sentence))
-            .collect()
+        sentences.collect()
     }
 }
 
@@ -95,11 +94,36 @@ impl Run {
         self.summary.offered_rate.is_some() && !self.summary.invalid.is_empty()
     }
 
+    /// A word for what kept its rate from being higher, or for why it says nothing.
+    pub(crate) fn verdict(&self) -> &'static str {
+        match self.summary.capped_by {
+            _ if self.is_too_slow() => "TOO SLOW",
+            _ if self.is_invalid() => "INVALID",
+            Cap::Cpu => "CPU",
+            Cap::Pool => "pool",
+            Cap::Lock => "lock",
+            Cap::Generator => "generator",
+            Cap::Rate => "rate",
+            Cap::Users => "users",
+            _ => "unknown",
+        }
+    }
+
+    /// Whether its subject could not take the rate: that says something about the subject, but nothing about latency.
+    pub(crate) fn is_too_slow(&self) -> bool {
+        self.is_invalid() && fell_behind(&self.summary)
+    }
+
     /// Whether its rate was reached although something else than its subject limited it: a closed model that is
     /// disturbed can only be too slow.
     pub(crate) fn is_at_least(&self) -> bool {
         self.summary.offered_rate.is_none() && !self.summary.invalid.is_empty()
     }
+}
+
+/// Whether more requests of an open run than a hiccup at its end explains found no connection.
+pub(crate) fn fell_behind(run: &loadgen::Summary) -> bool {
+    run.unsent > run.ended / 100
 }
 
 #[cfg(test)]

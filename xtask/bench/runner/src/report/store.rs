@@ -1,6 +1,8 @@
 //! Reports on disk: written whole or not at all, and read only if this program knows their version.
 
+use std::fs::Permissions;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -56,23 +58,13 @@ fn write(folder: &Path, name: &str, text: &str) -> anyhow::Result<()> {
         file.write_all(text.as_bytes())?;
         // Some file systems tell that they are full only now.
         file.as_file().sync_all()?;
-        readable_by_all(file.as_file())?;
+        // Temporary files are their owner's alone; a report is an ordinary file.
+        file.as_file()
+            .set_permissions(Permissions::from_mode(0o644))?;
         file.persist(&path).map_err(|error| error.error)?;
         Ok(())
     };
     attempt().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Temporary files are their owner's alone; a report is an ordinary file.
-#[cfg(unix)]
-fn readable_by_all(file: &std::fs::File) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn readable_by_all(_file: &std::fs::File) -> io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

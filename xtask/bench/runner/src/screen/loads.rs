@@ -1,6 +1,6 @@
 //! Service suites on the screen: a table for each load, a row for each subject.
 
-use loadgen::{Cap, Summary};
+use loadgen::Summary;
 
 use super::table::{Align, table};
 use crate::report::{Report, Run, is_ours, percent, thousands};
@@ -73,11 +73,6 @@ fn row(report: &Report, run: &Run) -> Vec<String> {
     let response = &summary.response_us;
     let server = summary.server.as_ref();
     let cpu = median("cpu_per_request").or_else(|| Some(server?.cpu_us_per_request));
-    let verdict = if run.is_invalid() {
-        "INVALID"
-    } else {
-        capped_by(summary.capped_by)
-    };
     let rate = thousands(median("rate").unwrap_or(summary.rate).round() as u64);
     let at_least = if run.is_at_least() { "≥" } else { "" };
     vec![
@@ -89,34 +84,24 @@ fn row(report: &Report, run: &Run) -> Vec<String> {
         latency("response_p99", response.p99),
         latency("response_p999", response.p999),
         cpu.map_or_else(|| "–".to_owned(), |micros| format!("{micros:.1}")),
-        rss(summary),
-        verdict.to_owned(),
+        rss(summary, median),
+        run.verdict().to_owned(),
     ]
 }
 
 /// At start, steady and at its peak, in MiB.
-fn rss(summary: &Summary) -> String {
+fn rss(summary: &Summary, median: impl Fn(&str) -> Option<f64>) -> String {
     let Some(server) = &summary.server else {
         return "–".to_owned();
     };
     let parts = [
-        server.rss_start_bytes,
-        server.rss_steady_bytes,
-        server.rss_peak_bytes,
+        ("rss_start", server.rss_start_bytes),
+        ("rss_steady", server.rss_steady_bytes),
+        ("rss_peak", server.rss_peak_bytes),
     ];
-    let parts = parts.map(|bytes| format!("{:.0}", bytes as f64 / MIB));
+    let parts = parts.map(|(metric, kept)| {
+        let bytes = median(metric).unwrap_or(kept as f64);
+        format!("{:.0}", bytes / MIB)
+    });
     parts.join("/")
-}
-
-/// One word for what kept the rate from being higher.
-fn capped_by(cap: Cap) -> &'static str {
-    match cap {
-        Cap::Cpu => "CPU",
-        Cap::Pool => "pool",
-        Cap::Lock => "lock",
-        Cap::Generator => "generator",
-        Cap::Rate => "rate",
-        Cap::Users => "users",
-        _ => "unknown",
-    }
 }

@@ -6,7 +6,7 @@ mod table;
 
 use std::path::Path;
 
-use crate::report::{Report, Run, benches, tally};
+use crate::report::{Report, Run, benches, is_ours, tally};
 
 /// Longest line.
 const WIDTH: usize = 100;
@@ -21,10 +21,12 @@ pub(crate) fn screen(report: &Report, page: Option<&Path>) -> String {
     text.push_str(&problems(report));
     text.push_str(&format!("\nours {}\n", tally(&benches)));
     if let Some(page) = page {
-        text.push_str(&format!("report: {}\n", page.display()));
+        text.push_str(&format!("report: {}   with intervals\n", page.display()));
     }
     let (command, why) = next(report);
     text.push_str(&format!("next:   {command}   {why}\n"));
+    // A report may come from elsewhere: its words are no commands to a terminal.
+    text.retain(|letter| letter == '\n' || !letter.is_control());
     text
 }
 
@@ -74,7 +76,9 @@ fn wrapped(text: &str) -> String {
 
 /// The command that is worth running now, and why.
 fn next(report: &Report) -> (&'static str, &'static str) {
-    if report.runs.iter().any(Run::is_invalid) {
+    let disturbed =
+        |run: &Run| run.is_invalid() && (is_ours(&run.suite, &run.subject) || !run.is_too_slow());
+    if report.runs.iter().any(disturbed) {
         (
             "cargo xtask bench doctor",
             "what on this machine disturbs figures",
@@ -131,6 +135,13 @@ mod tests {
         let mut report = sample();
         assert!(next(&report).0.ends_with("doctor"));
         for run in &mut report.runs {
+            run.summary.unsent = 1_000_000;
+        }
+        assert!(
+            next(&report).0.ends_with("list"),
+            "a slow peer is no illness"
+        );
+        for run in &mut report.runs {
             run.summary.invalid.clear();
         }
         assert!(next(&report).0.ends_with("list"));
@@ -140,6 +151,16 @@ mod tests {
         assert!(next(&report).0.ends_with("compare HEAD~1"));
         report.environment.noise_floor = None;
         assert!(next(&report).0.ends_with("calibrate"));
+    }
+
+    #[test]
+    fn words_of_a_report_are_no_commands_to_a_terminal() {
+        let mut report = sample();
+        report.notes.push("\u{1b}[2J\u{7}gone".into());
+        report.results[0].subject = "a\u{1b}[31mb".into();
+        let text = screen(&report, None);
+        assert!(!text.contains(['\u{1b}', '\u{7}']));
+        assert!(text.contains("[2Jgone"), "{text}");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A core for the servers and another one for the generator, so that neither takes time from the other.
 
-use std::fs;
 use std::thread::available_parallelism;
+
+use crate::environment::{System, allowed_cores};
 
 /// Who runs where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,8 +17,9 @@ impl Cores {
     /// The first two cores that we may use, one each; nobody is kept anywhere if there are fewer, the system does not
     /// tell, or `pin` is not set.
     pub(crate) fn choose(pin: bool) -> Self {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        match allowed(&status)[..] {
+        let status = System::here().read("/proc/self/status");
+        let allowed = status.and_then(|status| allowed_cores(&status));
+        match allowed.unwrap_or_default()[..] {
             [server, generator, ..] if pin => Self {
                 servers: vec![server],
                 generator: vec![generator],
@@ -35,32 +37,9 @@ impl Cores {
     }
 }
 
-/// The cores in `Cpus_allowed_list` of `/proc/self/status`: `0-3,8`.
-fn allowed(status: &str) -> Vec<usize> {
-    let list = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
-        .unwrap_or_default();
-    let ranges = list.split(',').filter_map(|range| {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
-    });
-    ranges.flatten().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_list_of_allowed_cores_is_read() {
-        assert_eq!(
-            allowed("Name:\tx\nCpus_allowed_list:\t0-2,5\n"),
-            [0, 1, 2, 5]
-        );
-        assert_eq!(allowed("Cpus_allowed_list:\t3\n"), [3]);
-        assert_eq!(allowed(""), [0; 0]);
-    }
 
     #[test]
     fn nobody_is_kept_anywhere_unless_asked() {

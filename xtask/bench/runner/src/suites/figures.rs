@@ -1,11 +1,11 @@
 //! From the rounds of one subject to its metrics, the run that is shown whole, and what a reader has to know about both.
 
 use harness::Metric;
-use harness::stats::{self, Interval};
+use harness::stats::Interval;
 use loadgen::{LatencySummary, ServerSummary, Summary};
 
 use super::rounds::{self, Kept};
-use crate::report::{Collector, Run};
+use crate::report::{Collector, Run, fell_behind};
 
 /// Whose figures, of what.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +13,6 @@ pub(super) struct Row<'a> {
     pub(super) suite: &'a str,
     pub(super) name: &'a str,
     pub(super) subject: &'a str,
-    /// Where resampling begins.
-    pub(super) seed: u64,
 }
 
 impl Row<'_> {
@@ -42,8 +40,9 @@ impl Row<'_> {
         self.run(to, shown, invalid);
     }
 
-    /// What rounds of an open model at `rate` tell: how long answers take. Nothing if they are invalid.
-    pub(super) fn open(&self, all: &[Summary], to: &mut Collector) {
+    /// What rounds of an open model tell: how long answers take. Nothing if they are invalid. `most` is the rate that
+    /// the subject reached in a closed model.
+    pub(super) fn open(&self, all: &[Summary], most: Option<f64>, to: &mut Collector) {
         let Kept {
             rounds,
             left_out,
@@ -63,6 +62,11 @@ impl Row<'_> {
                     self.median(to, metric, "us", values);
                 }
             }
+        } else if let (true, Some(most)) = (fell_behind(shown), most) {
+            self.note(
+                to,
+                &format!("too slow for this rate, it sustains {most:.0} req/s: no latency"),
+            );
         }
         self.success(to, &rounds);
         self.run(to, shown, invalid);
@@ -78,24 +82,23 @@ impl Row<'_> {
     ) {
         let values: Vec<_> = values.into_iter().collect();
         let samples = values.len() as u64;
-        if let Some(interval) = stats::median(&values, self.seed) {
+        if let Some(interval) = rounds::median(&values) {
             self.metric(to, metric, unit, interval, samples);
         }
     }
 
-    /// The highest of `values`, with the lowest as the bound below; nothing for no values.
-    pub(super) fn most(&self, to: &mut Collector, metric: &str, unit: &str, values: &[f64]) {
-        let most = values.iter().copied().reduce(f64::max);
-        let least = values.iter().copied().reduce(f64::min);
-        if let (Some(high), Some(low)) = (most, least) {
-            let value = high;
-            self.metric(
-                to,
-                metric,
-                unit,
-                Interval { value, low, high },
-                values.len() as u64,
-            );
+    /// The highest of `values`, which has no interval; nothing for no values.
+    pub(super) fn most(
+        &self,
+        to: &mut Collector,
+        metric: &str,
+        unit: &str,
+        values: impl IntoIterator<Item = f64>,
+    ) {
+        let values: Vec<_> = values.into_iter().collect();
+        if let Some(most) = values.iter().copied().reduce(f64::max) {
+            let samples = values.len() as u64;
+            self.metric(to, metric, unit, exactly(most), samples);
         }
     }
 
@@ -112,21 +115,13 @@ impl Row<'_> {
         if ended == 0 {
             return;
         }
-        let each = rounds
-            .iter()
-            .filter(|round| round.ended > 0)
-            .map(|round| round.success);
         let well: f64 = rounds
             .iter()
             .map(|round| round.success * round.ended as f64)
             .sum();
         let value = well / ended as f64;
-        let interval = Interval {
-            value,
-            low: each.clone().fold(value, f64::min),
-            high: each.fold(value, f64::max),
-        };
-        self.metric(to, "success", "ratio", interval, ended);
+        // Failures come in bursts: no interval that takes requests for independent would hold.
+        self.metric(to, "success", "ratio", exactly(value), ended);
         if let Some(round) = rounds.iter().find(|round| round.success < 1.0) {
             let (statuses, errors) = (&round.statuses, &round.errors);
             let share = (1.0 - value) * 100.0;
@@ -158,8 +153,8 @@ impl Row<'_> {
             "bytes",
             of(|server| server.rss_steady_bytes as f64),
         );
-        let peak = of(|server| server.rss_peak_bytes as f64).reduce(f64::max);
-        self.median(to, "rss_peak", "bytes", peak);
+        let peaks = of(|server| server.rss_peak_bytes as f64);
+        self.most(to, "rss_peak", "bytes", peaks);
     }
 
     fn run(&self, to: &mut Collector, shown: &Summary, invalid: Vec<String>) {
@@ -207,6 +202,12 @@ impl Row<'_> {
     }
 }
 
+/// A value of which no interval is known.
+fn exactly(value: f64) -> Interval {
+    let (low, high) = (value, value);
+    Interval { value, low, high }
+}
+
 type Latency = fn(&Summary) -> &LatencySummary;
 type Percentile = fn(&LatencySummary) -> Option<f64>;
 
@@ -231,7 +232,6 @@ mod tests {
         suite: "hello",
         name: "closed-16",
         subject: "naive",
-        seed: 1,
     };
 
     fn round(rate: f64, p99: Option<f64>) -> Summary {
@@ -279,9 +279,27 @@ mod tests {
         let mut rounds = [round(10.0, Some(5.0))];
         rounds[0].invalid.push("9 requests never left".to_owned());
         let mut collector = Collector::default();
-        ROW.open(&rounds, &mut collector);
+        ROW.open(&rounds, None, &mut collector);
         assert_eq!(values(&collector), [("success", 1.0, 1.0, 1.0)]);
         assert_eq!(collector.runs[0].summary.invalid, ["9 requests never left"]);
+    }
+
+    #[test]
+    fn who_is_too_slow_for_the_rate_is_told_with_what_it_sustains() {
+        let mut rounds = [round(10.0, Some(5.0))];
+        rounds[0].invalid.push("90 requests never left".to_owned());
+        let notes = |unsent| {
+            let mut rounds = rounds.clone();
+            rounds[0].unsent = unsent;
+            let mut collector = Collector::default();
+            ROW.open(&rounds, Some(9.6), &mut collector);
+            collector.notes
+        };
+        assert_eq!(
+            notes(90),
+            ["hello closed-16 naive: too slow for this rate, it sustains 10 req/s: no latency"]
+        );
+        assert!(notes(9).is_empty(), "a hiccup at the end of 1,000");
     }
 
     #[test]
@@ -292,13 +310,13 @@ mod tests {
             round(10.0, None),
             round(10.0, Some(7.0)),
         ];
-        ROW.open(&rounds, &mut collector);
+        ROW.open(&rounds, None, &mut collector);
         assert!(
             !values(&collector)
                 .iter()
                 .any(|(metric, ..)| *metric == "response_p99")
         );
-        ROW.open(&rounds[..1], &mut collector);
+        ROW.open(&rounds[..1], None, &mut collector);
         assert!(values(&collector).contains(&("response_p99", 5.0, 5.0, 5.0)));
     }
 

@@ -1,9 +1,8 @@
 //! How long our service's requests waited for a database connection, from what it says about itself.
 
-/// Sum and count of a Prometheus histogram.
+/// How long all requests waited until now.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Waits {
-    /// Seconds, all together.
     pub(super) seconds: f64,
 }
 

@@ -1,6 +1,7 @@
 //! The order of turns, what is kept of several rounds, and the rate at which all are compared; pure.
 
 use fastrand::Rng;
+use harness::stats::{Interval, quantile};
 use loadgen::Summary;
 
 /// Numbers of the subjects for each round: everybody once, in an order drawn anew, so that what drifts on the machine
@@ -54,6 +55,31 @@ pub(super) fn middle<'a>(
     let mut sorted = rounds.to_vec();
     sorted.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
     sorted.get(sorted.len().saturating_sub(1) / 2).copied()
+}
+
+/// The median of `values` with an interval that holds the true one in 95 % of cases, whatever the distribution: so many
+/// values from either end that the truth lies beyond by chance. Of fewer than six not even the range is that sure. `None`
+/// for no values or one that is not finite.
+pub(super) fn median(values: &[f64]) -> Option<Interval> {
+    let value = quantile(values, 0.5)?;
+    let mut sorted = values.to_vec();
+    sorted.sort_unstable_by(f64::total_cmp);
+    // How likely it is that just so many of all values lie below the truth: binomial.
+    let mut chance = 0.5_f64.powf(values.len() as f64);
+    let (mut beyond, mut lowest) = (2.0 * chance, 0);
+    for below in 1..=values.len() / 2 {
+        chance *= (values.len() - below + 1) as f64 / below as f64;
+        beyond += 2.0 * chance;
+        if beyond > 0.05 {
+            break;
+        }
+        lowest = below;
+    }
+    Some(Interval {
+        value,
+        low: sorted[lowest],
+        high: sorted[sorted.len() - 1 - lowest],
+    })
 }
 
 /// The rate at which latencies are compared: half of what the slowest of `rates` sustains, to two digits, so that
@@ -137,6 +163,25 @@ mod tests {
             Some(5.0)
         );
         assert_eq!(middle(&[], |round| round.rate), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_median_is_sure_from_six_values_on() {
+        let bounds = |count: u32| {
+            let values: Vec<_> = (1..=count).map(f64::from).collect();
+            let interval = median(&values).expect("values");
+            (interval.low, interval.value, interval.high)
+        };
+        assert_eq!(bounds(1), (1.0, 1.0, 1.0));
+        assert_eq!(bounds(3), (1.0, 2.0, 3.0));
+        // From tables of the sign test.
+        assert_eq!(bounds(6), (1.0, 3.5, 6.0));
+        assert_eq!(bounds(8), (1.0, 4.5, 8.0));
+        assert_eq!(bounds(9), (2.0, 5.0, 8.0));
+        assert_eq!(bounds(20), (6.0, 10.5, 15.0));
+        assert_eq!(bounds(50), (18.0, 25.5, 33.0));
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[1.0, f64::NAN]), None);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::rounds;
 use super::subject::Subject;
 use crate::build::Binaries;
 use crate::progress::Phase;
-use crate::report::Collector;
+use crate::report::{Collector, fell_behind};
 use crate::seed::{Resource, Seed};
 use crate::session::Session;
 
@@ -112,7 +112,6 @@ impl Scenario {
             suite: self.name,
             name,
             subject: subject.name(),
-            seed: turns.session.seed,
         };
         let length = Duration::from_secs_f64(effort.closed_s);
         let (all, ended) = turns.rounds(CLOSED, effort.rounds, |seed| closed(length, seed));
@@ -139,13 +138,7 @@ impl Scenario {
         let length = Duration::from_secs_f64(effort.open_s);
         let (all, ended) = turns.rounds(OPEN, effort.rounds, |seed| open(rate, length, seed));
         for ((&subject, rounds), most) in self.subjects.iter().zip(&all).zip(most) {
-            row(subject, OPEN).open(rounds, collector);
-            if let (Some(most), true) = (most, rounds.iter().any(fell_behind)) {
-                let note = format!(
-                    "sustains {most:.0} requests a second at most, so it has no latency here"
-                );
-                row(subject, OPEN).note(collector, &note);
-            }
+            row(subject, OPEN).open(rounds, most, collector);
         }
         ended
     }
@@ -161,11 +154,6 @@ impl Scenario {
 fn sustained(closed: &[Summary]) -> Option<f64> {
     let kept = rounds::keep(closed).rounds;
     Some(rounds::middle(&kept, |round| round.rate)?.rate)
-}
-
-/// Whether requests of an open round found no connection until its end.
-fn fell_behind(round: &Summary) -> bool {
-    round.unsent > 0
 }
 
 /// As many requests as `USERS` get answered.
@@ -224,8 +212,13 @@ impl Turns<'_> {
                 if stop.is_stopped() {
                     return (all, Ok(()));
                 }
-                // Who fell behind once falls behind again, and its queue would only cost everybody time.
-                if all[number].iter().any(fell_behind) {
+                // Who fell behind twice always does, and its queue would only cost everybody time.
+                if all[number]
+                    .iter()
+                    .filter(|round| fell_behind(round))
+                    .count()
+                    >= 2
+                {
                     continue;
                 }
                 let entrant = &mut self.entrants[number];

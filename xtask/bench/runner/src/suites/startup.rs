@@ -1,4 +1,4 @@
-//! How services begin and end: cold starts in turns, then stops in the middle of requests.
+//! How services begin and end: starts in turns, then stops in the middle of requests.
 
 use std::time::Duration;
 
@@ -58,7 +58,6 @@ pub(super) fn run(
         suite: NAME,
         name,
         subject: SUBJECTS[number].name(),
-        seed: session.seed,
     };
 
     // Once for nothing: the first start reads the programs from the disk.
@@ -96,11 +95,8 @@ pub(super) fn run(
     for (number, stops) in stops.iter().enumerate() {
         let took = stops.iter().map(|stop| stop.took.as_secs_f64() * 1e3);
         row(number, STOP).median(collector, "shutdown", "ms", took);
-        let failed: Vec<_> = stops
-            .iter()
-            .map(|stop| stop.requests_failed as f64)
-            .collect();
-        row(number, STOP).most(collector, "shutdown_failed", "count", &failed);
+        let failed = stops.iter().map(|stop| stop.requests_failed as f64);
+        row(number, STOP).most(collector, "shutdown_failed", "count", failed);
         if stops
             .iter()
             .any(|stop| !stop.status.is_some_and(|status| status.success()))
@@ -111,7 +107,7 @@ pub(super) fn run(
     ended
 }
 
-/// One cold start.
+/// One start.
 #[derive(Clone, Copy, Debug)]
 struct Start {
     ready_ms: f64,

@@ -18,7 +18,10 @@ pub(super) fn runs(report: &Report, suite: &str) -> String {
     if runs.is_empty() {
         return runs;
     }
-    format!("<h3>Load runs</h3>\n{runs}")
+    format!(
+        "<h3>Load runs</h3>\n<p class=\"muted\">Of each, the round in the middle as it was measured; the figures above \
+         are over all rounds.</p>\n{runs}"
+    )
 }
 
 /// What kept a rate from being higher, in words.
@@ -37,10 +40,14 @@ fn capped_by(cap: Cap) -> &'static str {
 fn run(run: &Run) -> String {
     let summary = &run.summary;
     let ours = is_ours(&run.suite, &run.subject);
-    let mark = match (run.is_invalid(), summary.interrupted) {
-        (true, _) => " <strong class=\"warn\">invalid</strong>",
-        (false, true) => " <strong class=\"warn\">ended early</strong>",
-        (false, false) => "",
+    let mark = if run.is_too_slow() {
+        " <strong class=\"warn\">too slow</strong>"
+    } else if run.is_invalid() {
+        " <strong class=\"warn\">invalid</strong>"
+    } else if summary.interrupted {
+        " <strong class=\"warn\">ended early</strong>"
+    } else {
+        ""
     };
     let at_least = if run.is_at_least() { "at least " } else { "" };
     format!(
