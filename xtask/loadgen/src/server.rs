@@ -30,8 +30,10 @@ pub struct ServerConfig {
     pub program: PathBuf,
     /// Its arguments; `{port}` becomes the chosen port.
     pub args: Vec<String>,
-    /// Set in its environment, on top of ours; `{port}` becomes the chosen port.
+    /// Set in its environment; `{port}` becomes the chosen port.
     pub env: Vec<(String, String)>,
+    /// Whether it gets all of our environment as well.
+    pub inherit_env: bool,
     /// The folder in which it runs; ours by default. A relative `program` is found from ours all the same.
     pub folder: Option<PathBuf>,
     /// Where its standard output and error go; emptied at each start.

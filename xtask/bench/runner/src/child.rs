@@ -18,6 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Lines that may wait for `line`; a child that writes more than that waits as well.
 const LINES_WAITING_MAX: usize = 256;
 
+/// Variables of the shell that reach what is measured; any other might change it: `APP__…`, `TOKIO_WORKER_THREADS`,
+/// `MALLOC_…`.
+const KEPT: [&str; 4] = ["PATH", "HOME", "TMPDIR", "LD_LIBRARY_PATH"];
+
+/// The environment of everything that is measured.
+pub(crate) fn environment() -> impl Iterator<Item = (String, String)> {
+    KEPT.into_iter()
+        .filter_map(|name| Some((name.to_owned(), std::env::var(name).ok()?)))
+}
+
 /// Runs `command` to its end and hands each line of its standard output to `line`. After Ctrl-C the child gets one too,
 /// and is killed if it does not end within five seconds; its last lines still arrive.
 ///

@@ -37,28 +37,36 @@ pub(crate) fn run(session: &Session, args: &[OsString]) -> anyhow::Result<Exit> 
     };
     let binaries = Binaries::build(session, &needs)?;
     let seed = Seed::make(session, &binaries).context("cannot make the data")?;
-    let ours = ours(session, &binaries, &seed, args)?;
-    let ours: Vec<_> = ours.iter().map(OsString::from).collect();
-    send(session, &[&ours, args].concat(), Some(&ours))
+    let ours = Ours::new(session, &binaries, &seed, args)?;
+    send(session, &[&ours.args, args].concat(), Some(&ours))
 }
 
-/// Sends the load of `args`, of which `ours` were not typed by anybody.
-fn send(session: &Session, args: &[OsString], ours: Option<&[OsString]>) -> anyhow::Result<Exit> {
+/// Our service, as nobody typed it.
+struct Ours {
+    args: Vec<OsString>,
+    env: Vec<(String, String)>,
+}
+
+/// Sends the load of `args`, to `ours` if they begin with its.
+fn send(session: &Session, args: &[OsString], ours: Option<&Ours>) -> anyhow::Result<Exit> {
     let Ok(Command::Run(mut run)) = cli::parse(args) else {
         return Ok(exit(cli::main(PROGRAM, args, &session.stop)));
     };
     run.call(PROGRAM);
+    if let Some(ours) = ours {
+        run.environment(ours.env.clone());
+    }
     let mut environment = Environment::before(session);
     let progress = Progress::new(run.is_quiet());
     let done = cli::execute(&run, &session.stop, &|share| progress.show(share));
     progress.clear();
     environment.finish();
     let mut done = done?;
-    let ours_typed = ours.unwrap_or_default().join(OsStr::new(" "));
-    // The programs and data that we named are gone by then, and made anew.
-    done.next = done
-        .next
-        .replacen(&format!(" {}", ours_typed.display()), "", 1);
+    if let Some(ours) = ours {
+        // The data that we named is gone by then, and made anew.
+        let typed = ours.args.join(OsStr::new(" "));
+        done.next = done.next.replacen(&format!(" {}", typed.display()), "", 1);
+    }
     let code = cli::report(PROGRAM, &run, &done);
     if !given(args, "output") {
         let subject = ours.map_or("target", |_| Subject::Service.name());
@@ -69,42 +77,42 @@ fn send(session: &Session, args: &[OsString], ours: Option<&[OsString]>) -> anyh
     Ok(exit(code))
 }
 
-/// Starts our service on its data, with a mix of all that it does unless `args` choose the requests.
-fn ours(
-    session: &Session,
-    binaries: &Binaries,
-    seed: &Seed,
-    args: &[OsString],
-) -> anyhow::Result<Vec<String>> {
-    let config = Subject::Service.config(binaries, &seed.copy_for(Subject::Service)?);
-    let program = config.program.display().to_string();
-    let mut ours = vec![
-        "--server".to_owned(),
-        program,
-        "--ready".to_owned(),
-        config.ready_path,
-    ];
-    for (name, value) in config.env {
-        ours.extend(["--server-env".to_owned(), format!("{name}={value}")]);
-    }
-    if !given(args, "mix") && !given(args, "path") {
-        let mix = session.root.join("xtask/loadgen/mixes/service.toml");
-        ours.extend(["--mix".to_owned(), mix.display().to_string()]);
-    }
-    let placed = ["threads", "cpus", "server-cpus"]
-        .iter()
-        .any(|option| given(args, option));
-    if let (false, Cores { servers, generator }) = (placed, Cores::choose(session.pin)) {
-        for (option, cores) in [("--server-cpus", servers), ("--cpus", generator)] {
-            ours.extend(
-                cores
-                    .first()
-                    .into_iter()
-                    .flat_map(|core| [option.to_owned(), core.to_string()]),
-            );
+impl Ours {
+    /// Our service on its data, with a mix of all that it does unless `args` choose the requests.
+    fn new(
+        session: &Session,
+        binaries: &Binaries,
+        seed: &Seed,
+        args: &[OsString],
+    ) -> anyhow::Result<Self> {
+        let config = Subject::Service.config(binaries, &seed.copy_for(Subject::Service)?);
+        let mut ours: Vec<OsString> = vec![
+            "--server".into(),
+            config.program.into(),
+            "--ready".into(),
+            config.ready_path.into(),
+        ];
+        if !given(args, "mix") && !given(args, "path") {
+            let mix = session.root.join("xtask/loadgen/mixes/service.toml");
+            ours.extend(["--mix".into(), mix.into()]);
         }
+        let placed = ["threads", "cpus", "server-cpus"]
+            .iter()
+            .any(|option| given(args, option));
+        if let (false, Cores { servers, generator }) = (placed, Cores::choose(session.pin)) {
+            for (option, cores) in [("--server-cpus", servers), ("--cpus", generator)] {
+                let core = cores.first().map(ToString::to_string);
+                ours.extend(
+                    core.into_iter()
+                        .flat_map(|core| [option.into(), core.into()]),
+                );
+            }
+        }
+        Ok(Self {
+            args: ours,
+            env: config.env,
+        })
     }
-    Ok(ours)
 }
 
 /// The run as a report holds it.

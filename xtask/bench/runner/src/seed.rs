@@ -125,7 +125,7 @@ impl Seed {
             .iter()
             .map(|(name, value)| (name, value.replace("{port}", "0")));
         let mut import = Command::new(&config.program);
-        import.arg("import").arg(&file).envs(env);
+        import.arg("import").arg(&file).env_clear().envs(env);
         import.env("APP__LOG__FILTER", "warn");
         if let Some(folder) = &config.folder {
             import.current_dir(folder);

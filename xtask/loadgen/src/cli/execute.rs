@@ -243,6 +243,7 @@ impl ServerArgs {
             program: self.program.clone(),
             args: self.args.clone(),
             env,
+            inherit_env: self.inherit_env,
             folder: None,
             log: log.to_owned(),
             ready_path: self.ready.clone(),

@@ -82,6 +82,7 @@ pub(crate) struct ServerArgs {
     pub(crate) program: PathBuf,
     pub(crate) args: Vec<String>,
     pub(crate) env: Vec<(String, String)>,
+    pub(crate) inherit_env: bool,
     pub(crate) ready: String,
     pub(crate) log: Option<PathBuf>,
     pub(crate) cpus: Vec<usize>,
@@ -176,6 +177,14 @@ impl Run {
     /// Sets how the program is called in the command to run next; `loadgen` otherwise.
     pub fn call(&mut self, program: &str) {
         program.clone_into(&mut self.program);
+    }
+
+    /// The environment of the server that is started, instead of our own; what `--server-env` says comes on top.
+    pub fn environment(&mut self, mut env: Vec<(String, String)>) {
+        if let Subject::Server { server, .. } = &mut self.subject {
+            env.append(&mut server.env);
+            (server.env, server.inherit_env) = (env, false);
+        }
     }
 
     /// Whether nobody is to see progress.

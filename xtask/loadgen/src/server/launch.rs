@@ -85,6 +85,9 @@ fn command(config: &ServerConfig, port: u16) -> Result<Command, ServerError> {
     };
     let log = File::create(&config.log).map_err(log_error)?;
     let mut command = Command::new(from_our_folder(&config.program));
+    if !config.inherit_env {
+        command.env_clear();
+    }
     command
         .args(config.args.iter().map(|arg| with_port(arg)))
         .envs(

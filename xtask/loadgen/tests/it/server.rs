@@ -30,6 +30,7 @@ impl Stub {
             program: std::env::current_exe().expect("this test"),
             args: stub_server::ARGUMENTS.map(str::to_owned).to_vec(),
             env: vec![(stub_server::VARIABLE.to_owned(), words)],
+            inherit_env: true,
             folder: None,
             log: folder.path().join("log"),
             ready_path: "/ready".to_owned(),
@@ -78,7 +79,7 @@ pub(crate) fn get(server: &Server, path: &str) {
 }
 
 /// Ended, or ended and not yet collected by whoever has inherited it.
-fn is_gone(pid: u32) -> bool {
+pub(crate) fn is_gone(pid: u32) -> bool {
     let state = match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
         Ok(stat) => stat.rsplit(") ").next().unwrap_or_default().to_owned(),
         Err(_) if Path::new("/proc/self").exists() => String::new(),
@@ -99,6 +100,21 @@ fn a_server_is_ready_at_its_first_200() {
     assert!(server.ready_after() > Duration::ZERO && server.ready_after() <= before.elapsed());
     assert!(server.started() >= before && server.address().port() != 0);
     get(&server, "/");
+}
+
+#[test]
+fn a_server_may_be_kept_from_our_environment() {
+    let mut stub = Stub::new(&[]);
+    stub.config.program = "/bin/sh".into();
+    stub.config.args = vec![
+        "-c".into(),
+        "echo \"<$GIVEN$CARGO_MANIFEST_DIR>\"; exit 7".into(),
+    ];
+    stub.config.env = vec![("GIVEN".into(), "given".into())];
+    assert!(!stub.fails().to_string().contains("<given>"));
+    stub.config.inherit_env = false;
+    let text = stub.fails().to_string();
+    assert!(text.contains("<given>"), "{text}");
 }
 
 #[test]

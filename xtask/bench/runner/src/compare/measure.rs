@@ -284,6 +284,8 @@ fn micro(session: &Session, program: &Path) -> anyhow::Result<Vec<Metric>> {
     let mut command = Command::new(program);
     command
         .args(["--block", &MICRO_BLOCK_MS.to_string()])
+        .env_clear()
+        .envs(child::environment())
         .stderr(Stdio::null());
     let status = child::run(&mut command, &session.stop, |line| {
         if Metric::is_one(line) {

@@ -76,7 +76,10 @@ pub(crate) fn metrics(
 ) -> (Vec<Metric>, anyhow::Result<()>) {
     let (mut metrics, mut bad) = (Vec::new(), None);
     let status = child::run(
-        Command::new(program).args(args),
+        Command::new(program)
+            .args(args)
+            .env_clear()
+            .envs(child::environment()),
         &session.stop,
         |line| match read(line) {
             Ok(Some(metric)) => metrics.push(metric),

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use loadgen::ServerConfig;
 
 use crate::build::Binaries;
+use crate::child;
 
 /// A service under measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,13 +49,11 @@ impl Subject {
         let (program, ready_path, env) = match self {
             Self::Service => {
                 let cache = place.folder.join("data/cache").display().to_string();
-                // Most are the defaults; the shell may have them set for another purpose.
                 let env = vec![
                     ("APP__HTTP__ADDRESS", "127.0.0.1:{port}".to_owned()),
                     ("APP__ADMIN__ADDRESS", "127.0.0.1:0".to_owned()),
                     ("APP__DATABASE__URL", database),
                     ("APP__CACHE__DISK__PATH", cache),
-                    ("APP__LOG__FORMAT", "text".to_owned()),
                 ];
                 (binaries.service.clone(), "/readyz", env)
             }
@@ -69,7 +68,9 @@ impl Subject {
             env: env
                 .into_iter()
                 .map(|(name, value)| (name.to_owned(), value))
+                .chain(child::environment())
                 .collect(),
+            inherit_env: false,
             folder: Some(place.folder.clone()),
             log: place.log(),
             ready_path: ready_path.to_owned(),

@@ -334,6 +334,7 @@ impl Given {
                     program,
                     args: self.server_args,
                     env: self.server_env,
+                    inherit_env: true,
                     ready: self.ready.unwrap_or_else(|| "/livez".to_owned()),
                     log: self.server_log,
                     cpus: self.server_cpus,
