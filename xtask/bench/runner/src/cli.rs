@@ -217,7 +217,8 @@ fn command(
                 micro: known.micro.clone(),
                 ..Known::default()
             };
-            Command::Run(only.check(rest.collect(), &[])?)
+            let names = only.check(rest.collect(), &[]);
+            Command::Run(names.context("micro takes the names of crates that have benches")?)
         }
         Some("load") => bail!("load comes first: cargo xtask bench load …"),
         Some("compare") => Command::Compare(Compare {
@@ -286,7 +287,7 @@ mod tests {
             micro: vec!["tiered-cache".into(), "init-graph".into()],
         };
         parse(line.split_whitespace().map(OsString::from), &known)
-            .map_err(|error| error.to_string())
+            .map_err(|error| format!("{error:#}"))
     }
 
     fn command(line: &str) -> Command {
@@ -324,7 +325,8 @@ mod tests {
         );
         assert_eq!(
             error("micro hello"),
-            "no suite is called hello; `cargo xtask bench list` names them"
+            "micro takes the names of crates that have benches: no suite is called hello; \
+             `cargo xtask bench list` names them"
         );
         assert_eq!(
             error("compare HEAD cached-raed"),
