@@ -3,7 +3,7 @@
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -57,50 +57,57 @@ pub(crate) fn run(
     });
     let mut asked = None;
     let status = loop {
-        if let Ok(text) = arrived.recv_timeout(GLANCE) {
-            line(&text);
-            continue;
-        }
-        if let Some(status) = child
-            .0
-            .try_wait()
-            .with_context(|| format!("cannot watch {program}"))?
-        {
-            break status;
-        }
+        // All of it after each line too: a child, or what it leaves behind, may never stop writing.
         match asked {
             None if stop.is_stopped() => {
-                interrupt(&child.0);
+                signal(&child.0, Signal::INT);
                 asked = Some(Instant::now());
             }
             Some(since) if since.elapsed() > PATIENCE => {
                 bail!("{program} did not end and was killed")
             }
-            _ => thread::sleep(GLANCE),
+            _ => {}
+        }
+        match arrived.recv_timeout(GLANCE) {
+            Ok(text) => line(&text),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(GLANCE),
+        }
+        let ended = child.0.try_wait();
+        if let Some(status) = ended.with_context(|| format!("cannot watch {program}"))? {
+            break status;
         }
     };
-    while let Ok(text) = arrived.recv_timeout(PATIENCE) {
+    // What it wrote last; a grandchild that has its output may go on writing.
+    let ended = Instant::now();
+    while let Some(left) = PATIENCE.checked_sub(ended.elapsed())
+        && let Ok(text) = arrived.recv_timeout(left)
+    {
         line(&text);
     }
     Ok(status)
 }
 
-/// Kills the child if nobody waited for its end.
+/// Kills the child, and what it started, if nobody waited for its end.
 struct Guard(Child);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // Both fail only for a child that has ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        // Once it was waited for, its number may be that of another group.
+        if let Ok(None) = self.0.try_wait() {
+            signal(&self.0, Signal::KILL);
+            // Fails only for a child that has ended.
+            let _ = self.0.wait();
+        }
     }
 }
 
-fn interrupt(child: &Child) {
+/// To a child that was not waited for, and to what it started.
+fn signal(child: &Child, signal: Signal) {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
-        // Fails only for a child that has ended.
-        let _ = kill_process_group(pid, Signal::INT);
+        // Fails only if all have ended.
+        let _ = kill_process_group(pid, signal);
     }
 }
 
@@ -135,6 +142,13 @@ mod tests {
         });
         assert_eq!(status.code(), Some(130));
         assert_eq!(lines, ["ready", "partial"]);
+    }
+
+    #[test]
+    fn a_child_that_never_stops_writing_is_interrupted_too() {
+        let stop = Stop::new();
+        let status = shell("while :; do echo more; done", &stop, |_| stop.stop());
+        assert!(!status.success(), "{status}");
     }
 
     #[test]
