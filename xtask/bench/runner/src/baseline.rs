@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use crate::build::{Binaries, Needs};
 use crate::environment::Environment;
 use crate::list;
+use crate::report::{self, Report};
 use crate::session::{Exit, Session};
+use crate::stdout;
 
 const SCHEMA_VERSION: u32 = 1;
 const ABOUT: &str = "baseline.json";
 const PROGRAMS: &str = "bin";
-const REPORT: &str = "report.json";
 const SERVICE: &str = "reference-service";
 const NAME_MAX: usize = 64;
 
@@ -74,9 +75,21 @@ pub(crate) fn save(session: &Session, name: &str) -> anyhow::Result<Exit> {
             .iter()
             .map(|name| (name.as_str(), binaries.micro.join(name))),
     );
-    let folder = keep(&session.out, name, &environment, &programs)?;
-    println!("baseline {name}: {}", folder.display());
-    println!("next: cargo xtask bench compare {name}");
+    let report = last_report(&session.out, &environment).unwrap_or_else(|error| {
+        eprintln!("note: the last report is not kept: {error:#}");
+        None
+    });
+    let folder = keep(
+        &session.out,
+        name,
+        &environment,
+        &programs,
+        report.as_deref(),
+    )?;
+    stdout::print(&format!(
+        "baseline {name}: {}\nnext: cargo xtask bench compare {name}\n",
+        folder.display()
+    ))?;
     Ok(Exit::Fine)
 }
 
@@ -87,21 +100,21 @@ pub(crate) fn save(session: &Session, name: &str) -> anyhow::Result<Exit> {
 pub(crate) fn list(session: &Session) -> anyhow::Result<Exit> {
     let class = Environment::before(session).machine_class;
     let names = names(&session.out)?;
+    let mut text = String::new();
     if names.is_empty() {
-        println!("no baselines; cargo xtask bench baseline save NAME keeps one");
+        text.push_str("no baselines; cargo xtask bench baseline save NAME keeps one\n");
     }
     for name in names {
-        match Baseline::read(&session.out, &name) {
-            Ok(baseline) if baseline.about.machine_class == class => {
-                println!("{name:<20} {}", baseline.about);
+        let about = match Baseline::read(&session.out, &name) {
+            Ok(Baseline { about, .. }) if about.machine_class == class => about.to_string(),
+            Ok(Baseline { about, .. }) => {
+                format!("{about}; of another machine: {}", about.machine_class)
             }
-            Ok(baseline) => println!(
-                "{name:<20} {}; of another machine: {}",
-                baseline.about, baseline.about.machine_class
-            ),
-            Err(error) => println!("{name:<20} {error:#}"),
-        }
+            Err(error) => format!("{error:#}"),
+        };
+        text.push_str(&format!("{name:<20} {about}\n"));
     }
+    stdout::print(&text)?;
     Ok(Exit::Fine)
 }
 
@@ -236,6 +249,7 @@ fn keep(
     name: &str,
     environment: &Environment,
     programs: &[(&str, PathBuf)],
+    report: Option<&Path>,
 ) -> anyhow::Result<PathBuf> {
     let baselines = out.join("baselines");
     fs::create_dir_all(&baselines)
@@ -261,9 +275,8 @@ fn keep(
         let bytes = fs::read(bin.join(name)).with_context(|| format!("cannot read {name}"))?;
         about.programs.push(Program::new(name, &bytes));
     }
-    let report = out.join(REPORT);
-    if report.is_file() {
-        fs::copy(&report, making.path().join(REPORT)).context("cannot copy the report")?;
+    if let Some(report) = report {
+        fs::copy(report, making.path().join(report::FILE)).context("cannot copy the report")?;
     }
     let text = serde_json::to_string_pretty(&about).context("cannot write the baseline as JSON")?;
     fs::write(making.path().join(ABOUT), text).with_context(|| format!("cannot write {ABOUT}"))?;
@@ -276,6 +289,20 @@ fn keep(
     // What is left of it disturbs nobody: it has no name of a baseline.
     let _ = fs::remove_dir_all(old);
     Ok(folder)
+}
+
+/// The last report, if there is one; it must be whole and of the same commit as the programs.
+fn last_report(out: &Path, environment: &Environment) -> anyhow::Result<Option<PathBuf>> {
+    let path = out.join(report::FILE);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let report = Report::read(&path)?;
+    ensure!(
+        report.environment.git_revision == environment.git_revision,
+        "it is of another commit"
+    );
+    Ok(Some(path))
 }
 
 fn read_about(folder: &Path) -> anyhow::Result<About> {
@@ -302,6 +329,7 @@ fn read_about(folder: &Path) -> anyhow::Result<About> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::sample;
 
     fn environment() -> Environment {
         Environment {
@@ -318,9 +346,18 @@ mod tests {
         let out = tempfile::tempdir().expect("a folder");
         let program = out.path().join("built");
         fs::write(&program, "#!/bin/sh\n").expect("a program");
-        fs::write(out.path().join(REPORT), "{}").expect("a report");
+        let report = sample();
+        report.write(out.path()).expect("a report");
+        let file = last_report(out.path(), &report.environment).expect("whole");
         let programs = [(SERVICE, program.clone()), ("tiered-cache", program)];
-        keep(out.path(), "main", &environment(), &programs).expect("kept");
+        keep(
+            out.path(),
+            "main",
+            &environment(),
+            &programs,
+            file.as_deref(),
+        )
+        .expect("kept");
         out
     }
 
@@ -338,14 +375,26 @@ mod tests {
             baseline.about.to_string(),
             "3f2a91c0d5e6 and changes, saved 2026-01-02T03:04:05Z"
         );
-        assert!(folder(out.path(), "main").join(REPORT).is_file());
+        assert!(folder(out.path(), "main").join(report::FILE).is_file());
         let program = [(SERVICE, out.path().join("built"))];
-        keep(out.path(), "main", &environment(), &program).expect("kept again");
+        keep(out.path(), "main", &environment(), &program, None).expect("kept again");
         let baseline = find(out.path(), "one").expect("whole").expect("there");
         assert_eq!(baseline.about.programs.len(), 1);
         assert_eq!(names(out.path()).expect("a folder"), ["main"]);
         let left = out.path().join("baselines").read_dir().expect("a folder");
         assert_eq!(left.count(), 1, "nothing but the baseline");
+    }
+
+    #[test]
+    fn a_report_that_is_damaged_or_of_another_commit_is_not_kept() {
+        let out = tempfile::tempdir().expect("a folder");
+        let kept = || last_report(out.path(), &environment()).map_err(|error| error.to_string());
+        assert_eq!(kept(), Ok(None));
+        sample().write(out.path()).expect("a report");
+        assert_eq!(kept(), Err("it is of another commit".to_owned()));
+        let file = out.path().join(report::FILE);
+        fs::write(&file, r#"{"schema_version": 2}"#).expect("a file");
+        assert!(kept().is_err_and(|error| error.contains("version 2")));
     }
 
     #[test]
@@ -395,7 +444,8 @@ mod tests {
     fn a_copy_that_fails_leaves_the_baseline_of_that_name_as_it_was() {
         let out = saved();
         let missing = [(SERVICE, out.path().join("missing"))];
-        let error = keep(out.path(), "main", &environment(), &missing).expect_err("no program");
+        let error =
+            keep(out.path(), "main", &environment(), &missing, None).expect_err("no program");
         assert!(error.to_string().contains("cannot copy"), "{error}");
         let baseline = find(out.path(), "one").expect("whole").expect("there");
         assert_eq!(baseline.about.programs.len(), 2);
