@@ -15,12 +15,14 @@ use crate::cli::Calibrate;
 use crate::compare::{Blocks, Collected, Ended, Key, Plan, chosen, collect, needs, pair_values};
 use crate::environment::Environment;
 use crate::session::{Exit, Session};
+use crate::stdout;
 
 const SCHEMA_VERSION: u32 = 1;
 const FILE: &str = "calibration.json";
 /// Longer than a comparison takes: every later one relies on it.
 const USUAL_TIME: Duration = Duration::from_secs(180);
-const PAIRS_MIN: usize = 5;
+/// Fewer may be alike by chance.
+const PAIRS_MIN: usize = 12;
 
 /// The noise of one class of machine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,6 +46,7 @@ pub(crate) struct Floor {
     unit: String,
     /// The relative change that 95 of 100 comparisons of `pairs` pairs stay within.
     pub(crate) floor: f64,
+    /// As many as a comparison takes if nobody limits its time.
     pairs: usize,
 }
 
@@ -57,12 +60,13 @@ pub(crate) fn run(session: &Session, asked: &Calibrate) -> anyhow::Result<Exit> 
     let binaries = Binaries::build(session, &needs(&services, &micro))?;
     let mut blocks = Blocks::new(session, [&binaries, &binaries], &services, &micro)?;
     let plan = Plan {
-        max_time: Some(asked.max_time.unwrap_or(USUAL_TIME)),
+        max_time: asked.max_time,
+        usual_time: USUAL_TIME,
         seed: session.seed,
     };
     let phase = session
         .progress
-        .phase("calibrating: this tree beside itself", plan.max_time);
+        .phase("calibrating: this tree beside itself", asked.max_time);
     let began = Instant::now();
     let collected = collect(
         plan,
@@ -72,7 +76,9 @@ pub(crate) fn run(session: &Session, asked: &Calibrate) -> anyhow::Result<Exit> 
         |so_far| phase.say(so_far.to_string()),
     );
     drop(phase);
-    finish(&session.out, &environment, collected, session.seed)
+    let (text, exit) = finish(&session.out, &environment, collected, session.seed)?;
+    stdout::print(&text)?;
+    Ok(exit)
 }
 
 /// The noise floor of this class of machine, as a share, if it was measured: the largest of all metrics.
@@ -189,17 +195,17 @@ impl Floor {
     }
 }
 
-/// From the pairs to the file; what an interrupt left is enough if there are a few of them.
+/// From the pairs to the file and what is told about it; what an interrupt left is enough if there are a few of them.
 fn finish(
     out: &Path,
     environment: &Environment,
     collected: Collected,
     seed: u64,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<(String, Exit)> {
     let interrupted = matches!(collected.ended, Some(Ended::Interrupted));
     if interrupted && collected.pairs.len() < PAIRS_MIN {
         eprintln!("interrupted before there was enough to keep");
-        return Ok(Exit::Interrupted);
+        return Ok((String::new(), Exit::Interrupted));
     }
     let newer = Calibration {
         schema_version: SCHEMA_VERSION,
@@ -217,31 +223,35 @@ fn finish(
         collected.pairs.len(),
         (collected.pair_time.as_secs_f64() * (PAIRS_MIN + 2) as f64).ceil()
     );
-    print!("{}", table(&newer));
+    let table = table(&newer);
     let mut kept = Calibration::read(out, &newer.machine_class)
         .ok()
         .flatten()
         .unwrap_or_else(|| newer.clone());
     kept.update(newer);
     let path = kept.write(out)?;
-    println!("kept in {}", path.display());
-    println!("next: cargo xtask bench compare REV");
-    Ok(if interrupted {
+    let text = format!(
+        "{table}kept in {}\nnext: cargo xtask bench compare REV\n",
+        path.display()
+    );
+    let exit = if interrupted {
         Exit::Interrupted
     } else {
         Exit::Fine
-    })
+    };
+    Ok((text, exit))
 }
 
 fn floors(collected: &Collected, seed: u64) -> Vec<Floor> {
+    let pairs = collected.usual_pairs();
     pair_values(&collected.pairs)
         .into_iter()
         .filter_map(|(key, a, b)| {
             // Not of a metric that is zero, of which there is no share.
             let ratios = log_ratios(&a, &b).ok()?;
             Some(Floor {
-                floor: floor_of(&ratios, ratios.len(), seed)?,
-                pairs: ratios.len(),
+                floor: floor_of(&ratios, pairs, seed)?,
+                pairs,
                 suite: key.suite,
                 name: key.name,
                 metric: key.metric,
@@ -252,7 +262,9 @@ fn floors(collected: &Collected, seed: u64) -> Vec<Floor> {
 }
 
 fn table(calibration: &Calibration) -> String {
-    let mut text = "what differs although nothing changed, in 95 of 100 comparisons:\n".to_owned();
+    let mut text =
+        "what differs although nothing changed, in 95 of 100 comparisons of so many pairs:\n"
+            .to_owned();
     for floor in &calibration.floors {
         // Writing into a string cannot fail.
         let _ = writeln!(
@@ -301,7 +313,7 @@ mod tests {
 
     fn calibrated(out: &Path, suite: &str, noise: f64) -> Calibration {
         let exit = finish(out, &environment(), collected(suite, noise, 20), 1);
-        assert_eq!(exit.expect("kept"), Exit::Fine);
+        assert_eq!(exit.expect("kept").1, Exit::Fine);
         Calibration::read(out, "one")
             .expect("whole")
             .expect("there")
@@ -364,12 +376,12 @@ mod tests {
         let out = tempfile::tempdir().expect("a folder");
         let error = finish(out.path(), &environment(), collected("hello", 0.01, 3), 1);
         let error = error.expect_err("three pairs").to_string();
-        assert!(error.contains("--max-time 14s"), "{error}");
+        assert!(error.contains("--max-time 28s"), "{error}");
         let interrupted = Collected {
             ended: Some(Ended::Interrupted),
             ..collected("hello", 0.01, 3)
         };
-        let exit = finish(out.path(), &environment(), interrupted, 1).expect("told");
+        let (_, exit) = finish(out.path(), &environment(), interrupted, 1).expect("told");
         assert_eq!(exit, Exit::Interrupted);
         let failed = Collected {
             ended: Some(Ended::Failed(anyhow::anyhow!("the server ended"))),

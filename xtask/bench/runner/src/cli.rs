@@ -15,8 +15,8 @@ cargo xtask bench [COMMAND] [OPTIONS]
   [SUITE…]                 measure: all suites, or those named; `list` names them
   micro [CRATE…]           only the micro benches
   load [ARGS…]             load on any running service; `load --help` says more
-  compare REV|BASELINE [SUITE…] [--tolerance PERCENT] [--max-time TIME]
-                           this tree beside a commit or a saved baseline, in turns
+  compare A [B] [SUITE…] [--tolerance PERCENT] [--max-time TIME]
+                           two commits or saved baselines in turns; without B, A beside this tree
   calibrate [SUITE…] [--max-time TIME]
                            the smallest change that this machine can tell
   baseline save NAME       keep this tree's programs and report to compare with later
@@ -72,6 +72,8 @@ pub(crate) enum Command {
 pub(crate) struct Compare {
     /// A git revision or the name of a baseline.
     pub(crate) against: String,
+    /// Another one; this tree if nobody said.
+    pub(crate) with: Option<String>,
     /// Suites to compare; empty for the default ones.
     pub(crate) suites: Vec<String>,
     /// The largest change that is accepted, as a share: 0.05 for five percent.
@@ -183,6 +185,11 @@ impl Known {
         self.suites.iter().chain(&self.micro)
     }
 
+    /// Whether `word` is a suite, perhaps mistyped.
+    fn is_meant(&self, word: &str) -> bool {
+        nearest(word, self.all().map(String::as_str)).is_some()
+    }
+
     /// `names` if they are all known, each once.
     fn check(&self, names: Vec<String>, also: &[&str]) -> anyhow::Result<Vec<String>> {
         let mut chosen = Vec::new();
@@ -221,14 +228,19 @@ fn command(
             Command::Run(names.context("micro takes the names of crates that have benches")?)
         }
         Some("load") => bail!("load comes first: cargo xtask bench load …"),
-        Some("compare") => Command::Compare(Compare {
-            against: rest
+        Some("compare") => {
+            let against = rest
                 .next()
-                .context("compare: expected a git revision or the name of a baseline")?,
-            suites: known.check(rest.collect(), &[])?,
-            tolerance,
-            max_time,
-        }),
+                .context("compare: expected a git revision or the name of a baseline")?;
+            let mut rest = rest.peekable();
+            Command::Compare(Compare {
+                against,
+                with: rest.next_if(|word| !known.is_meant(word)),
+                suites: known.check(rest.collect(), &[])?,
+                tolerance,
+                max_time,
+            })
+        }
         Some("calibrate") => Command::Calibrate(Calibrate {
             suites: known.check(rest.collect(), &[])?,
             max_time,
@@ -357,6 +369,7 @@ mod tests {
             command("compare main hello --tolerance 5% --max-time 90s"),
             Command::Compare(Compare {
                 against: "main".into(),
+                with: None,
                 suites: vec!["hello".into()],
                 tolerance: Some(0.05),
                 max_time: Some(Duration::from_secs(90)),
@@ -380,6 +393,24 @@ mod tests {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(expected), "{line}: {error}");
         }
+    }
+
+    #[test]
+    fn compare_takes_a_second_version_before_the_suites() {
+        let versions = |line| match command(line) {
+            Command::Compare(asked) => (asked.against, asked.with, asked.suites),
+            other => panic!("{line}: {other:?}"),
+        };
+        let with = |name: &str| Some(name.to_owned());
+        assert_eq!(
+            versions("compare HEAD HEAD"),
+            ("HEAD".into(), with("HEAD"), vec![])
+        );
+        let suites = vec!["hello".to_owned(), "init-graph".to_owned()];
+        let expected = ("v1".into(), with("v2"), suites);
+        assert_eq!(versions("compare v1 v2 hello init-graph"), expected);
+        assert_eq!(versions("compare -- --help").0, "--help");
+        assert!(parsed("compare v1 v2 v3").is_err());
     }
 
     #[test]

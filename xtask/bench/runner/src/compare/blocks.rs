@@ -11,7 +11,7 @@ use loadgen::Stop;
 
 use super::verdict::Key;
 
-/// How long is measured where nobody said.
+/// How long a comparison takes where nobody said.
 pub(crate) const USUAL_TIME: Duration = Duration::from_secs(90);
 /// More would sharpen nothing that a person acts on.
 pub(super) const PAIRS_MAX: usize = 100;
@@ -21,7 +21,7 @@ pub(super) const PAIRS_MAX: usize = 100;
 pub(crate) enum Side {
     /// What is compared with: a commit, a baseline.
     A,
-    /// This tree.
+    /// Another one, or this tree.
     B,
 }
 
@@ -35,8 +35,10 @@ pub(crate) struct Pair {
 /// How long to collect, and where chance begins.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Plan {
-    /// The longest time, if somebody set it; else as long as a verdict needs, but at least [`USUAL_TIME`].
+    /// The longest time, if somebody set it.
     pub(crate) max_time: Option<Duration>,
+    /// Else this time, or longer if a verdict needs it.
+    pub(crate) usual_time: Duration,
     pub(crate) seed: u64,
 }
 
@@ -63,6 +65,24 @@ pub(crate) enum Ended {
     Failed(anyhow::Error),
     /// Pairs took longer than the first one promised.
     TimeUp,
+}
+
+impl Collected {
+    /// How many pairs of these blocks a comparison has if nobody limits its time.
+    pub(crate) fn usual_pairs(&self) -> usize {
+        pairs_planned(Plan::usual(0), self.pair_time, self.needed)
+    }
+}
+
+impl Plan {
+    /// That of a comparison of which nobody limits the time.
+    pub(crate) fn usual(seed: u64) -> Self {
+        Self {
+            max_time: None,
+            usual_time: USUAL_TIME,
+            seed,
+        }
+    }
 }
 
 impl fmt::Display for Collected {
@@ -94,7 +114,7 @@ pub(crate) fn collect(
     collected.pair_time = elapsed();
     let timed = first.a.iter().filter(|metric| !Key::of(metric).is_exact());
     collected.needed = pairs_needed(timed.count(), ALPHA);
-    collected.planned = pairs_planned(plan.max_time, collected.pair_time, collected.needed);
+    collected.planned = pairs_planned(plan, collected.pair_time, collected.needed);
     // Half more than planned: a machine that became slow is not waited for without end.
     let limit = collected.pair_time * u32::try_from(collected.planned + 1).unwrap_or(u32::MAX);
     let limit = limit + limit / 2;
@@ -141,11 +161,14 @@ fn pair(
     Ok(pair)
 }
 
-fn pairs_planned(max_time: Option<Duration>, pair_time: Duration, needed: usize) -> usize {
-    let time = max_time.unwrap_or(USUAL_TIME).saturating_sub(pair_time);
+fn pairs_planned(plan: Plan, pair_time: Duration, needed: usize) -> usize {
+    let time = plan
+        .max_time
+        .unwrap_or(plan.usual_time)
+        .saturating_sub(pair_time);
     let fit = (time.as_secs_f64() / pair_time.as_secs_f64().max(1e-3)).floor();
     let planned = (fit as usize).clamp(1, PAIRS_MAX);
-    match max_time {
+    match plan.max_time {
         Some(_) => planned,
         // One more than the least, which would take every single pair to agree.
         None => planned.max(needed + 1),
@@ -170,7 +193,10 @@ mod tests {
     fn collected(max_time: Option<Duration>, seed: u64) -> (Collected, Vec<Side>) {
         let (sides, clock) = (RefCell::new(Vec::new()), Cell::new(Duration::ZERO));
         let collected = collect(
-            Plan { max_time, seed },
+            Plan {
+                max_time,
+                ..Plan::usual(seed)
+            },
             &Stop::new(),
             || clock.get(),
             |side| {
@@ -210,20 +236,24 @@ mod tests {
 
     #[test]
     fn without_a_limit_there_are_as_many_pairs_as_a_verdict_needs() {
-        assert_eq!(pairs_planned(None, 20 * SECOND, 11), 12);
-        assert_eq!(pairs_planned(Some(90 * SECOND), 20 * SECOND, 11), 3);
-        assert_eq!(pairs_planned(Some(SECOND), 20 * SECOND, 11), 1);
-        assert_eq!(pairs_planned(None, Duration::ZERO, 11), PAIRS_MAX);
+        let planned = |max_time, pair_time| {
+            let plan = Plan {
+                max_time,
+                ..Plan::usual(1)
+            };
+            pairs_planned(plan, pair_time, 11)
+        };
+        assert_eq!(planned(None, 20 * SECOND), 12);
+        assert_eq!(planned(Some(90 * SECOND), 20 * SECOND), 3);
+        assert_eq!(planned(Some(SECOND), 20 * SECOND), 1);
+        assert_eq!(planned(None, Duration::ZERO), PAIRS_MAX);
     }
 
     #[test]
     fn a_block_that_fails_keeps_the_pairs_before_it() {
         let blocks = Cell::new(0);
         let collected = collect(
-            Plan {
-                max_time: None,
-                seed: 1,
-            },
+            Plan::usual(1),
             &Stop::new(),
             || SECOND,
             |_| {
@@ -244,10 +274,7 @@ mod tests {
     fn an_interrupt_keeps_whole_pairs_only() {
         let (stop, blocks) = (Stop::new(), Cell::new(0));
         let collected = collect(
-            Plan {
-                max_time: None,
-                seed: 1,
-            },
+            Plan::usual(1),
             &stop,
             || SECOND,
             |_| {
@@ -269,7 +296,7 @@ mod tests {
         let collected = collect(
             Plan {
                 max_time: Some(11 * SECOND),
-                seed: 1,
+                ..Plan::usual(1)
             },
             &Stop::new(),
             || clock.get(),

@@ -69,7 +69,7 @@ impl<'a> Blocks<'a> {
         let (there, missing): (Vec<_>, Vec<_>) = micro.iter().partition(there);
         for name in missing {
             notes.push(format!(
-                "{name} has no micro benches on side A, so it is not compared"
+                "{name} has micro benches on one side at most, so it is not compared"
             ));
         }
         ensure!(

@@ -1,4 +1,4 @@
-//! `bench compare`: this tree beside a commit or a saved baseline, in turns, and a verdict on each metric.
+//! `bench compare`: this tree, a commit or a saved baseline beside another one, in turns, and a verdict on each metric.
 
 mod blocks;
 mod measure;
@@ -17,6 +17,7 @@ use crate::cli::Compare;
 use crate::environment::Environment;
 use crate::instructions::{Counter, MISSING, Subjects};
 use crate::session::{Exit, Session};
+use crate::stdout;
 use crate::suites;
 
 pub(crate) use blocks::{Collected, Ended, Pair, Plan, collect};
@@ -42,31 +43,21 @@ pub(crate) fn run(session: &Session, asked: &Compare) -> anyhow::Result<Exit> {
         eprintln!("error: {refusal}");
         return Ok(Exit::Usage);
     }
-    let needs = needs(&services, &micro);
-    let (a, a_words) = match other(session, &asked.against, &environment)? {
-        Some(Other::Baseline(baseline)) => (
-            baseline.binaries(),
-            format!("baseline {} ({})", baseline.name, baseline.about),
-        ),
-        Some(Other::Commit(commit)) => (
-            Binaries::of_worktree(session, &asked.against, &needs)?,
-            format!("{} ({commit})", asked.against),
-        ),
-        None => {
-            eprintln!(
-                "error: no baseline and no commit is called {}; `cargo xtask bench baseline list` and `git log \
-                 --oneline` name some",
-                asked.against
-            );
-            return Ok(Exit::Usage);
-        }
+    let a = Version::find(session, &asked.against, &environment)?;
+    let b = match &asked.with {
+        Some(name) => Version::find(session, name, &environment)?,
+        None => Some(Version::ThisTree),
     };
-    let b = Binaries::build(session, &needs)?;
-    let mut blocks = Blocks::new(session, [&a, &b], &services, &micro)?;
+    let (Some(a), Some(b)) = (a, b) else {
+        return Ok(Exit::Usage);
+    };
+    let needs = needs(&services, &micro);
+    let binaries = [a.binaries(session, &needs)?, b.binaries(session, &needs)?];
+    let mut blocks = Blocks::new(session, binaries.each_ref(), &services, &micro)?;
 
     let plan = Plan {
         max_time: asked.max_time,
-        seed: session.seed,
+        ..Plan::usual(session.seed)
     };
     let phase = session.progress.phase("comparing", asked.max_time);
     let began = Instant::now();
@@ -81,23 +72,24 @@ pub(crate) fn run(session: &Session, asked: &Compare) -> anyhow::Result<Exit> {
     let mut notes = blocks.notes().to_vec();
     notes.extend(tolerances.note());
     let mut counted = Pair::default();
-    if collected.ended.is_none() {
+    // Also if pairs took too long: counting does not mind a slow machine.
+    if matches!(collected.ended, None | Some(Ended::TimeUp)) {
         let told = instructions(session, &blocks, &mut counted, &mut notes);
         collected.ended = match told {
-            Ok(()) => None,
+            Ok(()) => collected.ended,
             Err(_) if session.stop.is_stopped() => Some(Ended::Interrupted),
             Err(error) => Some(Ended::Failed(error)),
         };
     }
     let heading = Heading {
-        a: &a_words,
-        b: &this_tree(&environment),
+        a: &a.words(&environment),
+        b: &b.words(&environment),
         seed: session.seed,
         again: &again(asked),
         notes: &notes,
     };
     let (text, exit) = conclude(&heading, collected, &counted, &tolerances)?;
-    print!("{text}");
+    stdout::print(&text)?;
     Ok(exit)
 }
 
@@ -175,37 +167,70 @@ impl Tolerances<'_> {
     }
 }
 
-/// What this tree is compared with.
-enum Other {
+/// One of the two that are compared.
+enum Version {
     Baseline(Baseline),
-    /// Its short name.
-    Commit(String),
+    /// As it was asked for, and its short name.
+    Commit {
+        asked: String,
+        short: String,
+    },
+    ThisTree,
 }
 
-/// A baseline of that name comes before a commit.
-fn other(
-    session: &Session,
-    name: &str,
-    environment: &Environment,
-) -> anyhow::Result<Option<Other>> {
-    if let Some(baseline) = Baseline::find(&session.out, name, &environment.machine_class)? {
-        return Ok(Some(Other::Baseline(baseline)));
-    }
-    let found = std::process::Command::new("git")
-        .arg("-C")
-        .arg(&session.root)
-        .args([
+impl Version {
+    /// What `name` names; a baseline of that name comes before a commit. `None` if it is neither, which is told.
+    fn find(
+        session: &Session,
+        name: &str,
+        environment: &Environment,
+    ) -> anyhow::Result<Option<Self>> {
+        if let Some(baseline) = Baseline::find(&session.out, name, &environment.machine_class)? {
+            return Ok(Some(Self::Baseline(baseline)));
+        }
+        let words = [
             "rev-parse",
             "--verify",
             "--quiet",
             "--short=12",
             "--end-of-options",
-        ])
-        .arg(format!("{name}^{{commit}}"))
-        .output()
-        .context("cannot start git")?;
-    let commit = String::from_utf8_lossy(&found.stdout).trim().to_owned();
-    Ok(found.status.success().then_some(Other::Commit(commit)))
+        ];
+        let found = std::process::Command::new("git")
+            .arg("-C")
+            .arg(&session.root)
+            .args(words)
+            .arg(format!("{name}^{{commit}}"))
+            .output()
+            .context("cannot start git")?;
+        if !found.status.success() {
+            eprintln!(
+                "error: no baseline, commit or suite is called {name}; `cargo xtask bench baseline list`, `git log \
+                 --oneline` and `cargo xtask bench list` name some"
+            );
+            return Ok(None);
+        }
+        Ok(Some(Self::Commit {
+            asked: name.to_owned(),
+            short: String::from_utf8_lossy(&found.stdout).trim().to_owned(),
+        }))
+    }
+
+    fn binaries(&self, session: &Session, needs: &Needs) -> anyhow::Result<Binaries> {
+        match self {
+            Self::Baseline(baseline) => Ok(baseline.binaries()),
+            Self::Commit { asked, .. } => Binaries::of_worktree(session, asked, needs),
+            Self::ThisTree => Binaries::build(session, needs),
+        }
+    }
+
+    /// As people call it.
+    fn words(&self, environment: &Environment) -> String {
+        match self {
+            Self::Baseline(baseline) => format!("baseline {} ({})", baseline.name, baseline.about),
+            Self::Commit { asked, short } => format!("{asked} ({short})"),
+            Self::ThisTree => this_tree(environment),
+        }
+    }
 }
 
 fn this_tree(environment: &Environment) -> String {
@@ -225,6 +250,7 @@ fn again(asked: &Compare) -> String {
         "cargo xtask bench compare".to_owned(),
         asked.against.clone(),
     ];
+    words.extend(asked.with.clone());
     words.extend(asked.suites.iter().cloned());
     words.extend(
         asked
@@ -312,7 +338,10 @@ mod tests {
     fn compared(mut fake: Fake, seed: u64, max_time: Option<Duration>) -> (String, Exit) {
         let clock = Cell::new(Duration::ZERO);
         let collected = collect(
-            Plan { max_time, seed },
+            Plan {
+                max_time,
+                ..Plan::usual(seed)
+            },
             &Stop::new(),
             || clock.get(),
             |side| {
@@ -482,13 +511,14 @@ mod tests {
     fn the_command_to_repeat_is_the_one_that_was_typed() {
         let asked = Compare {
             against: "main".into(),
+            with: Some("v2".into()),
             suites: vec!["hello".into()],
             tolerance: Some(0.05),
             max_time: None,
         };
         assert_eq!(
             again(&asked),
-            "cargo xtask bench compare main hello --tolerance 5%"
+            "cargo xtask bench compare main v2 hello --tolerance 5%"
         );
     }
 

@@ -79,7 +79,7 @@ pub(crate) fn rows(
     tolerance: impl Fn(&Key) -> f64,
     seed: u64,
 ) -> Vec<Row> {
-    let counted: Vec<_> = instructions.a.iter().map(Key::of).collect();
+    let counted = keys(std::slice::from_ref(instructions));
     let is_advisory = |key: &Key| {
         key.metric == "time"
             && counted
@@ -195,7 +195,8 @@ fn why(
     (Some(why.to_owned()), Some(more))
 }
 
-/// By the lowest and the highest of each side: what is counted has no noise to be averaged away.
+/// By the lowest and the highest of each side: what is counted has no noise to be averaged away. Where it varies after
+/// all, the sides must lie apart by that much more: three counts of each side lie apart by chance once in ten times.
 fn judge_exact(pairs: &[Pair], key: Key, tolerance: f64) -> Option<Row> {
     let range = |side: fn(&Pair) -> &[Metric]| -> Option<Interval> {
         let found: Vec<_> = pairs
@@ -224,9 +225,10 @@ fn judge_exact(pairs: &[Pair], key: Key, tolerance: f64) -> Option<Row> {
         low: change(a.high, b.low),
         high: change(a.low, b.high),
     };
-    let verdict = if effect.low > tolerance {
+    let spread = change(a.low, a.high).max(change(b.low, b.high));
+    let verdict = if effect.low > tolerance + spread {
         Verdict::Regressed
-    } else if effect.high < -tolerance {
+    } else if effect.high < -tolerance - spread {
         Verdict::Improved
     } else if effect.low >= -tolerance && effect.high <= tolerance {
         Verdict::Equal
@@ -364,6 +366,12 @@ mod tests {
         let slower = collected("time", "ns", 1.2, 16);
         assert_eq!(exit(&judged(&slower)), Exit::Regressed);
         let count = |value| vec![metric("instructions", "count", value)];
+        let uncounted = Pair {
+            a: count(1_000.0),
+            b: Vec::new(),
+        };
+        let of_one_side = rows(&slower, &uncounted, |_| 0.02, 1);
+        assert_eq!(exit(&of_one_side), Exit::Regressed);
         for (after, exit_code) in [(1_000.0, Exit::Fine), (1_100.0, Exit::Regressed)] {
             let instructions = Pair {
                 a: count(1_000.0),
@@ -409,6 +417,27 @@ mod tests {
             ..Collected::default()
         };
         assert_eq!(judged(&collected)[0].verdict, Verdict::Inconclusive);
+    }
+
+    #[test]
+    fn counts_that_vary_are_worse_only_if_the_sides_lie_apart_by_more_than_that() {
+        let count = |low: f64, high: f64| {
+            let line = format!("METRIC suite bench ours instructions count {low} {low} {high} 3");
+            vec![line.parse::<Metric>().expect("a line")]
+        };
+        for (low, high, verdict) in [
+            (115.0, 120.0, Verdict::Inconclusive),
+            (125.0, 130.0, Verdict::Regressed),
+            (80.0, 85.0, Verdict::Improved),
+            (100.0, 110.0, Verdict::Inconclusive),
+        ] {
+            let instructions = Pair {
+                a: count(100.0, 110.0),
+                b: count(low, high),
+            };
+            let rows = rows(&Collected::default(), &instructions, |_| 0.02, 1);
+            assert_eq!(rows[0].verdict, verdict, "{low} .. {high}");
+        }
     }
 
     #[test]
