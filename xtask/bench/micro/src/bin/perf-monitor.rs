@@ -136,21 +136,30 @@ fn counter_handle(suite: &mut Suite) {
         .about("one more of a counter whose handle was kept")
         .threads(&[1, 2])
         .ours_shared("handle of Monitor", || {
-            let handle = monitor().with(facade);
+            let monitor = monitor();
+            let handle = monitor.with(facade);
+            handle.increment(1);
+            assert_eq!(shown(&monitor.prometheus()), "1");
             move |_| {
                 let handle = handle.clone();
                 move || handle.increment(1)
             }
         })
         .peer_shared("handle of metrics-exporter-prometheus", || {
-            let handle = with_local_recorder(&PrometheusBuilder::new().build_recorder(), facade);
+            let recorder = PrometheusBuilder::new().build_recorder();
+            let handle = with_local_recorder(&recorder, facade);
+            handle.increment(1);
+            assert_eq!(shown(&recorder.handle().render()), "1");
             move |_| {
                 let handle = handle.clone();
                 move || handle.increment(1)
             }
         })
         .peer_shared("prometheus-client", || {
-            let handle = registry().1.get_or_create_owned(&LABELS);
+            let (registry, family) = registry();
+            let handle = family.get_or_create_owned(&LABELS);
+            handle.inc();
+            assert_eq!(shown(&text(&registry)), "1");
             move |_| {
                 let handle = handle.clone();
                 move || handle.inc()
