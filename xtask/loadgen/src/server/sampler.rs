@@ -1,6 +1,5 @@
 //! A thread that looks at a server ten times a second, for as long as the server is held.
 
-use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::procfs::Procfs;
 
-/// What a server uses at one moment; taken ten times a second from its start.
+/// What a server uses at one moment; taken ten times a second from its start, half as often beyond each doubling of an
+/// hour.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Sample {
@@ -25,14 +25,11 @@ pub struct Sample {
     pub threads: u64,
     /// Open file descriptors.
     pub fds: u64,
-    /// Context switches that it asked for by waiting, since its start, over all threads; once a second for a server
-    /// with more than 32 of them. What a thread added in its last tenth of a second is missing.
-    pub waits: u64,
 }
 
 #[derive(Debug)]
 pub(super) struct Sampler {
-    samples: Arc<Mutex<VecDeque<Sample>>>,
+    samples: Arc<Mutex<Vec<Sample>>>,
     /// Dropped, it ends the thread.
     running: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -55,7 +52,7 @@ impl Sampler {
 
     pub(super) fn samples(&self) -> Vec<Sample> {
         let samples = self.samples.lock().unwrap_or_else(PoisonError::into_inner);
-        samples.iter().cloned().collect()
+        samples.clone()
     }
 }
 
@@ -68,26 +65,54 @@ impl Drop for Sampler {
     }
 }
 
-fn sample(pid: u32, started: Instant, samples: &Mutex<VecDeque<Sample>>, until: &Receiver<()>) {
+fn sample(pid: u32, started: Instant, samples: &Mutex<Vec<Sample>>, until: &Receiver<()>) {
     let mut procfs = Procfs::new(pid);
-    for tick in 0_u32.. {
+    let (mut tick, mut step) = (0, 1);
+    loop {
         let due = started + INTERVAL * tick;
         let wait = due.saturating_duration_since(Instant::now());
         if until.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
             return;
         }
-        let Some(sample) = procfs.sample(started.elapsed(), tick % TICKS_PER_SECOND == 0) else {
+        let Some(sample) = procfs.sample(started.elapsed(), tick % TICKS_PER_SECOND < step) else {
             return;
         };
         let mut samples = samples.lock().unwrap_or_else(PoisonError::into_inner);
         if samples.len() == SAMPLES_MAX {
-            samples.pop_front();
+            halve(&mut samples);
+            step *= 2;
         }
-        samples.push_back(sample);
+        samples.push(sample);
+        tick += step;
     }
+}
+
+/// Keeps the first of each two, so that what is left reaches back to the start.
+fn halve(samples: &mut Vec<Sample>) {
+    let mut stays = false;
+    samples.retain(|_| {
+        stays = !stays;
+        stays
+    });
 }
 
 const INTERVAL: Duration = Duration::from_millis(100);
 const TICKS_PER_SECOND: u32 = 10;
-/// One hour.
+/// One hour, in 2 MiB.
 const SAMPLES_MAX: usize = 36_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_watch_gets_coarser_and_never_forgets_its_beginning() {
+        let at = |second| Sample {
+            at: Duration::from_secs(second),
+            ..Sample::default()
+        };
+        let mut samples: Vec<_> = (0..6).map(at).collect();
+        halve(&mut samples);
+        assert_eq!(samples, [0, 2, 4].map(at));
+    }
+}

@@ -58,7 +58,7 @@ pub struct Summary {
     pub capped_by: Cap,
     /// Why the run says nothing about its target, in words; empty for a valid run.
     pub invalid: Vec<String>,
-    /// Whether it was ended early.
+    /// Whether it was ended early by us.
     pub interrupted: bool,
     /// The same for each route.
     pub routes: Vec<RouteSummary>,
@@ -104,7 +104,8 @@ pub struct ServerSummary {
     pub rss_start_bytes: u64,
     /// Median of resident memory during the run, in bytes.
     pub rss_steady_bytes: u64,
-    /// Highest resident memory during the run, in bytes.
+    /// Highest resident memory until the end of the run, in bytes: since the server's start, or since somebody asked for
+    /// its [`Usage`](crate::Usage).
     pub rss_peak_bytes: u64,
     /// Proportional share at the end, in bytes, where the system tells.
     pub pss_bytes: Option<u64>,
@@ -112,8 +113,6 @@ pub struct ServerSummary {
     pub threads: u64,
     /// Most open file descriptors.
     pub fds: u64,
-    /// Waits (voluntary context switches) for each request.
-    pub waits_per_request: f64,
     /// From SIGTERM to its end, in milliseconds, where it was stopped by us.
     pub shutdown_ms: Option<f64>,
     /// Requests without an answer during the shutdown.
@@ -166,15 +165,15 @@ pub struct RouteSummary {
 pub struct TimelineRow {
     /// Seconds since the measurement began.
     pub t: u64,
-    /// Requests that ended.
+    /// Requests that ended in this second, well or not.
     pub ended: u64,
-    /// Those that failed.
+    /// Those of them that failed.
     pub failed: u64,
     /// Median response time, in microseconds.
     pub p50_us: u64,
-    /// 99th percentile of the response time, in microseconds.
+    /// 99th percentile of the response time, in microseconds, of however few requests.
     pub p99_us: u64,
-    /// 99th percentile of the generator's lag, in microseconds.
+    /// 99th percentile of how late requests were sent, in microseconds (open model).
     pub send_lag_p99_us: u64,
     /// Resident memory of the server at the end of the second, in bytes.
     pub rss_bytes: Option<u64>,
@@ -220,7 +219,7 @@ mod tests {
 
             intervals max mean p50 p95 p99 p999 samples
 
-            cpu_share cpu_us_per_request fds pool_wait_share pss_bytes ready_ms rss_peak_bytes rss_start_bytes rss_steady_bytes shutdown_failed shutdown_ms threads waits_per_request
+            cpu_share cpu_us_per_request fds pool_wait_share pss_bytes ready_ms rss_peak_bytes rss_start_bytes rss_steady_bytes shutdown_failed shutdown_ms threads
 
             ended name response_us service_us success
 

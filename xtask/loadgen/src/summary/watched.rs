@@ -91,20 +91,12 @@ impl ServerSummary {
             .find(|sample| sample.at >= watched.ready_after);
         let mut memory: Vec<u64> = within.iter().map(|sample| sample.rss_bytes).collect();
         memory.sort_unstable();
-        let waits = match (within.first(), within.last()) {
-            (Some(first), Some(last)) => last.waits.saturating_sub(first.waits),
-            _ => 0,
-        };
-        let per_request = |amount: f64| {
-            if ended == 0 {
-                0.0
-            } else {
-                amount / ended as f64
-            }
-        };
         Self {
             ready_ms: watched.ready_after.as_secs_f64() * 1e3,
-            cpu_us_per_request: per_request(cpu * 1e6),
+            cpu_us_per_request: match ended {
+                0 => 0.0,
+                ended => cpu * 1e6 / ended as f64,
+            },
             cpu_share: if elapsed > 0.0 {
                 cpu / elapsed / watched.cores.max(1) as f64
             } else {
@@ -124,7 +116,6 @@ impl ServerSummary {
                 .max()
                 .unwrap_or(0),
             fds: within.iter().map(|sample| sample.fds).max().unwrap_or(0),
-            waits_per_request: per_request(waits as f64),
             shutdown_ms: watched
                 .stopped
                 .as_ref()
@@ -150,7 +141,6 @@ mod tests {
             rss_bytes: 1_000 + tick,
             threads: 3,
             fds: 9,
-            waits: tick * 10,
             ..Sample::default()
         };
         Watched {
