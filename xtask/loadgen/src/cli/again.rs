@@ -15,8 +15,8 @@ impl Again {
     pub(super) fn option(&mut self, name: &str, value: &str) {
         match name {
             "users" | "rate" | "arrivals" | "ramp" | "step" | "spike" | "replay" | "threads" => {}
-            "api-key" => self.0.push("--api-key …".to_owned()),
-            "header" => self.0.push("--header …".to_owned()),
+            "api-key" | "header" => self.0.push(format!("--{name} …")),
+            _ if may_be_secret(name, value) => self.0.push(format!("--{name} …")),
             _ => self.0.push(format!("--{name} {}", quoted(value))),
         }
     }
@@ -65,6 +65,21 @@ pub(super) fn next(run: &Run, summary: &Summary, cores: usize) -> String {
         None => again(&rate(0.5)),
         Some(_) if !summary.invalid.is_empty() => again(&rate(0.8)),
         Some(_) => again(&rate(1.5)),
+    }
+}
+
+/// Whether `value` may hold a password: before the `@` of a URL, or by the name of a variable.
+fn may_be_secret(name: &str, value: &str) -> bool {
+    let variable = value.split('=').next().unwrap_or_default().to_uppercase();
+    match name {
+        "url" | "redis" => value.contains('@'),
+        "server-env" => {
+            value.contains('@')
+                || ["KEY", "TOKEN", "SECRET", "PASS"]
+                    .iter()
+                    .any(|word| variable.contains(word))
+        }
+        _ => false,
     }
 }
 
@@ -122,6 +137,15 @@ mod tests {
                 &closed()
             ),
             "loadgen --url http://h/ --header … --api-key … --mix my.toml --rate 12000"
+        );
+    }
+
+    #[test]
+    fn secrets_are_left_out() {
+        let line = "--server ./s --server-env DB=postgres://u:pw@h/d --server-env App_Key=pw --server-env A=b";
+        assert_eq!(
+            after(line, &open(10.0, 10.0)),
+            "loadgen --server ./s --server-env … --server-env … --server-env A=b --rate 15"
         );
     }
 

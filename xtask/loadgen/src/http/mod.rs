@@ -31,9 +31,13 @@ pub fn get(
     headers: &[(String, String)],
     timeout: Duration,
 ) -> io::Result<Answer> {
-    let deadline = Instant::now() + timeout;
+    let deadline = Instant::now() + timeout.min(DAY);
     let mut stream = TcpStream::connect_timeout(&address, left(deadline)?)?;
-    let mut request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    let mut request = format!("GET {path} HTTP/1.1\r\nConnection: close\r\n");
+    let names_host = |(name, _): &(String, String)| name.eq_ignore_ascii_case("host");
+    if !headers.iter().any(names_host) {
+        request.extend(["Host: ", host, "\r\n"]);
+    }
     for (name, value) in headers {
         request.extend([name.as_str(), ": ", value.as_str(), "\r\n"]);
     }
@@ -64,6 +68,8 @@ pub fn get(
         }
     }
 }
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is left until `deadline`; never zero, which sockets take for "no limit".
 fn left(deadline: Instant) -> io::Result<Duration> {

@@ -253,7 +253,7 @@ fn get_asks_with_its_headers_and_returns_the_body() {
     assert_eq!((answer.status, &*answer.body), (200, &b"hello"[..]));
     assert_eq!(
         server.join().expect("the server"),
-        "GET /a?b HTTP/1.1\r\nHost: example\r\nConnection: close\r\nX-Key: abc\r\n\r\n"
+        "GET /a?b HTTP/1.1\r\nConnection: close\r\nHost: example\r\nX-Key: abc\r\n\r\n"
     );
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -13,6 +13,15 @@ use crate::{Target, http};
 
 /// Most values of one name.
 pub(super) const VALUES_MAX: usize = 1_000_000;
+
+/// Most bytes of all values that a target gives: one that sends more is broken, or means us harm.
+const VALUES_BYTES_MAX: usize = 64 << 20;
+
+/// Longest cursor or path of a next page.
+const NEXT_MAX: usize = 8 << 10;
+
+/// All pages together may take so many times as long as one answer.
+const PAGES_PATIENCE: u32 = 10;
 
 /// Values under one name.
 #[derive(Clone, Debug)]
@@ -75,7 +84,9 @@ impl Values {
                 lines.map(str::to_owned).collect()
             }
             Source::Target(listing) => {
+                let (began, patience) = (Instant::now(), timeout.saturating_mul(PAGES_PATIENCE));
                 let get = |path: &str| {
+                    let timeout = timeout.min(patience.saturating_sub(began.elapsed()));
                     let answer = http::get(target.address, &target.host, path, headers, timeout);
                     let answer = answer.map_err(|error| error.to_string())?;
                     match answer.status {
@@ -116,13 +127,18 @@ impl Listing {
         &self,
         mut get: impl FnMut(&str) -> Result<Vec<u8>, String>,
     ) -> Result<Vec<String>, (String, String)> {
-        let mut values = Vec::new();
+        let (mut values, mut bytes) = (Vec::new(), 0);
         let mut path = self.path.clone();
         loop {
             let before = values.len();
             let next = get(&path)
                 .and_then(|body| self.read(&body, &mut values))
                 .map_err(|problem| (path.clone(), problem))?;
+            bytes += values[before..].iter().map(String::len).sum::<usize>();
+            if bytes > VALUES_BYTES_MAX {
+                let problem = format!("the values are longer than {VALUES_BYTES_MAX} bytes");
+                return Err((path, problem));
+            }
             match next {
                 // A page that adds nothing would be followed for ever by a target that always names a next one.
                 Some(next) if values.len() < self.max && values.len() > before => {
@@ -162,6 +178,11 @@ impl Listing {
     }
 
     fn follow(&self, next: &str) -> Result<String, String> {
+        if next.len() > NEXT_MAX {
+            return Err(format!(
+                "what leads to the next page is longer than {NEXT_MAX} bytes"
+            ));
+        }
         if let Some(cursor) = &self.cursor {
             let joint = if self.path.contains('?') { '&' } else { '?' };
             let mut path = format!("{}{joint}{cursor}=", self.path);
@@ -288,6 +309,29 @@ mod tests {
             .expect_err("no values");
         assert_eq!(path, "/items?limit=2");
         assert_eq!(problem, "no value at /items/*/id; is the target empty?");
+    }
+
+    #[test]
+    fn a_target_that_sends_without_end_is_given_up() {
+        let mut pages = 0;
+        let megabytes = |_: &str| {
+            pages += 1;
+            let value = "x".repeat(8 << 20);
+            Ok(format!(r#"{{"items": [{{"id": "{value}"}}], "next": "x"}}"#).into_bytes())
+        };
+        let (_, problem) = listing(Some("after"), VALUES_MAX)
+            .collect(megabytes)
+            .expect_err("too much");
+        assert_eq!(problem, "the values are longer than 67108864 bytes");
+        assert_eq!(pages, 9);
+        let long = |_: &str| {
+            let next = "x".repeat(NEXT_MAX + 1);
+            Ok(format!(r#"{{"items": [{{"id": 1}}], "next": "{next}"}}"#).into_bytes())
+        };
+        let (_, problem) = listing(Some("after"), 2)
+            .collect(long)
+            .expect_err("too much");
+        assert!(problem.ends_with("is longer than 8192 bytes"), "{problem}");
     }
 
     #[test]
