@@ -108,6 +108,9 @@ impl fmt::Debug for CacheConfig {
     }
 }
 
+/// What it is asked, by the names of an outcome's routes.
+pub(crate) const OPERATIONS: [&str; 3] = ["get", "get-or-load", "insert"];
+
 impl CacheConfig {
     fn validate(&self) -> Result<(), LoadError> {
         if !(1..=KEYS_MAX).contains(&self.keys) {
@@ -126,7 +129,7 @@ impl CacheConfig {
     }
 }
 
-/// The table of their weights takes 8 bytes for each.
+/// The table of their weights takes 8 bytes for each, making it some 40.
 const KEYS_MAX: u32 = 100_000_000;
 /// Beyond it all but the first key have no weight that can be told from 0.
 const SKEW_MAX: f64 = 10.0;

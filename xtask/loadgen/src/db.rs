@@ -105,6 +105,9 @@ impl fmt::Debug for DbConfig {
     }
 }
 
+/// What it is asked, by the names of an outcome's routes.
+pub(crate) const OPERATIONS: [&str; 3] = ["lane-read", "read", "update"];
+
 impl DbConfig {
     fn validate(&self) -> Result<(), LoadError> {
         if self.rows == 0 {

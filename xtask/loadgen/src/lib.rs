@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod affinity;
 mod http;
 mod load;
 mod mix;
@@ -28,10 +29,12 @@ pub use load::{Arrivals, Load, LoadError, Model};
 pub use mix::{Check, Mix, MixError, Picker, Prepared};
 #[cfg(any(feature = "cache", feature = "db"))]
 pub use operations::Measured;
-pub use outcome::{ErrorClass, Generator, Invalid, Outcome, RouteOutcome, Second};
+pub use outcome::{ErrorClass, Generator, Invalid, Outcome, RouteOutcome};
 pub use run::{RunError, run};
 pub use server::{LogTail, Sample, Server, ServerConfig, ServerError, Stopped, Usage};
 pub use stop::Stop;
-pub use summary::{Cap, LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched};
+pub use summary::{
+    Cap, LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched,
+};
 pub use target::{Target, TargetError};
 pub use threshold::{Checked, Threshold, ThresholdError};

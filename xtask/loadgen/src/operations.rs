@@ -15,11 +15,10 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use arrivals::Arrivals;
 use users::Users;
 
+use crate::affinity::Pinned;
 use crate::run::judge::judge;
-use crate::server::affinity::Pinned;
 use crate::{ErrorClass, Generator, Load, Outcome, Stop};
 
 /// A run that drove a pool or a cache directly.
@@ -40,10 +39,13 @@ pub struct Measured {
 
 /// What is driven.
 pub(crate) trait Operations: Send + Sync + 'static {
-    /// Names and weights of the operations; one weight at least is above 0.
-    fn weights(&self) -> Vec<(&'static str, u32)>;
+    /// Names of the operations.
+    const NAMES: [&'static str; 3];
 
-    /// Carries out the operation at that place of [`weights`](Self::weights).
+    /// Their weights; one at least is above 0.
+    fn weights(&self) -> [u32; 3];
+
+    /// Carries out the operation at that place of [`NAMES`](Self::NAMES).
     fn carry_out(
         &self,
         operation: usize,
@@ -79,7 +81,7 @@ pub(crate) fn drive<O: Operations>(
         });
         let pacing = pacing.transpose().inspect_err(|_| users.give_up())?;
         let watched = users.watch(stop, progress);
-        let unsent = users.arrivals.as_ref().map_or(0, Arrivals::close);
+        let unsent = users.unsent();
         let pacing_cpu = pacing.map_or(Duration::ZERO, |thread| thread.join().unwrap_or_default());
         Ok::<_, io::Error>((watched, unsent, pacing_cpu))
     })?;
@@ -99,6 +101,7 @@ pub(crate) fn drive<O: Operations>(
     let (total, routes, send_lag) = users.recorder.sums();
     let took = load.warmup + watched.elapsed;
     let mut outcome = Outcome {
+        began: users.counted_from,
         elapsed: watched.elapsed,
         total,
         routes,

@@ -2,23 +2,27 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+
+use crate::TimelineRow;
 
 /// What a run measured. Times in histograms are microseconds with three significant digits, 1 µs to 60 s; longer ones
 /// count as 60 s, none is left out.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Outcome {
+    /// When the measurement began: after the connections were opened and the warm-up.
+    pub began: Instant,
     /// How long was measured; shorter than asked for after an interrupt.
     pub elapsed: Duration,
     /// All routes together.
     pub total: RouteOutcome,
     /// Each route of the mix, in its order.
     pub routes: Vec<RouteOutcome>,
-    /// Each second of the measurement.
-    pub seconds: Vec<Second>,
+    /// Each second of the measurement, without what a server used in it.
+    pub seconds: Vec<TimelineRow>,
     /// What the generator itself used and how late it was.
     pub generator: Generator,
     /// Requests whose time had come but that found no connection until the end (open model) and a grace behind it, a
@@ -36,7 +40,7 @@ pub struct Outcome {
 pub struct RouteOutcome {
     /// As the mix names it; `total` for all of them.
     pub name: String,
-    /// Requests sent within the measurement that have ended, well or not.
+    /// Requests meant to be sent within the measurement that have ended, well or not.
     pub ended: u64,
     /// Those that ended as the mix expects.
     pub succeeded: u64,
@@ -72,24 +76,6 @@ pub enum ErrorClass {
     Body,
 }
 
-/// One second of a run.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[non_exhaustive]
-pub struct Second {
-    /// Whole seconds since the measurement began.
-    pub at_s: u64,
-    /// Requests that ended in this second, well or not.
-    pub ended: u64,
-    /// Those of them that failed.
-    pub failed: u64,
-    /// Median of the response time, in microseconds.
-    pub p50_us: u64,
-    /// 99th percentile of the response time, in microseconds.
-    pub p99_us: u64,
-    /// 99th percentile of how late requests were sent, in microseconds (open model).
-    pub send_lag_p99_us: u64,
-}
-
 /// What the generator used itself.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -114,8 +100,10 @@ pub enum Invalid {
     },
     /// Requests left later than the schedule said although connections were free.
     SendLag {
-        /// 99th percentile of the lag, in microseconds.
-        p99_us: u64,
+        /// Which percentile of the lag: the 99th, or the highest that so few requests tell.
+        percentile: &'static str,
+        /// The lag, in microseconds.
+        lag_us: u64,
         /// The most that is accepted, in microseconds.
         limit_us: u64,
     },
@@ -128,6 +116,14 @@ pub enum Invalid {
     NothingEnded,
 }
 
+/// The percentiles that are told: name, quantile, and the samples without which it would be chance (ten beyond it).
+pub(crate) const PERCENTILES: [(&str, f64, u64); 4] = [
+    ("p50", 0.5, 1),
+    ("p95", 0.95, 200),
+    ("p99", 0.99, 1_000),
+    ("p999", 0.999, 10_000),
+];
+
 /// An empty histogram of microseconds: 139 KB.
 pub(crate) fn histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(1, 60_000_000, 3).expect("bounds and digits that the crate allows")
@@ -135,7 +131,7 @@ pub(crate) fn histogram() -> Histogram<u64> {
 
 /// Nanoseconds as a histogram counts them: rounded, at least one.
 pub(crate) fn microseconds(nanoseconds: u64) -> u64 {
-    ((nanoseconds + 500) / 1000).max(1)
+    (nanoseconds.saturating_add(500) / 1000).max(1)
 }
 
 impl Outcome {
@@ -208,9 +204,13 @@ impl fmt::Display for Invalid {
                 "the generator used {:.0} % of its core; give it more threads or a core of its own",
                 cpu_share * 100.0
             ),
-            Self::SendLag { p99_us, limit_us } => write!(
+            Self::SendLag {
+                percentile,
+                lag_us,
+                limit_us,
+            } => write!(
                 f,
-                "the generator sent late (p99 {p99_us} µs, at most {limit_us} µs); lower the rate or free the machine"
+                "the generator sent late ({percentile} {lag_us} µs, at most {limit_us} µs); lower the rate or free the machine"
             ),
             Self::Unsent { requests } => write!(
                 f,

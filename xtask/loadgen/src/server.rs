@@ -1,6 +1,5 @@
 //! Starts the server to be measured on a free port, watches what it uses, and stops it.
 
-pub(crate) mod affinity;
 mod error;
 mod launch;
 mod process;
@@ -12,13 +11,14 @@ mod stopping;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitStatus;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use process::Process;
 use procfs::Procfs;
 use sampler::Sampler;
 
-use crate::{Load, Prepared, Stop};
+use crate::{Load, Outcome, Prepared, RunError, Stop, Target};
 
 pub use error::{LogTail, ServerError};
 pub use sampler::Sample;
@@ -124,6 +124,32 @@ impl Server {
         self.process.exited().ok().flatten()
     }
 
+    /// Sends `load` to it as [`run`](crate::run) does; the run ends early if the server does, which is not counted as
+    /// interrupted. [`exited`](Self::exited) tells.
+    ///
+    /// # Errors
+    /// As [`run`](crate::run).
+    pub fn load(
+        &mut self,
+        mix: &Prepared,
+        load: &Load,
+        stop: &Stop,
+        progress: &(dyn Fn(f64) + Sync),
+    ) -> Result<Outcome, RunError> {
+        let over = stop.child();
+        let process = Mutex::new(&mut self.process);
+        let watch = |share| {
+            let mut process = process.lock().unwrap_or_else(PoisonError::into_inner);
+            if process.exited().is_ok_and(|status| status.is_some()) {
+                over.stop();
+            }
+            progress(share);
+        };
+        let mut outcome = crate::run(&Target::at(self.address), mix, load, &over, &watch)?;
+        outcome.interrupted &= stop.is_stopped();
+        Ok(outcome)
+    }
+
     /// What it used until now.
     ///
     /// # Errors
@@ -134,7 +160,7 @@ impl Server {
             .ok_or_else(|| ServerError::Unseen { pid: self.pid() })
     }
 
-    /// Every sample until now, oldest first; none where the system does not tell. At most an hour is kept.
+    /// The samples until now, oldest first; none where the system does not tell.
     pub fn samples(&self) -> Vec<Sample> {
         self.sampler.samples()
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::outcome::PERCENTILES;
 use crate::{LatencySummary, Summary, suggest, units};
 
 /// A limit on one number of a run, stated as what passes: `METRIC OP VALUE [for ROUTE]`, with `<`, `<=`, `>` or `>=`.
@@ -53,24 +54,15 @@ pub struct Checked {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Metric {
-    Response(Point),
-    Service(Point),
+    /// A percentile by its name, `mean` or `max`.
+    Response(&'static str),
+    Service(&'static str),
     Success,
     Errors,
     ErrorShare,
     Rate,
     Cpu,
     Rss,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Point {
-    P50,
-    P95,
-    P99,
-    P999,
-    Mean,
-    Max,
 }
 
 impl FromStr for Threshold {
@@ -151,23 +143,28 @@ impl Threshold {
             return Err("no samples".to_owned());
         }
         let success = route.map_or(summary.success, |route| route.success);
-        let server = summary
-            .server
-            .as_ref()
-            .ok_or_else(|| "no server was watched".to_owned());
+        let server = summary.server.as_ref().ok_or("no server was watched");
+        // No server uses nothing: the system did not tell.
+        let seen = |value: f64| {
+            Some(value)
+                .filter(|value| *value > 0.0)
+                .ok_or_else(|| "not seen on this system".to_owned())
+        };
         match self.metric {
-            Metric::Response(point) => {
-                point.of(route.map_or(&summary.response_us, |route| &route.response_us))
-            }
-            Metric::Service(point) => {
-                point.of(route.map_or(&summary.service_us, |route| &route.service_us))
-            }
+            Metric::Response(point) => value(
+                route.map_or(&summary.response_us, |route| &route.response_us),
+                point,
+            ),
+            Metric::Service(point) => value(
+                route.map_or(&summary.service_us, |route| &route.service_us),
+                point,
+            ),
             Metric::Success => Ok(success),
             Metric::ErrorShare => Ok(1.0 - success),
             Metric::Errors => Ok((ended as f64 * (1.0 - success)).round()),
             Metric::Rate => Ok(ended as f64 * success / summary.duration_s.max(f64::EPSILON)),
-            Metric::Cpu => server.map(|server| server.cpu_us_per_request),
-            Metric::Rss => server.map(|server| server.rss_peak_bytes as f64),
+            Metric::Cpu => seen(server?.cpu_us_per_request),
+            Metric::Rss => seen(server?.rss_peak_bytes as f64),
         }
     }
 }
@@ -237,10 +234,10 @@ fn read(text: &str) -> Result<Threshold, String> {
 
 impl Metric {
     fn read(name: &str, value: &str) -> Result<Self, String> {
-        if let Some(point) = Point::read(name) {
+        if let Some(point) = point(name) {
             return Ok(Self::Response(point));
         }
-        if let Some(point) = name.strip_prefix("service.").and_then(Point::read) {
+        if let Some(point) = name.strip_prefix("service.").and_then(point) {
             return Ok(Self::Service(point));
         }
         Ok(match name {
@@ -251,7 +248,7 @@ impl Metric {
             "cpu" => Self::Cpu,
             "rss" => Self::Rss,
             _ => {
-                let points = Point::ALL.iter().map(|(name, _)| *name);
+                let points = POINTS[..6].iter().map(|(name, _)| *name);
                 let others = ["service.p99", "success", "errors", "rate", "cpu", "rss"];
                 let known: Vec<&str> = points.chain(others).collect();
                 return Err(match suggest::nearest(name, known.iter().copied()) {
@@ -322,37 +319,35 @@ impl Metric {
     }
 }
 
-impl Point {
-    const ALL: [(&'static str, Self); 6] = [
-        ("p50", Self::P50),
-        ("p95", Self::P95),
-        ("p99", Self::P99),
-        ("p99.9", Self::P999),
-        ("mean", Self::Mean),
-        ("max", Self::Max),
-    ];
+/// The points of a latency, as they are written and as they are kept.
+const POINTS: [(&str, &str); 7] = [
+    ("p50", "p50"),
+    ("p95", "p95"),
+    ("p99", "p99"),
+    ("p99.9", "p999"),
+    ("mean", "mean"),
+    ("max", "max"),
+    ("p999", "p999"),
+];
 
-    fn read(name: &str) -> Option<Self> {
-        let name = if name == "p999" { "p99.9" } else { name };
-        Self::ALL
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, point)| *point)
-    }
+fn point(name: &str) -> Option<&'static str> {
+    POINTS
+        .iter()
+        .find(|(written, _)| *written == name)
+        .map(|(_, point)| *point)
+}
 
-    fn of(self, latency: &LatencySummary) -> Result<f64, String> {
-        let (value, needed) = match self {
-            Self::P50 => (latency.p50, 1),
-            Self::P95 => (latency.p95, 200),
-            Self::P99 => (latency.p99, 1_000),
-            Self::P999 => (latency.p999, 10_000),
-            Self::Mean => (Some(latency.mean), 1),
-            Self::Max => (Some(latency.max), 1),
-        };
-        value.ok_or_else(|| {
-            let (needed, seen) = (units::count(needed), units::count(latency.samples));
-            format!("too few samples: {seen} of {needed}")
-        })
+fn value(latency: &LatencySummary, point: &str) -> Result<f64, String> {
+    match (point, latency.percentile(point)) {
+        ("mean", _) => Ok(latency.mean),
+        ("max", _) => Ok(latency.max),
+        (_, Some(value)) => Ok(value),
+        (_, None) => {
+            let known = PERCENTILES.iter().find(|(name, ..)| *name == point);
+            let needed = units::count(known.map_or(1, |(.., samples)| *samples));
+            let seen = units::count(latency.samples);
+            Err(format!("too few samples: {seen} of {needed}"))
+        }
     }
 }
 
@@ -447,6 +442,15 @@ mod tests {
             ..summary()
         };
         assert_eq!(unseen.check(&unwatched).measured, "no server was watched");
+        let untold = Summary {
+            server: Some(ServerSummary::default()),
+            ..summary()
+        };
+        let checked = unseen.check(&untold);
+        assert_eq!(
+            (checked.passed, &*checked.measured),
+            (false, "not seen on this system")
+        );
     }
 
     #[test]

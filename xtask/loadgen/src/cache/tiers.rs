@@ -20,7 +20,7 @@ pub(super) struct Tiers {
     keys: Sampler,
     /// What a loader finds for any key.
     value: Arc<str>,
-    weights: [(&'static str, u32); 3],
+    weights: [u32; 3],
     /// Removed when this is dropped.
     _folder: Option<TempDir>,
 }
@@ -61,11 +61,7 @@ impl Tiers {
             cache,
             keys: Sampler::zipf(config.keys as usize, config.skew),
             value: value.into(),
-            weights: [
-                ("get", config.gets),
-                ("get-or-load", config.loads),
-                ("insert", config.inserts),
-            ],
+            weights: [config.gets, config.loads, config.inserts],
             _folder: folder,
         })
     }
@@ -87,8 +83,10 @@ impl Tiers {
 }
 
 impl Operations for Tiers {
-    fn weights(&self) -> Vec<(&'static str, u32)> {
-        self.weights.to_vec()
+    const NAMES: [&'static str; 3] = super::OPERATIONS;
+
+    fn weights(&self) -> [u32; 3] {
+        self.weights
     }
 
     async fn carry_out(

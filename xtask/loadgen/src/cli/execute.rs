@@ -1,9 +1,12 @@
 //! Carries out a command: starts what has to be started, sends the load, puts together what was seen.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use super::output::with_causes;
 use super::{Done, Requests, Run, ServerArgs, Subject, again};
+#[cfg(any(feature = "cache", feature = "db"))]
+use crate::units;
 use crate::{
     Load, Mix, MixError, Prepared, RunError, Server, ServerConfig, ServerError, Stop, Summary,
     Target, TargetError, ThresholdError, Watched,
@@ -71,26 +74,23 @@ pub(super) fn execute(run: &Run, stop: &Stop, progress: Report<'_>) -> Result<Do
             server,
             path,
             requests,
-        } => (
-            started(run, server, path, requests, stop, progress)?,
-            Vec::new(),
-        ),
+        } => started(run, server, path, requests, stop, progress)?,
         #[cfg(feature = "db")]
         Subject::Db(config) => {
-            known(run, None, false)?;
-            let measured = crate::db::run(config, &run.load, stop, progress)?;
-            (
-                Summary::of(&measured.outcome, "database", &run.load),
-                measured.notes,
+            known(run, &crate::db::OPERATIONS, false)?;
+            direct(
+                run,
+                "database",
+                crate::db::run(config, &run.load, stop, progress)?,
             )
         }
         #[cfg(feature = "cache")]
         Subject::Cache(config) => {
-            known(run, None, false)?;
-            let measured = crate::cache::run(config, &run.load, stop, progress)?;
-            (
-                Summary::of(&measured.outcome, "cache", &run.load),
-                measured.notes,
+            known(run, &crate::cache::OPERATIONS, false)?;
+            direct(
+                run,
+                "cache",
+                crate::cache::run(config, &run.load, stop, progress)?,
             )
         }
     };
@@ -117,7 +117,7 @@ fn running(
 ) -> Result<Summary, ExecuteError> {
     let target = Target::parse(url)?;
     let mix = requests.mix(&target.path)?;
-    known(run, Some(&mix), false)?;
+    known(run, &mix.routes().collect::<Vec<_>>(), false)?;
     let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
     let outcome = crate::run(&target, &prepared, &run.load, stop, progress)?;
     Ok(Summary::of(&outcome, &requests.described(url), &run.load))
@@ -131,33 +131,60 @@ fn started(
     requests: &Requests,
     stop: &Stop,
     progress: Report<'_>,
-) -> Result<Summary, ExecuteError> {
+) -> Result<(Summary, Vec<String>), ExecuteError> {
     let mix = requests.mix(path)?;
-    known(run, Some(&mix), true)?;
+    known(run, &mix.routes().collect::<Vec<_>>(), true)?;
     let mut log = Log::new(args.log.as_deref())?;
     let mut server = Server::start(&args.config(log.path()), stop)?;
     let target = Target::at(server.address());
     let prepared = requests.prepare(&mix, &target, run.load.timeout)?;
-    let begin = Instant::now() + run.load.warmup;
-    let outcome = crate::run(&target, &prepared, &run.load, stop, progress)?;
+    let outcome = server.load(&prepared, &run.load, stop, progress)?;
     let cores = match args.cpus.len() {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         cores => cores,
     };
-    let mut watched = Watched::of(&server, begin, cores);
-    let mut dead = None;
+    let mut watched = Watched::of(&server, outcome.began, cores);
+    let (mut dead, mut notes) = (None, Vec::new());
     if let Some(status) = server.exited() {
         dead = Some(format!(
             "the server ended during the run ({status}); see {}",
             log.keep().display()
         ));
     } else {
-        watched.stopped = Some(end(server, &prepared, &run.load, stop)?);
+        // What was measured until here stays, whatever comes of the end.
+        match end(server, &prepared, &run.load, stop) {
+            Ok(stopped) => {
+                let killed = stopped.status.is_none();
+                let note =
+                    || format!("SIGTERM did not end the server: killed after {STOP_TIMEOUT:?}");
+                notes.extend(killed.then(note));
+                watched.stopped = Some(stopped);
+            }
+            Err(error) => notes.push(format!("no shutdown was measured: {}", with_causes(&error))),
+        }
     }
     let target = requests.described(&args.described(path));
     let mut summary = Summary::of(&outcome, &target, &run.load).with_server(&watched);
     summary.invalid.extend(dead);
-    Ok(summary)
+    Ok((summary, notes))
+}
+
+/// What was measured of a crate that is driven without HTTP.
+#[cfg(any(feature = "cache", feature = "db"))]
+fn direct(run: &Run, what: &str, measured: crate::Measured) -> (Summary, Vec<String>) {
+    let summary = Summary::of(&measured.outcome, what, &run.load);
+    let cpu = measured.cpu.as_secs_f64() * 1e6 / summary.ended.max(1) as f64;
+    let mut notes = vec![format!(
+        "{} of CPU per operation, in all of this process",
+        units::time(cpu)
+    )];
+    let waited = |share: f64| {
+        let share = units::percent((share * 100.0).round() / 100.0);
+        format!("{share} of the time was waiting for a connection of the pool")
+    };
+    notes.extend(measured.pool_wait.map(waited));
+    notes.extend(measured.notes);
+    (summary, notes)
 }
 
 /// Stops a server, under load unless somebody waits for the end.
@@ -175,11 +202,10 @@ fn end(
 }
 
 /// Refuses thresholds on what this run will not show.
-fn known(run: &Run, mix: Option<&Mix>, watched: bool) -> Result<(), ThresholdError> {
-    let routes: Vec<&str> = mix.iter().flat_map(|mix| mix.routes()).collect();
+fn known(run: &Run, routes: &[&str], watched: bool) -> Result<(), ThresholdError> {
     run.thresholds
         .iter()
-        .try_for_each(|threshold| threshold.validate(&routes, watched))
+        .try_for_each(|threshold| threshold.validate(routes, watched))
 }
 
 impl Requests {
@@ -247,12 +273,15 @@ impl ServerArgs {
             folder: None,
             log: log.to_owned(),
             ready_path: self.ready.clone(),
-            ready_timeout: Duration::from_secs(60),
-            stop_timeout: Duration::from_secs(30),
+            ready_timeout: READY_TIMEOUT,
+            stop_timeout: STOP_TIMEOUT,
             cpus: self.cpus.clone(),
         }
     }
 }
+
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The file that a server writes to; a temporary one is removed at the end unless it is kept.
 enum Log {

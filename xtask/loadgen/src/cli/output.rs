@@ -53,14 +53,18 @@ pub(super) fn help(program: &str) -> u8 {
 
 /// Tells an error with its causes.
 pub(super) fn complain(program: &str, error: &dyn Error, code: u8) -> u8 {
-    let mut text = format!("{program}: {error}");
+    let _ = writeln!(io::stderr(), "{program}: {}", with_causes(error));
+    code
+}
+
+pub(super) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         text.push_str(&format!(": {error}"));
         cause = error.source();
     }
-    let _ = writeln!(io::stderr(), "{text}");
-    code
+    text
 }
 
 fn print(text: &str) {

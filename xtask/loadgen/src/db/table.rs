@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use db_pool::{AcquireError, BackendKind, Pool, PoolConfig, Postgres, Sqlite};
 use diesel_async::SimpleAsyncConnection;
@@ -10,6 +10,7 @@ use diesel_async::SimpleAsyncConnection;
 use super::by_key::ByKey;
 use super::{DbConfig, DbError};
 use crate::operations::Operations;
+use crate::schedule::nanoseconds;
 use crate::{ErrorClass, Load};
 
 /// The table, and the pool through which it is used.
@@ -18,7 +19,7 @@ pub(super) struct Table {
     pool: EitherPool,
     name: String,
     rows: i64,
-    weights: [(&'static str, u32); 3],
+    weights: [u32; 3],
     /// The SQLite file, if it was not there before.
     file: Option<PathBuf>,
     waited_ns: AtomicU64,
@@ -62,11 +63,7 @@ impl Table {
             pool,
             name: format!("loadgen_{}", fastrand::u64(..)),
             rows: config.rows.into(),
-            weights: [
-                ("lane-read", config.lane_reads),
-                ("read", config.reads),
-                ("update", config.updates),
-            ],
+            weights: [config.lane_reads, config.reads, config.updates],
             file,
             waited_ns: AtomicU64::new(0),
             took_ns: AtomicU64::new(0),
@@ -162,8 +159,10 @@ impl Table {
 }
 
 impl Operations for Table {
-    fn weights(&self) -> Vec<(&'static str, u32)> {
-        self.weights.to_vec()
+    const NAMES: [&'static str; 3] = super::OPERATIONS;
+
+    fn weights(&self) -> [u32; 3] {
+        self.weights
     }
 
     async fn carry_out(
@@ -204,10 +203,6 @@ fn file(url: &str) -> Option<PathBuf> {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
     let path = path.strip_prefix("//").unwrap_or(path);
     path.split('?').next().map(PathBuf::from)
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 const LANE_READ: usize = 0;

@@ -87,8 +87,8 @@ impl Prepared {
         self.routes.iter().map(|route| route.name.clone()).collect()
     }
 
-    /// The same seed picks the same requests. Generator thread `i` of a run takes the run's seed plus `i`; `{n}` counts
-    /// from 1 in each.
+    /// The same seed picks the same requests. Each generator thread of a run has a seed of its own, made of the run's;
+    /// `{n}` counts from 1 in each.
     pub fn picker(&self, seed: u64) -> Picker<'_> {
         Picker {
             mix: self,

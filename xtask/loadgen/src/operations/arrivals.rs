@@ -1,22 +1,23 @@
 //! The open model among tasks: a thread lets operations become due to the moment, users take them in order.
 
-use std::sync::{Mutex, PoisonError};
+use std::iter::Peekable;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::time::ClockId;
 use tokio::sync::Semaphore;
 
-use super::users::cpu_time;
 use crate::Load;
-use crate::schedule::Schedule;
+use crate::run::machine::cpu_time;
+use crate::schedule::{Schedule, nanoseconds};
 
 /// Operations that become due. How many are waiting is a number, so that a backlog takes no memory.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     due: Semaphore,
-    /// When the next one to be taken was due.
-    moments: Mutex<Schedule>,
+    /// When the next one to be taken was due; `None` once nobody may take any.
+    moments: Mutex<Option<Peekable<Schedule>>>,
     /// The same moments, for the thread that lets them become due.
     pacing: Mutex<Schedule>,
 }
@@ -26,7 +27,7 @@ impl Arrivals {
         let schedule = || Schedule::new(arrivals, load.warmup, load.duration, load.seed);
         Self {
             due: Semaphore::new(0),
-            moments: Mutex::new(schedule()),
+            moments: Mutex::new(Some(schedule().peekable())),
             pacing: Mutex::new(schedule()),
         }
     }
@@ -35,8 +36,7 @@ impl Arrivals {
     /// [`close`](Self::close).
     pub(super) async fn next(&self) -> Option<Duration> {
         self.due.acquire().await.ok()?.forget();
-        let mut moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
-        moments.next().map(Duration::from_nanos)
+        self.moments().as_mut()?.next().map(Duration::from_nanos)
     }
 
     /// Lets operations become due until there are none left or nobody takes them any longer. Returns the CPU time that
@@ -61,10 +61,28 @@ impl Arrivals {
         cpu_time(ClockId::ThreadCPUTime)
     }
 
-    /// From now on nothing is due. Returns how many were and have not been taken.
-    pub(super) fn close(&self) -> u64 {
+    /// Whether all have been taken.
+    pub(super) fn are_taken(&self) -> bool {
+        let mut moments = self.moments();
+        moments
+            .as_mut()
+            .is_none_or(|moments| moments.peek().is_none())
+    }
+
+    /// From now on nothing is due. Returns how many of the moments in `from..=until` have not been taken.
+    pub(super) fn close(&self, from: Duration, until: Duration) -> u64 {
         self.due.close();
-        self.due.forget_permits(Semaphore::MAX_PERMITS) as u64
+        let left = self.moments().take();
+        let (from, until) = (nanoseconds(from), nanoseconds(until));
+        let due = left
+            .into_iter()
+            .flatten()
+            .take_while(|moment| *moment <= until);
+        due.filter(|moment| *moment >= from).count() as u64
+    }
+
+    fn moments(&self) -> MutexGuard<'_, Option<Peekable<Schedule>>> {
+        self.moments.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

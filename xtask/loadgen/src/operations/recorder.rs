@@ -6,7 +6,9 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use crate::outcome::{self, histogram};
-use crate::{ErrorClass, RouteOutcome, Second};
+use crate::run::timeline::Row;
+use crate::schedule::nanoseconds;
+use crate::{ErrorClass, RouteOutcome, TimelineRow};
 
 /// An operation that has ended.
 #[derive(Clone, Copy, Debug)]
@@ -26,15 +28,8 @@ pub(super) struct Recorder(Vec<Mutex<Part>>);
 struct Part {
     routes: Vec<RouteOutcome>,
     lag: Histogram<u64>,
+    /// The present one.
     second: Row,
-}
-
-/// The present second.
-#[derive(Debug)]
-struct Row {
-    failed: u64,
-    response: Histogram<u64>,
-    lag: Histogram<u64>,
 }
 
 impl Recorder {
@@ -45,7 +40,7 @@ impl Recorder {
                 .map(|name| RouteOutcome::empty(name))
                 .collect(),
             lag: histogram(),
-            second: Row::new(),
+            second: Row::default(),
         };
         Self((0..parts).map(|_| Mutex::new(part())).collect())
     }
@@ -58,6 +53,7 @@ impl Recorder {
         route.ended += 1;
         route.response.saturating_record(response);
         route.service.saturating_record(microseconds(ended.service));
+        part.second.ended += 1;
         part.second.response.saturating_record(response);
         if let Some(lag) = ended.lag {
             part.lag.saturating_record(microseconds(lag));
@@ -73,24 +69,17 @@ impl Recorder {
     }
 
     /// The second since the last call.
-    pub(super) fn close_second(&self, at: usize) -> Second {
-        let mut all = Row::new();
+    pub(super) fn close_second(&self, at: usize) -> TimelineRow {
+        let mut all = Row {
+            t: at as u64,
+            ..Row::default()
+        };
         for part in &self.0 {
             let row = &mut lock(part).second;
-            all.failed += std::mem::take(&mut row.failed);
-            all.response += &row.response;
-            all.lag += &row.lag;
-            row.response.reset();
-            row.lag.reset();
+            all.add(row);
+            row.clear();
         }
-        Second {
-            at_s: at as u64,
-            ended: all.response.len(),
-            failed: all.failed,
-            p50_us: all.response.value_at_quantile(0.5),
-            p99_us: all.response.value_at_quantile(0.99),
-            send_lag_p99_us: all.lag.value_at_quantile(0.99),
-        }
+        all.second()
     }
 
     /// All together, each route, and the lag.
@@ -114,20 +103,10 @@ impl Recorder {
     }
 }
 
-impl Row {
-    fn new() -> Self {
-        Self {
-            failed: 0,
-            response: histogram(),
-            lag: histogram(),
-        }
-    }
-}
-
 fn lock(part: &Mutex<Part>) -> MutexGuard<'_, Part> {
     part.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn microseconds(duration: Duration) -> u64 {
-    outcome::microseconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 2))
+    outcome::microseconds(nanoseconds(duration))
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::time::ClockId;
 use tokio::runtime::Runtime;
 use tokio::task::{JoinHandle, coop};
 use tokio::time::timeout;
@@ -14,7 +14,10 @@ use super::Operations;
 use super::arrivals::Arrivals;
 use super::recorder::{Ended, Recorder};
 use crate::mix::sampler::Sampler;
-use crate::{ErrorClass, Load, Model, Second, Stop};
+use crate::run::judge::grace;
+use crate::run::machine::cpu_time;
+use crate::schedule::nanoseconds;
+use crate::{ErrorClass, Load, Model, Stop, TimelineRow};
 
 /// What the users of one run share.
 pub(super) struct Users<O> {
@@ -27,11 +30,12 @@ pub(super) struct Users<O> {
     pub(super) recorder: Recorder,
     load: Load,
     pub(super) began: Instant,
-    counted_from: Instant,
+    pub(super) counted_from: Instant,
     ends: Instant,
-    /// Operations that may still be begun.
-    left: Option<AtomicU64>,
-    /// When there were none left.
+    /// Operations that have been begun and that have ended, of those that count.
+    begun: AtomicU64,
+    ended: AtomicU64,
+    /// When the last of a limited number had ended.
     exhausted: OnceLock<Instant>,
     over: AtomicBool,
 }
@@ -39,7 +43,7 @@ pub(super) struct Users<O> {
 /// What the watch saw.
 pub(super) struct Watched {
     pub(super) elapsed: Duration,
-    pub(super) seconds: Vec<Second>,
+    pub(super) seconds: Vec<TimelineRow>,
     pub(super) cpu: Duration,
     pub(super) stopped: bool,
 }
@@ -47,9 +51,9 @@ pub(super) struct Watched {
 impl<O: Operations> Users<O> {
     pub(super) fn new(operations: Arc<O>, load: &Load) -> Self {
         let weights = operations.weights();
-        let chosen: Vec<_> = (0..weights.len()).filter(|&at| weights[at].1 > 0).collect();
-        let shares: Vec<_> = chosen.iter().map(|&at| f64::from(weights[at].1)).collect();
-        let names: Vec<_> = chosen.iter().map(|&at| weights[at].0).collect();
+        let chosen: Vec<_> = (0..weights.len()).filter(|&at| weights[at] > 0).collect();
+        let shares: Vec<_> = chosen.iter().map(|&at| f64::from(weights[at])).collect();
+        let names: Vec<_> = chosen.iter().map(|&at| O::NAMES[at]).collect();
         let arrivals = match &load.model {
             Model::Closed { .. } => None,
             Model::Open(arrivals) => Some(Arrivals::new(arrivals, load)),
@@ -65,7 +69,8 @@ impl<O: Operations> Users<O> {
             began,
             counted_from: began + load.warmup,
             ends: began + load.warmup + load.duration,
-            left: load.requests.map(AtomicU64::new),
+            begun: AtomicU64::new(0),
+            ended: AtomicU64::new(0),
             exhausted: OnceLock::new(),
             over: AtomicBool::new(false),
         }
@@ -98,7 +103,7 @@ impl<O: Operations> Users<O> {
             let route = self.sampler.sample(&mut random);
             let operation = self.operations.carry_out(self.chosen[route], &mut random);
             let sent = Instant::now();
-            let counts = sent >= self.counted_from;
+            let counts = intended >= self.counted_from;
             if counts && !self.may_begin() {
                 return;
             }
@@ -116,6 +121,7 @@ impl<O: Operations> Users<O> {
                     result,
                 };
                 self.recorder.record(user, ended);
+                self.count_end(end);
             }
         }
     }
@@ -130,6 +136,9 @@ impl<O: Operations> Users<O> {
             let now = Instant::now();
             if now >= self.counted_from && cpu_before.is_none() {
                 cpu_before = Some(process_cpu_time());
+            }
+            if now >= self.ends {
+                self.wait_until_taken(stop);
             }
             if now >= self.ends || stop.is_stopped() || self.is_over() {
                 break self.exhausted.get().copied().unwrap_or(now).min(self.ends);
@@ -164,17 +173,43 @@ impl<O: Operations> Users<O> {
         self.over.load(Ordering::Relaxed)
     }
 
+    /// Lets users take what is due at the end: a queue that empties is chance.
+    fn wait_until_taken(&self, stop: &Stop) {
+        let patience = Duration::from_nanos(grace(nanoseconds(self.load.duration)));
+        if let Some(arrivals) = &self.arrivals {
+            while self.may_begin_more()
+                && !arrivals.are_taken()
+                && !stop.is_stopped()
+                && self.ends.elapsed() < patience
+            {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+    }
+
     /// Takes one of the operations that may still be begun.
     fn may_begin(&self) -> bool {
-        let Some(left) = &self.left else { return true };
-        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(1)
-        });
-        if taken.is_err() {
-            self.exhausted.get_or_init(Instant::now);
+        self.begun.fetch_add(1, Ordering::Relaxed) < self.load.requests.unwrap_or(u64::MAX)
+    }
+
+    fn may_begin_more(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) < self.load.requests.unwrap_or(u64::MAX)
+    }
+
+    fn count_end(&self, end: Instant) {
+        let ended = self.ended.fetch_add(1, Ordering::Relaxed) + 1;
+        if Some(ended) == self.load.requests {
+            self.exhausted.get_or_init(|| end);
             self.give_up();
         }
-        taken.is_ok()
+    }
+
+    /// What was due and never begun, once all is over.
+    pub(super) fn unsent(&self) -> u64 {
+        let until = self.ends.min(Instant::now()) - self.began;
+        let close = |arrivals: &Arrivals| arrivals.close(self.load.warmup, until);
+        let unsent = self.arrivals.as_ref().map_or(0, close);
+        if self.may_begin_more() { unsent } else { 0 }
     }
 }
 
@@ -190,12 +225,6 @@ pub(super) async fn end(users: Vec<JoinHandle<()>>, patience: Duration) {
 
 fn process_cpu_time() -> Duration {
     cpu_time(ClockId::ProcessCPUTime)
-}
-
-pub(super) fn cpu_time(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
-    Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs())
 }
 
 const TICKS_PER_SECOND: u32 = 10;

@@ -1,14 +1,15 @@
-//! What a generator thread asks of the operating system: a clock, a timer finer than a poller's, its CPU time, a core.
+//! What a generator thread asks of the operating system: a clock, a timer finer than a poller's, its CPU time, files.
 
 use std::io;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use rustix::time::{ClockId, clock_gettime};
 
 #[cfg(target_os = "linux")]
-pub(super) use linux::{Timer, pin};
+pub(super) use linux::Timer;
 #[cfg(not(target_os = "linux"))]
-pub(super) use portable::{Timer, pin};
+pub(super) use portable::Timer;
 
 /// Nanoseconds since one moment that all threads of a run share.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +18,10 @@ pub(super) struct Clock(Instant);
 impl Clock {
     pub(super) fn start() -> Self {
         Self(Instant::now())
+    }
+
+    pub(super) fn at(self, now: u64) -> Instant {
+        self.0 + Duration::from_nanos(now)
     }
 
     pub(super) fn now(self) -> u64 {
@@ -35,7 +40,8 @@ pub(super) struct CpuShare {
 impl CpuShare {
     /// The span begins; later calls change nothing.
     pub(super) fn begin(&mut self, now: u64) {
-        self.from.get_or_insert_with(|| (now, cpu_time()));
+        self.from
+            .get_or_insert_with(|| (now, cpu_time(ClockId::ThreadCPUTime)));
     }
 
     /// The span ends, if it has begun; later calls change nothing.
@@ -43,7 +49,7 @@ impl CpuShare {
         if let (Some((since, before)), None) = (self.from, self.share)
             && now > since
         {
-            let used = cpu_time().saturating_sub(before);
+            let used = cpu_time(ClockId::ThreadCPUTime).saturating_sub(before);
             self.share = Some(used.as_secs_f64() * 1e9 / (now - since) as f64);
         }
     }
@@ -53,12 +59,32 @@ impl CpuShare {
     }
 }
 
-/// CPU time of the calling thread.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// CPU time of the calling thread, or of this process.
+pub(crate) fn cpu_time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
     Duration::from_secs(seconds) + Duration::from_nanos(time.tv_nsec.unsigned_abs())
 }
+
+/// Makes sure that so many connections may be open, raising our own limit as far as we may: beyond it the target would be
+/// blamed for connections that were never tried.
+pub(super) fn allow_files(connections: usize) -> io::Result<()> {
+    let needed = (connections + OTHER_FILES) as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if let Some(most) = limit.maximum.filter(|most| *most < needed) {
+        return Err(io::Error::other(format!(
+            "{connections} connections need {needed} open files and {most} are allowed; raise `ulimit -n`"
+        )));
+    }
+    limit.current = Some(needed);
+    Ok(setrlimit(Resource::Nofile, limit)?)
+}
+
+/// Room for what else is open: pollers, timers, a server's log, files of the program that we are part of.
+const OTHER_FILES: usize = 100;
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -66,7 +92,6 @@ mod linux {
 
     use mio::unix::SourceFd;
     use mio::{Interest, Registry, Token};
-    use rustix::thread::{CpuSet, sched_setaffinity};
     use rustix::time::{
         Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
         timerfd_settime,
@@ -111,16 +136,6 @@ mod linux {
             Ok(None)
         }
     }
-
-    /// Keeps the calling thread on one core.
-    pub(in crate::run) fn pin(cpu: usize) -> io::Result<()> {
-        if cpu >= CpuSet::MAX_CPU {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        let mut cpus = CpuSet::new();
-        cpus.set(cpu);
-        Ok(sched_setaffinity(None, &cpus)?)
-    }
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -141,10 +156,5 @@ mod portable {
         pub(in crate::run) fn arm(&mut self, at: u64, now: u64) -> io::Result<Option<Duration>> {
             Ok(Some(Duration::from_nanos(at.saturating_sub(now))))
         }
-    }
-
-    /// Keeps the calling thread on one core: not offered here.
-    pub(in crate::run) fn pin(_: usize) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
     }
 }

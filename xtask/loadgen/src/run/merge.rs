@@ -1,6 +1,6 @@
 //! One outcome from what the threads measured.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::judge::judge;
 use super::timeline::Timeline;
@@ -13,9 +13,11 @@ pub(super) fn merge(
     routes: &[String],
     threads: &[Finished],
     timeline: Timeline,
+    began: Instant,
     open: bool,
 ) -> Outcome {
     let mut outcome = Outcome {
+        began,
         elapsed: Duration::ZERO,
         total: RouteOutcome::empty("total"),
         routes: routes

@@ -2,12 +2,12 @@
 
 mod connection;
 pub(crate) mod judge;
-mod machine;
+pub(crate) mod machine;
 mod merge;
 mod pace;
 mod queue;
 mod tally;
-mod timeline;
+pub(crate) mod timeline;
 mod worker;
 
 use std::io;
@@ -17,14 +17,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
-use self::machine::{Clock, pin};
+use self::machine::{Clock, allow_files};
 use self::merge::merge;
 use self::queue::Queue;
 use self::tally::{RowLink, Tally};
 use self::timeline::{Row, Timeline};
 use self::worker::{Finished, Task, Worker};
 use crate::schedule::{Schedule, nanoseconds};
-use crate::{Load, LoadError, Model, Outcome, Prepared, Stop, Target};
+use crate::{Load, LoadError, Model, Outcome, Prepared, Stop, Target, affinity};
 
 /// A run that could not begin.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,7 @@ pub enum RunError {
         #[source]
         source: io::Error,
     },
-    /// The operating system refuses a poller, a timer or a thread.
+    /// The operating system refuses a poller, a timer, a thread or as many open files.
     #[error("the generator cannot start")]
     System(#[source] io::Error),
 }
@@ -60,6 +60,11 @@ pub fn run(
     progress: &(dyn Fn(f64) + Sync),
 ) -> Result<Outcome, RunError> {
     load.validate()?;
+    allow_files(match load.model {
+        Model::Closed { users } => users,
+        Model::Open(_) => load.connections,
+    })
+    .map_err(RunError::System)?;
     let run = Run {
         target,
         mix,
@@ -106,8 +111,9 @@ pub fn run(
                 .unwrap_or_else(|panic| resume_unwind(panic));
             finished.extend(result.map_err(RunError::System)?);
         }
+        let began = run.clock.at(start) + load.warmup;
         let open = matches!(load.model, Model::Open(_));
-        Ok(merge(&mix.routes(), &finished, timeline, open))
+        Ok(merge(&mix.routes(), &finished, timeline, began, open))
     })
 }
 
@@ -166,7 +172,7 @@ impl<'a> Run<'a> {
         if let Some(cpu) = load.cpus.get(thread) {
             let on_core =
                 |error| io::Error::other(format!("cannot keep a thread on core {cpu}: {error}"));
-            pin(*cpu).map_err(on_core)?;
+            affinity::pin(&[*cpu]).map_err(on_core)?;
         }
         let connections = match &load.model {
             Model::Closed { users } => share(*users as u64, thread, load.threads) as usize,

@@ -79,7 +79,7 @@ impl Tally {
     pub(super) fn roll(&mut self, now: u64) {
         while now >= self.row_ends {
             let mut next = self.rows.empty.try_recv().unwrap_or_default();
-            next.at_s = self.row.at_s + 1;
+            next.t = self.row.t + 1;
             let full = mem::replace(&mut self.row, next);
             // A lost row leaves a gap in the timeline and nothing else: the totals are not made of rows.
             let _ = self.rows.full.try_send((self.rows.thread, full));
@@ -139,7 +139,8 @@ impl Tally {
     }
 
     /// The routes, named in their order, and the lag.
-    pub(super) fn finish(self, names: &[String]) -> (Vec<RouteOutcome>, Histogram<u64>) {
+    pub(super) fn finish(mut self, names: &[String]) -> (Vec<RouteOutcome>, Histogram<u64>) {
+        self.row.is_last = true;
         // The last row waits for its reader: nothing is paced any more. It fails only if nobody reads.
         let _ = self.rows.full.send((self.rows.thread, self.row));
         let routes = self.routes.into_iter().zip(names);

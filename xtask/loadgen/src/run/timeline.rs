@@ -5,26 +5,28 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 
-use crate::Second;
+use crate::TimelineRow;
 use crate::outcome::histogram;
 
 /// One second of one thread.
 #[derive(Debug)]
-pub(super) struct Row {
-    pub(super) at_s: u64,
-    pub(super) ended: u64,
-    pub(super) failed: u64,
-    pub(super) response: Histogram<u64>,
-    pub(super) lag: Histogram<u64>,
+pub(crate) struct Row {
+    pub(crate) t: u64,
+    pub(crate) ended: u64,
+    pub(crate) failed: u64,
+    pub(crate) response: Histogram<u64>,
+    pub(crate) lag: Histogram<u64>,
+    /// No other row follows from its thread.
+    pub(crate) is_last: bool,
 }
 
 /// Merges the rows of threads, each of which delivers its own in order.
 #[derive(Debug)]
 pub(super) struct Timeline {
-    seconds: Vec<Second>,
+    seconds: Vec<TimelineRow>,
     /// Seconds that some thread has not delivered yet.
     open: BTreeMap<u64, Box<Row>>,
-    /// The last second of each thread.
+    /// The last second of each thread; the end of time once it is through.
     delivered: Vec<Option<u64>>,
     ended: u64,
 }
@@ -32,38 +34,41 @@ pub(super) struct Timeline {
 impl Default for Row {
     fn default() -> Self {
         Self {
-            at_s: 0,
+            t: 0,
             ended: 0,
             failed: 0,
             response: histogram(),
             lag: histogram(),
+            is_last: false,
         }
     }
 }
 
 impl Row {
-    fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.ended = 0;
         self.failed = 0;
         self.response.reset();
         self.lag.reset();
+        self.is_last = false;
     }
 
-    fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         self.ended += other.ended;
         self.failed += other.failed;
         self.response += &other.response;
         self.lag += &other.lag;
     }
 
-    fn second(&self) -> Second {
-        Second {
-            at_s: self.at_s,
+    pub(crate) fn second(&self) -> TimelineRow {
+        TimelineRow {
+            t: self.t,
             ended: self.ended,
             failed: self.failed,
             p50_us: self.response.value_at_quantile(0.5),
             p99_us: self.response.value_at_quantile(0.99),
             send_lag_p99_us: self.lag.value_at_quantile(0.99),
+            ..TimelineRow::default()
         }
     }
 }
@@ -81,14 +86,14 @@ impl Timeline {
     /// Takes a row and returns one to use again, empty, if there is one.
     pub(super) fn add(&mut self, thread: usize, row: Box<Row>) -> Option<Box<Row>> {
         self.ended += row.ended;
-        self.delivered[thread] = Some(row.at_s);
-        let mut spare = match self.open.get_mut(&row.at_s) {
+        self.delivered[thread] = Some(if row.is_last { u64::MAX } else { row.t });
+        let mut spare = match self.open.get_mut(&row.t) {
             Some(present) => {
                 present.add(&row);
                 Some(row)
             }
             None => {
-                self.open.insert(row.at_s, row);
+                self.open.insert(row.t, row);
                 None
             }
         };
@@ -114,13 +119,13 @@ impl Timeline {
     }
 
     /// All seconds; empty ones after the first `measured` seconds, in which only answers were waited for, are left out.
-    pub(super) fn finish(mut self, measured: u64) -> Vec<Second> {
+    pub(super) fn finish(mut self, measured: u64) -> Vec<TimelineRow> {
         self.seconds
             .extend(self.open.values().map(|row| row.second()));
         while self
             .seconds
             .last()
-            .is_some_and(|last| last.ended == 0 && last.at_s >= measured)
+            .is_some_and(|last| last.ended == 0 && last.t >= measured)
         {
             self.seconds.pop();
         }
@@ -132,9 +137,9 @@ impl Timeline {
 mod tests {
     use super::*;
 
-    fn row(at_s: u64, times: &[u64]) -> Box<Row> {
+    fn row(t: u64, times: &[u64]) -> Box<Row> {
         let mut row = Row {
-            at_s,
+            t,
             ended: times.len() as u64,
             ..Row::default()
         };
@@ -156,9 +161,22 @@ mod tests {
         let seconds = timeline.finish(1);
         let numbers: Vec<_> = seconds
             .iter()
-            .map(|row| (row.at_s, row.ended, row.p50_us, row.p99_us))
+            .map(|row| (row.t, row.ended, row.p50_us, row.p99_us))
             .collect();
         assert_eq!(numbers, [(0, 3, 10, 30), (1, 1, 50, 50)]);
+    }
+
+    #[test]
+    fn a_thread_that_is_through_keeps_no_second_open() {
+        let mut timeline = Timeline::new(2);
+        let mut last = row(0, &[10]);
+        last.is_last = true;
+        timeline.add(0, last);
+        for second in 0..5 {
+            timeline.add(1, row(second, &[20]));
+        }
+        assert!(timeline.open.is_empty());
+        assert_eq!(timeline.finish(5).len(), 5);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use mio::event::Event;
 use mio::{Events, Poll, Token};
 
 use super::connection::{Connection, Phase, Received};
+use super::judge::grace;
 use super::machine::{Clock, CpuShare};
 use super::pace::Pace;
 use super::queue::Queue;
@@ -23,11 +24,6 @@ const NAP: u64 = 50_000_000;
 
 /// Connections that are being opened at once before the clock starts: fewer than servers let wait.
 const OPENING_MAX: usize = 64;
-
-/// After the end of the measurement, requests that are due may still be sent for this share of it, at least
-/// [`GRACE_MIN`]: a queue that empties is chance, one that does not is a rate that the target cannot take.
-const GRACE_SHARE: u64 = 100;
-const GRACE_MIN: u64 = 100_000_000;
 
 const TIMER: Token = Token(usize::MAX);
 
@@ -125,11 +121,15 @@ impl<'a> Worker<'a> {
     }
 
     /// Opens the connections, each once. Says how many there are and why the others are not; ends at the first refusal
-    /// if there is none yet.
+    /// if there is none yet, and after the time limit of an answer: what is missing then is opened during the run.
     pub(super) fn open_all(&mut self) -> io::Result<(usize, Option<io::Error>)> {
         let mut events = Events::with_capacity(1024);
         let mut next = 0;
-        while !self.stop.is_stopped() && (self.established > 0 || self.refused.is_none()) {
+        let until = self.clock.now().saturating_add(self.task.timeout);
+        while !self.stop.is_stopped()
+            && (self.established > 0 || self.refused.is_none())
+            && (self.established == 0 || self.clock.now() < until)
+        {
             while next < self.connections.len() && self.opening < OPENING_MAX {
                 self.open(next);
                 next += 1;
@@ -149,6 +149,7 @@ impl<'a> Worker<'a> {
         self.begin = start + self.task.warmup;
         self.end = self.begin + self.task.duration;
         self.running = true;
+        self.sweep_at = start;
         if let Some(queue) = &mut self.task.queue {
             queue.start(start);
         } else {
@@ -239,10 +240,9 @@ impl<'a> Worker<'a> {
     }
 
     fn grace(&self) -> u64 {
-        if self.task.queue.is_some() {
-            GRACE_MIN.max(self.task.duration / GRACE_SHARE)
-        } else {
-            0
+        match self.task.queue {
+            Some(_) => grace(self.task.duration),
+            None => 0,
         }
     }
 

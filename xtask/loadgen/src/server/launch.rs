@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-use super::affinity::Pinned;
 use super::error::LogTail;
 use super::process::Process;
-use super::ready::{self, Unready};
+use super::ready;
 use super::sampler::Sampler;
 use super::{Server, ServerConfig, ServerError};
 use crate::Stop;
+use crate::affinity::Pinned;
 
 pub(super) fn start(config: &ServerConfig, stop: &Stop) -> Result<Server, ServerError> {
     let mut attempt = 1;
@@ -50,23 +50,7 @@ fn start_at(
         source,
     })?;
     let sampler = Sampler::start(process.id(), started).map_err(ServerError::System)?;
-    let ready = ready::wait(&mut process, address, config, started, stop);
-    let (program, log) = (config.program.clone(), || LogTail::read(&config.log));
-    let ready_after = ready.map_err(|unready| match unready {
-        Unready::Exited(status) => ServerError::Exited {
-            program,
-            status,
-            log: log(),
-        },
-        Unready::TimedOut { last } => ServerError::NotReady {
-            program,
-            after: config.ready_timeout,
-            last,
-            log: log(),
-        },
-        Unready::Interrupted => ServerError::Interrupted { program },
-        Unready::System(source) => ServerError::System(source),
-    })?;
+    let ready_after = ready::wait(&mut process, address, config, started, stop)?;
     Ok(Server {
         process,
         address,

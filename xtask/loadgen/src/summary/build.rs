@@ -5,7 +5,8 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 
 use super::cap::Signs;
-use super::{LatencySummary, RouteSummary, ServerSummary, Summary, TimelineRow, Watched, interval};
+use super::{LatencySummary, RouteSummary, ServerSummary, Summary, Watched, interval};
+use crate::outcome::PERCENTILES;
 use crate::{Arrivals, Load, Model, Outcome, RouteOutcome};
 
 impl Summary {
@@ -40,7 +41,7 @@ impl Summary {
             invalid: outcome.invalid.iter().map(ToString::to_string).collect(),
             interrupted: outcome.interrupted,
             routes: outcome.routes.iter().map(RouteSummary::of).collect(),
-            timeline: outcome.seconds.iter().map(row).collect(),
+            timeline: outcome.seconds.clone(),
             ..Self::default()
         };
         summary.judge_cap();
@@ -100,13 +101,13 @@ impl LatencySummary {
             max: histogram.max() as f64,
             ..Self::default()
         };
-        let percentiles = [
-            ("p50", 0.5, 1, &mut summary.p50),
-            ("p95", 0.95, 200, &mut summary.p95),
-            ("p99", 0.99, 1_000, &mut summary.p99),
-            ("p999", 0.999, 10_000, &mut summary.p999),
+        let to = [
+            &mut summary.p50,
+            &mut summary.p95,
+            &mut summary.p99,
+            &mut summary.p999,
         ];
-        for (name, quantile, samples_min, to) in percentiles {
+        for ((name, quantile, samples_min), to) in PERCENTILES.into_iter().zip(to) {
             if samples >= samples_min {
                 *to = Some(histogram.value_at_quantile(quantile) as f64);
                 let bounds = interval::quantile_bounds(quantile, samples);
@@ -134,18 +135,6 @@ fn success(route: &RouteOutcome) -> f64 {
     match route.ended {
         0 => 0.0,
         ended => route.succeeded as f64 / ended as f64,
-    }
-}
-
-fn row(second: &crate::Second) -> TimelineRow {
-    TimelineRow {
-        t: second.at_s,
-        ended: second.ended,
-        failed: second.failed,
-        p50_us: second.p50_us,
-        p99_us: second.p99_us,
-        send_lag_p99_us: second.send_lag_p99_us,
-        ..TimelineRow::default()
     }
 }
 

@@ -10,29 +10,26 @@ use serde_json::Value;
 use crate::scripted_server::{HELLO, ScriptedServer, Step};
 use crate::stub_server;
 
-fn loadgen(args: &[&str]) -> Command {
+/// The program with the words of `line`.
+fn loadgen(line: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
     command
-        .args(args)
+        .args(line.split_whitespace())
         .env_remove("LOADGEN_API_KEY")
         .stdin(Stdio::null());
     command
 }
 
-/// A run of 200 requests against `server`, without warm-up.
-fn run(server: &ScriptedServer, args: &[&str]) -> Output {
-    let url = format!("http://{}/", server.target().address);
-    let short = [
-        "--url",
-        &url,
-        "--warmup",
-        "0s",
-        "--requests",
-        "200",
-        "--users",
-        "2",
-    ];
-    loadgen(&[&short, args].concat()).output().expect("a run")
+/// The program against `server`, without warm-up.
+fn against(server: &ScriptedServer, options: &str) -> Command {
+    let address = server.target().address;
+    loadgen(&format!("--url http://{address}/ --warmup 0s {options}"))
+}
+
+/// A run of 200 requests against `server`.
+fn run(server: &ScriptedServer, options: &str) -> Output {
+    let options = format!("--requests 200 --users 2 {options}");
+    against(server, &options).output().expect("a run")
 }
 
 fn text(bytes: &[u8]) -> &str {
@@ -42,10 +39,7 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn a_fine_run_prints_a_screen_and_the_command_to_run_next() {
     let server = ScriptedServer::always(&[Step::Send(HELLO)]);
-    let output = run(
-        &server,
-        &["--threshold", "success>=100%", "--threshold", "p50 < 60s"],
-    );
+    let output = run(&server, "--threshold success>=100% --threshold p50<60s");
     let screen = text(&output.stdout);
     assert_eq!(
         output.status.code(),
@@ -56,7 +50,7 @@ fn a_fine_run_prints_a_screen_and_the_command_to_run_next() {
     for part in [
         "closed, 2 users",
         "100 % of 200 requests",
-        "PASS        p50 < 60s: ",
+        "PASS        p50<60s: ",
         "VALID ",
         "next        loadgen --url",
     ] {
@@ -78,7 +72,7 @@ fn a_threshold_that_was_not_kept_is_told_in_words_and_by_the_code() {
             _ => HELLO,
         })]
     });
-    let output = run(&server, &["--threshold", "errors<=0"]);
+    let output = run(&server, "--threshold errors<=0");
     let screen = text(&output.stdout);
     assert_eq!(output.status.code(), Some(1), "{screen}");
     assert!(screen.contains("FAIL        errors<=0: 20"), "{screen}");
@@ -90,10 +84,7 @@ fn what_was_measured_is_kept_as_json_and_metric_lines() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("run.json");
     let server = ScriptedServer::always(&[Step::Send(HELLO)]);
-    let output = run(
-        &server,
-        &["--metrics", "--output", file.to_str().expect("text")],
-    );
+    let output = run(&server, &format!("--metrics --output {}", file.display()));
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let lines = text(&output.stdout);
     assert!(
@@ -124,7 +115,7 @@ fn a_file_that_cannot_be_written_costs_neither_the_screen_nor_the_code() {
             vec![Step::Send(HELLO)]
         }
     });
-    let output = run(&server, &["--output", file.to_str().expect("text")]);
+    let output = run(&server, &format!("--output {}", file.display()));
     assert_eq!(output.status.code(), Some(0));
     assert!(
         text(&output.stdout).contains("VALID "),
@@ -143,39 +134,33 @@ fn what_cannot_start_is_one_line_and_code_2() {
     let folder = tempfile::tempdir().expect("a folder");
     let mix = folder.path().join("bad.toml");
     std::fs::write(&mix, "[[route]]\nname = 'a'\npath = '/{x}'\n").expect("written");
-    let mix = mix.to_str().expect("text");
-    let cases: [(&[&str], &str); 7] = [
-        (&["--usres", "3"], "did you mean --users?"),
-        (
-            &["--url", "https://127.0.0.1/"],
-            "only http:// is spoken here",
-        ),
+    let nowhere = "--url http://127.0.0.1:1/";
+    let cases = [
+        ("--usres 3", "did you mean --users?"),
+        ("--url https://127.0.0.1/", "only http:// is spoken here"),
         // Port 1 of the loopback: nobody listens there.
-        (&["--url", "http://127.0.0.1:1/"], "no connection"),
+        (nowhere, "no connection"),
         (
-            &["--url", "http://127.0.0.1:1/", "--mix", mix],
+            &format!("{nowhere} --mix {}", mix.display()),
             "bad.toml: line 3: route.a.path",
         ),
         (
-            &["--url", "http://127.0.0.1:1/", "--mix", "no-such.toml"],
+            &format!("{nowhere} --mix no-such.toml"),
             "no-such.toml: cannot be read",
         ),
+        (&format!("{nowhere} --threshold cpu<1ms"), "--server"),
         (
-            &["--url", "http://127.0.0.1:1/", "--threshold", "cpu<1ms"],
-            "--server",
-        ),
-        (
-            &["--server", "/no/such/program"],
+            "--server /no/such/program",
             "/no/such/program: cannot be started",
         ),
     ];
-    for (args, problem) in cases {
-        let output = loadgen(args).output().expect("a run");
+    for (line, problem) in cases {
+        let output = loadgen(line).output().expect("a run");
         let told = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(2), "{args:?}: {told}");
+        assert_eq!(output.status.code(), Some(2), "{line}: {told}");
         assert!(
             told.starts_with("loadgen: ") && told.contains(problem),
-            "{args:?}: {told}"
+            "{line}: {told}"
         );
         assert_eq!(told.lines().count(), 1, "{told}");
         assert!(output.stdout.is_empty());
@@ -184,7 +169,7 @@ fn what_cannot_start_is_one_line_and_code_2() {
 
 #[test]
 fn help_goes_to_standard_output() {
-    let output = loadgen(&["--help"]).output().expect("a run");
+    let output = loadgen("--help").output().expect("a run");
     assert_eq!(output.status.code(), Some(0));
     assert!(text(&output.stdout).contains("Exit codes: 0 fine"));
 }
@@ -193,20 +178,8 @@ fn help_goes_to_standard_output() {
 fn a_rate_beyond_the_target_is_code_3() {
     let server =
         ScriptedServer::always(&[Step::Wait(Duration::from_millis(50)), Step::Send(HELLO)]);
-    let url = format!("http://{}/", server.target().address);
-    let args = [
-        "--url",
-        &url,
-        "--warmup",
-        "0s",
-        "--duration",
-        "500ms",
-        "--rate",
-        "400",
-        "--connections",
-        "2",
-    ];
-    let output = loadgen(&args).output().expect("a run");
+    let options = "--duration 500ms --rate 400 --connections 2";
+    let output = against(&server, options).output().expect("a run");
     let screen = text(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{screen}");
     assert!(
@@ -225,18 +198,7 @@ fn a_key_in_the_environment_is_sent_and_not_shown() {
             },
         )]
     });
-    let url = format!("http://{}/", server.target().address);
-    let args = [
-        "--url",
-        &url,
-        "--warmup",
-        "0s",
-        "--requests",
-        "20",
-        "--threshold",
-        "errors<=0",
-    ];
-    let output = loadgen(&args)
+    let output = against(&server, "--requests 20 --threshold errors<=0")
         .env("LOADGEN_API_KEY", "secret")
         .output()
         .expect("a run");
@@ -247,8 +209,7 @@ fn a_key_in_the_environment_is_sent_and_not_shown() {
 #[test]
 fn an_interrupt_still_prints_what_was_measured() {
     let server = ScriptedServer::always(&[Step::Send(HELLO)]);
-    let url = format!("http://{}/", server.target().address);
-    let mut child = loadgen(&["--url", &url, "--warmup", "0s", "--duration", "300s"])
+    let mut child = against(&server, "--duration 300s")
         .stdout(Stdio::piped())
         .spawn()
         .expect("a run");
@@ -271,39 +232,18 @@ fn an_interrupt_still_prints_what_was_measured() {
     );
 }
 
-/// Arguments that start this test program as a server.
-fn stub(args: &[&str]) -> Output {
+/// A run without warm-up against this test program, started as a server.
+fn stub(options: &str) -> Output {
     let program = std::env::current_exe().expect("this program");
-    let environment = format!("{}={{port}}", stub_server::VARIABLE);
-    let start = [
-        "--server",
-        program.to_str().expect("text"),
-        "--server-env",
-        &environment,
-    ];
-    let rest = [
-        "--",
-        stub_server::ARGUMENTS[0],
-        stub_server::ARGUMENTS[1],
-        stub_server::ARGUMENTS[2],
-    ];
-    loadgen(&[&start, args, &rest].concat())
-        .output()
-        .expect("a run")
+    let start = format!("--server-env {}={{port}}", stub_server::VARIABLE);
+    let mut command = loadgen(&format!("--warmup 0s {start} {options} --server"));
+    command.arg(program).arg("--").args(stub_server::ARGUMENTS);
+    command.output().expect("a run")
 }
 
 #[test]
 fn a_server_that_is_started_shows_what_it_costs() {
-    let output = stub(&[
-        "--warmup",
-        "0s",
-        "--duration",
-        "300ms",
-        "--rate",
-        "100",
-        "--threshold",
-        "rss<4GiB",
-    ]);
+    let output = stub("--duration 300ms --rate 100 --threshold rss<4GiB");
     let screen = text(&output.stdout);
     assert!(
         matches!(output.status.code(), Some(0 | 3)),
@@ -323,23 +263,14 @@ fn a_server_that_is_started_shows_what_it_costs() {
 }
 
 #[test]
-fn a_server_that_dies_makes_the_run_invalid_and_loses_no_figure() {
+fn a_server_that_dies_ends_the_run_which_is_invalid_and_loses_no_figure() {
     let folder = tempfile::tempdir().expect("a folder");
     let (mix, log) = (folder.path().join("die.toml"), folder.path().join("log"));
     let route =
         |name, weight| format!("[[route]]\nname = '{name}'\npath = '/{name}'\nweight = {weight}\n");
     std::fs::write(&mix, route("live", 99) + &route("die", 1)).expect("written");
-    let (mix, log) = (mix.to_str().expect("text"), log.to_str().expect("text"));
-    let output = stub(&[
-        "--warmup",
-        "0s",
-        "--duration",
-        "2s",
-        "--mix",
-        mix,
-        "--server-log",
-        log,
-    ]);
+    let files = format!("--mix {} --server-log {}", mix.display(), log.display());
+    let output = stub(&format!("--duration 3000s {files}"));
     let screen = text(&output.stdout);
     assert_eq!(
         output.status.code(),
@@ -352,4 +283,43 @@ fn a_server_that_dies_makes_the_run_invalid_and_loses_no_figure() {
         "{screen}"
     );
     assert!(screen.contains("live "), "{screen}");
+    assert!(!screen.contains("INTERRUPTED"), "{screen}");
+}
+
+#[test]
+fn a_shutdown_that_cannot_be_measured_costs_no_figure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mix = folder.path().join("deaf.toml");
+    std::fs::write(&mix, "[[route]]\nname = 'deaf'\npath = '/deaf'\n").expect("written");
+    let output = stub(&format!("--requests 50 --mix {}", mix.display()));
+    let screen = text(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{screen}{}",
+        text(&output.stderr)
+    );
+    assert!(screen.contains("100 % of 50 requests"), "{screen}");
+    assert!(
+        screen.contains("note        no shutdown was measured: "),
+        "{screen}"
+    );
+}
+
+#[test]
+fn more_connections_than_files_are_refused_instead_of_blaming_the_target() {
+    let server = ScriptedServer::always(&[Step::Send(HELLO)]);
+    let line = format!(
+        "ulimit -n 150; exec {} --url http://{}/ --users 200",
+        env!("CARGO_BIN_EXE_loadgen"),
+        server.target().address
+    );
+    let output = Command::new("sh").args(["-c", &line]).output();
+    let output = output.expect("a shell");
+    let told = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("200 connections need 300 open files and 150 are allowed"),
+        "{told}"
+    );
 }

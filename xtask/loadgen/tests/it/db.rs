@@ -132,11 +132,8 @@ fn an_open_run_keeps_its_rate() {
     let arrivals = Arrivals::Constant { rate: 200.0 };
     let measured = run(&everything(url), &load(Model::Open(arrivals)));
     let outcome = &measured.outcome;
-    // 1.5 s at 200 a second; on a busy machine the last ones, or some of the 40 of the warm-up, come late.
-    assert!(
-        (280..=300).contains(&(outcome.total.ended + outcome.unsent)),
-        "{outcome:?}"
-    );
+    // 1.5 s at 200 a second: those that were due in the warm-up do not count, however late they come.
+    assert_eq!(outcome.total.ended + outcome.unsent, 300);
     assert_eq!(outcome.generator.send_lag.len(), outcome.total.ended);
     assert!(
         outcome.total.errors.is_empty(),
@@ -155,6 +152,7 @@ fn a_rate_that_the_database_cannot_take_makes_the_run_invalid() {
     };
     let load = Load {
         duration: Duration::from_millis(500),
+        warmup: Duration::ZERO,
         ..load(Model::Open(Arrivals::Constant { rate: 1_000_000.0 }))
     };
     let outcome = run(&config, &load).outcome;
@@ -162,9 +160,9 @@ fn a_rate_that_the_database_cannot_take_makes_the_run_invalid() {
     assert!(outcome.invalid.contains(&Invalid::Unsent {
         requests: outcome.unsent
     }));
-    // Their wait counts: by the end of 0.7 s the run is as good as 0.7 s behind, of which half is shown by any machine.
+    // Their wait counts: by the end of 0.5 s the run is as good as 0.5 s behind, of which half is shown by any machine.
     assert!(
-        outcome.total.response.max() > 350_000,
+        outcome.total.response.max() > 250_000,
         "{}",
         outcome.total.response.max()
     );

@@ -350,7 +350,7 @@ fn an_answer_after_the_end_counts_for_the_second_in_which_it_came() {
     let ended: Vec<_> = outcome
         .seconds
         .iter()
-        .map(|second| (second.at_s, second.ended))
+        .map(|second| (second.t, second.ended))
         .collect();
     assert_eq!(ended, [(0, 0), (1, 1)]);
     assert!(!outcome.interrupted);

@@ -1,10 +1,11 @@
 //! Each way in which a request fails: its class, its time, and that the run goes on.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use loadgen::{ErrorClass, Load, Mix, Outcome, Stop, run};
+use loadgen::{ErrorClass, Load, Mix, Outcome, Stop, Target, run};
 
 use crate::engine::{closed, load, open};
 use crate::scripted_server::{HELLO, ScriptedServer, Step};
@@ -263,6 +264,25 @@ fn an_answer_in_small_pieces_is_one_answer_and_its_first_byte_has_its_own_time()
     let (response, first_byte) = (&outcome.total.response, &outcome.total.first_byte);
     assert!(response.min() >= 59_900, "{}", response.min());
     assert!(first_byte.min() < 30_000, "{}", first_byte.min());
+}
+
+#[test]
+fn connections_that_nobody_takes_delay_the_start_only_once() {
+    // Nobody accepts: the system takes some 130 connections and lets the others wait.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let target = Target::at(listener.local_addr().expect("an address"));
+    let before = Instant::now();
+    let outcome = load(
+        &target,
+        &Load {
+            timeout: Duration::from_secs(1),
+            ..closed(1000, 10)
+        },
+    );
+    assert_eq!(outcome.total.succeeded, 0);
+    // One second of opening and one for the last answer; one for each 64 connections would be 14.
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(8), "{took:?}");
 }
 
 /// A load during which the server goes away for good, once it has answered 50 requests.

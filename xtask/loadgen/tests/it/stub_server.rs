@@ -3,7 +3,7 @@
 //! It is this test program itself, started again with `STUB_SERVER` in its environment: nothing else has to be built
 //! beside the tests. The variable holds `PORT [BEHAVIOUR ARGUMENT]...`, see [`Behaviour`]. It answers any `GET`; some
 //! paths make it use something: `/burn` CPU, `/grow` memory, `/open` file descriptors, `/threads` threads. `/slow` takes
-//! 20 ms, `/die` ends it.
+//! 20 ms, `/deaf` lets it listen no longer, `/die` ends it.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -57,6 +57,7 @@ struct Server {
     behaviour: Behaviour,
     requests: AtomicU64,
     draining: AtomicBool,
+    deaf: AtomicBool,
     memory: Mutex<Vec<Vec<u8>>>,
     files: Mutex<Vec<File>>,
 }
@@ -136,12 +137,15 @@ impl Server {
                     let server = Arc::clone(self);
                     connections.push(thread::spawn(move || server.talk(&stream)));
                 }
-                Err(_) if ending => break,
+                Err(_) if ending || self.deaf.load(Ordering::Relaxed) => break,
                 Err(_) => thread::sleep(Duration::from_millis(1)),
             }
         }
         // First nobody can connect, then connections are closed: no client is asked to leave while it could come back.
         drop(listener);
+        while !term.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         self.draining.store(true, Ordering::Relaxed);
         for connection in connections {
             let _ = connection.join();
@@ -198,6 +202,7 @@ impl Server {
                 (0..10)
                     .for_each(|_| drop(thread::spawn(|| thread::sleep(Duration::from_secs(3600)))));
             }
+            "/deaf" => self.deaf.store(true, Ordering::Relaxed),
             "/die" => exit(3),
             "/slow" => thread::sleep(Duration::from_millis(20)),
             _ => {}

@@ -114,7 +114,7 @@ impl Given {
         match name {
             "quiet" => self.quiet = true,
             "metrics" => self.metrics = true,
-            _ if !self.known().contains(&name) => {
+            _ if !self.known().any(|known| known == name) => {
                 return Err(usage(match suggest::nearest(name, self.known()) {
                     Some(near) => format!("no option --{name}; did you mean --{near}?"),
                     None => format!("no option --{name}; see --help"),
@@ -136,15 +136,15 @@ impl Given {
     }
 
     /// Options that make sense for this kind of target.
-    fn known(&self) -> Vec<&'static str> {
-        let of_kind: &[&str] = match self.kind {
-            Kind::Http => &HTTP,
+    fn known(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let of_kind = match self.kind {
+            Kind::Http => HTTP,
             #[cfg(feature = "db")]
-            Kind::Db => &DB,
+            Kind::Db => DB,
             #[cfg(feature = "cache")]
-            Kind::Cache => &CACHE,
+            Kind::Cache => CACHE,
         };
-        EVERY.iter().chain(of_kind).copied().collect()
+        EVERY.split(' ').chain(of_kind.split(' '))
     }
 
     fn value(&mut self, name: &str, value: &str) -> Result<(), String> {
@@ -357,51 +357,13 @@ const NOT_BUILT_IN: &[&str] = &[
     #[cfg(not(feature = "cache"))]
     "cache",
 ];
-const EVERY: [&str; 18] = [
-    "users",
-    "rate",
-    "arrivals",
-    "ramp",
-    "step",
-    "spike",
-    "replay",
-    "duration",
-    "warmup",
-    "requests",
-    "connections",
-    "threads",
-    "timeout",
-    "seed",
-    "cpus",
-    "threshold",
-    "output",
-    "url",
-];
-const HTTP: [&str; 9] = [
-    "server",
-    "server-env",
-    "server-log",
-    "server-cpus",
-    "ready",
-    "path",
-    "mix",
-    "header",
-    "api-key",
-];
+const EVERY: &str = "users rate arrivals ramp step spike replay duration warmup requests connections threads timeout \
+     seed cpus threshold output url";
+const HTTP: &str = "server server-env server-log server-cpus ready path mix header api-key";
 #[cfg(feature = "db")]
-const DB: [&str; 5] = ["rows", "pool", "lane-reads", "reads", "updates"];
+const DB: &str = "rows pool lane-reads reads updates";
 #[cfg(feature = "cache")]
-const CACHE: [&str; 9] = [
-    "redis",
-    "disk",
-    "keys",
-    "memory",
-    "value-bytes",
-    "skew",
-    "gets",
-    "loads",
-    "inserts",
-];
+const CACHE: &str = "redis disk keys memory value-bytes skew gets loads inserts";
 
 #[cfg(feature = "db")]
 fn db_value(db: &mut crate::db::DbConfig, name: &str, value: &str) -> Result<(), String> {

@@ -1,9 +1,9 @@
 //! Which cores a thread, and what it starts, may use.
 
 #[cfg(target_os = "linux")]
-pub(crate) use linux::Pinned;
+pub(crate) use linux::{Pinned, pin};
 #[cfg(not(target_os = "linux"))]
-pub(crate) use portable::Pinned;
+pub(crate) use portable::{Pinned, pin};
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -23,7 +23,7 @@ mod linux {
                 return Ok(Self(None));
             }
             let before = sched_getaffinity(None)?;
-            pin_this_thread(cpus)?;
+            pin(cpus)?;
             Ok(Self(Some(before)))
         }
     }
@@ -37,7 +37,8 @@ mod linux {
         }
     }
 
-    fn pin_this_thread(cpus: &[usize]) -> io::Result<()> {
+    /// Keeps this thread on some cores.
+    pub(crate) fn pin(cpus: &[usize]) -> io::Result<()> {
         let mut set = CpuSet::new();
         for &cpu in cpus {
             if cpu >= CpuSet::MAX_CPU {
@@ -61,6 +62,10 @@ mod portable {
         pub(crate) fn to(_cpus: &[usize]) -> io::Result<Self> {
             Ok(Self)
         }
+    }
+
+    pub(crate) fn pin(_cpus: &[usize]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
