@@ -1,7 +1,7 @@
 //! The report as Markdown, for a comment at a pull request: a table for each bench with its peers, the rest folded.
 
 use super::groups::{Bench, Group, benches, is_ours, label, tally};
-use super::{Report, Run, figure, spread};
+use super::{Report, Run, spread};
 
 /// The whole report.
 pub(super) fn markdown(report: &Report) -> String {
@@ -61,7 +61,7 @@ fn table(report: &Report, bench: &Bench<'_>) -> String {
         let of_groups = bench.groups.iter().map(|group| {
             let cell = group.rows.iter().find(|metric| metric.subject == *subject);
             cell.map_or_else(String::new, |metric| {
-                format!("{} {}", figure(metric.value, &metric.unit), spread(metric))
+                format!("{} {}", report.value(metric), spread(metric))
             })
         });
         let run = runs.iter().find(|run| run.subject == *subject);

@@ -71,6 +71,18 @@ impl Report {
         }
     }
 
+    /// The value of one of `results`; `≥` before a rate that something else than its subject limited.
+    pub(crate) fn value(&self, metric: &Metric) -> String {
+        let limited = |run: &Run| {
+            let same = (&run.suite, &run.name, &run.subject)
+                == (&metric.suite, &metric.name, &metric.subject);
+            same && run.is_at_least()
+        };
+        let at_least = metric.metric == "rate" && self.runs.iter().any(limited);
+        let figure = figure(metric.value, &metric.unit);
+        format!("{}{figure}", if at_least { "≥ " } else { "" })
+    }
+
     /// Why runs say nothing, as sentences beside the notes. Who was too slow is told by a note.
     pub(crate) fn invalid(&self) -> Vec<String> {
         let runs = self.runs.iter().filter(|run| run.is_invalid());

@@ -1,12 +1,16 @@
 //! A bench on the page: one small table for each metric, in which bars with whiskers stand beside the figures.
 
 use super::super::groups::{Bench, Group, is_ours, label};
-use super::super::{figure, spread};
+use super::super::{Report, spread};
 use super::Text;
 
 /// A bench with all its metrics.
-pub(super) fn bench(bench: &Bench<'_>) -> String {
-    let cards: String = bench.groups.iter().map(card).collect();
+pub(super) fn bench(report: &Report, bench: &Bench<'_>) -> String {
+    let cards: String = bench
+        .groups
+        .iter()
+        .map(|group| card(report, group))
+        .collect();
     format!(
         "<h3>{}</h3>\n<div class=\"cards\">\n{cards}</div>\n",
         Text(bench.name)
@@ -14,7 +18,7 @@ pub(super) fn bench(bench: &Bench<'_>) -> String {
 }
 
 /// One metric: who, a bar, the figure.
-fn card(group: &Group<'_>) -> String {
+fn card(report: &Report, group: &Group<'_>) -> String {
     // Whiskers have to fit too.
     let longest = group
         .rows
@@ -50,7 +54,7 @@ fn card(group: &Group<'_>) -> String {
              <td class=\"figure\">{} <small>{}</small></td></tr>\n",
             Text(&metric.subject),
             percent(metric.value),
-            Text(&figure(metric.value, &metric.unit)),
+            Text(&report.value(metric)),
             spread(metric),
         ));
     }

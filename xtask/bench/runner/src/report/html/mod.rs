@@ -24,7 +24,7 @@ pub(super) fn html(report: &Report) -> String {
             Text(suite)
         ));
         for bench in benches.iter().filter(|bench| bench.suite == suite) {
-            body.push_str(&bars::bench(bench));
+            body.push_str(&bars::bench(report, bench));
         }
         body.push_str(&runs::runs(report, suite));
         body.push_str("</section>\n");
