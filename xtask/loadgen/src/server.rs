@@ -2,7 +2,7 @@
 
 mod error;
 mod launch;
-mod process;
+pub(crate) mod process;
 mod procfs;
 mod ready;
 mod sampler;

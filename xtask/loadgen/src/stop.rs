@@ -3,6 +3,12 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::server::process;
 
 /// Ends a run early. Clones share one flag.
 #[derive(Clone, Debug, Default)]
@@ -38,16 +44,25 @@ impl Stop {
             .any(|flag| flag.load(Ordering::Relaxed))
     }
 
-    /// Sets the flag on SIGINT and SIGTERM instead of ending the process. A second signal ends it at once.
+    /// Sets the flag on SIGINT and SIGTERM instead of ending the process. A second signal ends it at once, with every
+    /// [`Server`](crate::Server).
     ///
     /// # Errors
-    /// If the operating system refuses the handlers.
+    /// If the operating system refuses the handlers or the thread that waits for signals.
     pub fn on_signals(&self) -> io::Result<()> {
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // In this order: the first signal finds the flag unset, so only the second one ends the process.
-            signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(&self.flag))?;
-            signal_hook::flag::register(signal, Arc::clone(&self.flag))?;
-        }
+        let mut signals = Signals::new([SIGINT, SIGTERM])?;
+        let stop = self.clone();
+        let wait = move || {
+            for _ in signals.forever() {
+                if stop.is_stopped() {
+                    process::kill_all_and_exit(130);
+                }
+                stop.stop();
+            }
+        };
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(wait)?;
         Ok(())
     }
 }

@@ -3,12 +3,30 @@
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{
     Pid, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, waitid,
 };
+
+/// The groups of all processes that nobody has collected yet: when this program ends at once, nothing is dropped.
+static LIVE: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+
+fn live() -> MutexGuard<'static, Vec<Pid>> {
+    LIVE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends this program, and before it every server with all that it started.
+pub(crate) fn kill_all_and_exit(code: i32) -> ! {
+    // Held to the end, so that none is started meanwhile.
+    let live = live();
+    for group in live.iter() {
+        let _ = kill_process_group(*group, Signal::KILL);
+    }
+    std::process::exit(code)
+}
 
 /// A process at the head of a group of its own; dropping it kills the group.
 #[derive(Debug)]
@@ -20,8 +38,10 @@ pub(super) struct Process {
 
 impl Process {
     pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+        let mut live = live();
         let child = command.process_group(0).spawn()?;
         let pid = Pid::from_child(&child);
+        live.push(pid);
         Ok(Self {
             child,
             pid,
@@ -82,9 +102,12 @@ impl Process {
         Ok(status)
     }
 
+    /// Before its process is collected: until then its number is surely its own.
     fn kill_group(&self) {
+        let mut live = live();
         // Fails only when nothing of the group is left, or when what is left has become another user's.
         let _ = kill_process_group(self.pid, Signal::KILL);
+        live.retain(|group| *group != self.pid);
     }
 }
 

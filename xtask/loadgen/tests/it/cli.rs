@@ -8,6 +8,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::scripted_server::{HELLO, ScriptedServer, Step};
+use crate::server::{eventually, is_gone};
 use crate::stub_server;
 
 /// The program with the words of `line`.
@@ -322,4 +323,35 @@ fn more_connections_than_files_are_refused_instead_of_blaming_the_target() {
         told.contains("200 connections need 300 open files and 150 are allowed"),
         "{told}"
     );
+}
+
+#[test]
+fn an_impatient_second_interrupt_leaves_no_server_behind() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("child");
+    // A server that does not care about SIGTERM, and one more process that it started.
+    let behaviour = format!("{{port}}|term|ignore|child|{}", file.display());
+    let mut run = loadgen("--warmup 0s --duration 300s")
+        .arg("--server")
+        .arg(std::env::current_exe().expect("this program"))
+        .arg("--server-env")
+        .arg(format!("{}={behaviour}", stub_server::VARIABLE))
+        .arg("--")
+        .args(stub_server::ARGUMENTS)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("a run");
+    let number = || std::fs::read_to_string(&file).ok()?.parse().ok();
+    eventually("the server starts", || number().is_some());
+    let mut code = None;
+    eventually("the run ends", || {
+        // An error means that it has ended.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&run), Signal::INT);
+        code = run.try_wait().expect("a child of ours");
+        code.is_some()
+    });
+    assert_eq!(code.and_then(|status| status.code()), Some(130));
+    let child = number().expect("a number");
+    eventually("all of it has ended", || is_gone(child));
 }
