@@ -112,8 +112,8 @@ pub enum Invalid {
         /// How many.
         requests: u64,
     },
-    /// Not one request ended.
-    NothingEnded,
+    /// Not one request ended well.
+    NothingSucceeded,
 }
 
 /// The percentiles that are told: name, quantile, and the samples without which it would be chance (ten beyond it).
@@ -140,7 +140,7 @@ impl Outcome {
         self.total.succeeded as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// Whether the run can be believed. A valid run may still be full of errors: see [`RouteOutcome::errors`].
+    /// Whether the run can be believed. Many requests of a valid run may still have failed: see [`RouteOutcome::errors`].
     pub fn is_valid(&self) -> bool {
         self.invalid.is_empty()
     }
@@ -216,7 +216,7 @@ impl fmt::Display for Invalid {
                 f,
                 "{requests} requests never found a free connection: the target cannot sustain this rate"
             ),
-            Self::NothingEnded => f.write_str("not one request ended"),
+            Self::NothingSucceeded => f.write_str("not one request ended well"),
         }
     }
 }

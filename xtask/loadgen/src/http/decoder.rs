@@ -5,9 +5,6 @@ use std::mem::MaybeUninit;
 
 use super::chunked::{Chunked, Piece};
 
-/// Most bytes of a body that is kept. A body that is only counted has no limit.
-pub(crate) const BODY_MAX: usize = 16 * 1024 * 1024;
-
 /// Most bytes of one head.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -38,7 +35,8 @@ pub(crate) enum ProtocolError {
 pub(crate) struct Decoder {
     state: State,
     is_head: bool,
-    keeps_body: bool,
+    /// Most bytes of a body that are kept; all others are only counted.
+    keeps: usize,
     status: u16,
     keeps_alive: bool,
     interim: u8,
@@ -68,11 +66,11 @@ struct Head {
 }
 
 impl Decoder {
-    /// Begins the next answer: one to a `HEAD` request or not, its body kept or only counted.
-    pub(crate) fn expect(&mut self, is_head: bool, keeps_body: bool) {
+    /// Begins the next answer: one to a `HEAD` request or not, of whose body so many bytes are kept.
+    pub(crate) fn expect(&mut self, is_head: bool, keeps: usize) {
         self.state = State::Head;
         self.is_head = is_head;
-        self.keeps_body = keeps_body;
+        self.keeps = keeps;
         self.keeps_alive = false;
         self.interim = 0;
         self.head.clear();
@@ -87,7 +85,7 @@ impl Decoder {
                 State::Counted(left) => {
                     let length = usize::try_from(left).unwrap_or(usize::MAX).min(bytes.len());
                     let (data, rest) = bytes.split_at(length);
-                    self.keep(data)?;
+                    self.keep(data);
                     bytes = rest;
                     self.state = match left - length as u64 {
                         0 => State::Whole,
@@ -98,13 +96,13 @@ impl Decoder {
                     let piece = chunked.next(&mut bytes)?;
                     self.state = State::Chunked(chunked);
                     match piece {
-                        Piece::Data(data) => self.keep(data)?,
+                        Piece::Data(data) => self.keep(data),
                         Piece::End => self.state = State::Whole,
                         Piece::More => {}
                     }
                 }
                 State::UntilClose => {
-                    self.keep(bytes)?;
+                    self.keep(bytes);
                     bytes = &[];
                 }
                 State::Whole => return Err(ProtocolError::Trailing),
@@ -126,7 +124,7 @@ impl Decoder {
         self.status
     }
 
-    /// The body of the present answer, if it is kept.
+    /// The body of the present answer, as far as it is kept.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
     }
@@ -188,14 +186,9 @@ impl Decoder {
         Ok(())
     }
 
-    fn keep(&mut self, data: &[u8]) -> Result<(), ProtocolError> {
-        if self.keeps_body {
-            if self.body.len() + data.len() > BODY_MAX {
-                return Err(ProtocolError::TooLong);
-            }
-            self.body.extend_from_slice(data);
-        }
-        Ok(())
+    fn keep(&mut self, data: &[u8]) {
+        let room = self.keeps - self.body.len();
+        self.body.extend_from_slice(&data[..room.min(data.len())]);
     }
 }
 

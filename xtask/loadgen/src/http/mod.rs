@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 pub(crate) use decoder::Decoder;
+use decoder::ProtocolError;
 
 /// An answer to [`get`].
 #[derive(Debug)]
@@ -46,7 +47,7 @@ pub fn get(
     stream.write_all(request.as_bytes()).map_err(timed_out)?;
 
     let mut decoder = Decoder::default();
-    decoder.expect(false, true);
+    decoder.expect(false, BODY_MAX + 1);
     let mut bytes = [0; 16 * 1024];
     loop {
         stream.set_read_timeout(Some(left(deadline)?))?;
@@ -59,6 +60,9 @@ pub fn get(
             Err(error) if error.kind() == io::ErrorKind::Interrupted => false,
             Err(error) => return Err(timed_out(error)),
         };
+        if decoder.body().len() > BODY_MAX {
+            return Err(io::Error::other(ProtocolError::TooLong));
+        }
         if whole {
             let status = decoder.status();
             return Ok(Answer {
@@ -69,6 +73,8 @@ pub fn get(
     }
 }
 
+/// Most bytes of a body.
+const BODY_MAX: usize = 16 << 20;
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What is left until `deadline`; never zero, which sockets take for "no limit".

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
-use super::decoder::{BODY_MAX, Decoder, ProtocolError};
+use super::decoder::{Decoder, ProtocolError};
 use super::get;
 
 const LENGTH: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
@@ -15,7 +15,7 @@ const CLOSED: &str = "HTTP/1.1 200 OK\r\nDate: today\r\n\r\nhello";
 
 fn decoder(is_head: bool) -> Decoder {
     let mut decoder = Decoder::default();
-    decoder.expect(is_head, true);
+    decoder.expect(is_head, 1000);
     decoder
 }
 
@@ -59,7 +59,7 @@ fn every_kind_of_body_is_whole_in_every_split_into_three() {
 fn byte_by_byte_is_the_same_and_one_connection_serves_many_answers() {
     let mut decoder = Decoder::default();
     for answer in [LENGTH, CHUNKED, LENGTH, CHUNKED] {
-        decoder.expect(false, true);
+        decoder.expect(false, 1000);
         let (last, before) = answer.as_bytes().split_last().expect("some bytes");
         for byte in before {
             assert_eq!(decoder.feed(&[*byte]), Ok(false));
@@ -212,19 +212,25 @@ fn nothing_grows_without_bound() {
         ProtocolError::TooLong
     );
 
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n",
-        BODY_MAX + 1
-    );
-    let body = vec![0; BODY_MAX + 1];
-    let mut kept = decoder(false);
-    kept.feed(head.as_bytes()).expect("a head");
-    assert_eq!(kept.feed(&body), Err(ProtocolError::TooLong));
-    let mut counted = Decoder::default();
-    counted.expect(false, false);
-    counted.feed(head.as_bytes()).expect("a head");
-    assert_eq!(counted.feed(&body), Ok(true));
-    assert!(counted.body().is_empty());
+    for (keeps, kept) in [(0, ""), (3, "hel"), (5, "hello"), (9, "hello")] {
+        let mut decoder = Decoder::default();
+        decoder.expect(false, keeps);
+        assert_eq!(decoder.feed(LENGTH.as_bytes()), Ok(true));
+        assert_eq!(decoder.body(), kept.as_bytes());
+    }
+}
+
+#[test]
+fn get_refuses_a_body_without_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 1 << 16]).is_ok() {}
+    });
+    let error = get(address, "x", "/", &[], Duration::from_secs(60)).expect_err("too much");
+    assert!(error.to_string().contains("longer than"), "{error}");
 }
 
 #[test]

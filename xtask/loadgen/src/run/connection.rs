@@ -14,6 +14,9 @@ use crate::http::Decoder;
 /// Most reads in a row, so that one endless answer does not keep the thread from all others.
 const READS_MAX: usize = 64;
 
+/// Bytes of a body that are kept to look into.
+const LOOKED_INTO: usize = 1 << 20;
+
 /// Waits before connecting again grow from 1 ms to this, in nanoseconds.
 const BACKOFF_MAX: u64 = 100_000_000;
 
@@ -115,9 +118,10 @@ impl Connection {
         request: Request,
         due: u64,
         is_head: bool,
-        keeps_body: bool,
+        reads_body: bool,
     ) -> Received {
-        self.decoder.expect(is_head, keeps_body);
+        self.decoder
+            .expect(is_head, if reads_body { LOOKED_INTO } else { 0 });
         self.request = request;
         self.written = 0;
         self.phase = Phase::Busy;

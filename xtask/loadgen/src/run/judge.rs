@@ -30,8 +30,8 @@ pub(crate) fn grace(duration: u64) -> u64 {
 pub(crate) fn judge(outcome: &Outcome, open: bool) -> Vec<Invalid> {
     let mut reasons = Vec::new();
     let ended = outcome.total.ended;
-    if ended == 0 {
-        reasons.push(Invalid::NothingEnded);
+    if outcome.total.succeeded == 0 {
+        reasons.push(Invalid::NothingSucceeded);
     }
     let cpu_share = outcome.generator.cpu_share;
     if cpu_share > if open { BUSY_OPEN } else { BUSY_CLOSED } {
@@ -73,7 +73,7 @@ mod tests {
     /// A thousand requests of one millisecond, then `change`.
     fn check(open: bool, change: impl FnOnce(&mut Outcome), expected: &[Invalid]) {
         let mut total = RouteOutcome::empty("total");
-        total.ended = 1000;
+        (total.ended, total.succeeded) = (1000, 1000);
         total.response.record_n(1000, 1000).expect("within bounds");
         let generator = Generator {
             threads: 1,
@@ -183,11 +183,11 @@ mod tests {
     }
 
     #[test]
-    fn a_run_in_which_nothing_ended_says_so() {
+    fn a_run_in_which_everything_failed_says_so() {
         check(
             false,
-            |outcome| outcome.total.ended = 0,
-            &[Invalid::NothingEnded],
+            |outcome| outcome.total.succeeded = 0,
+            &[Invalid::NothingSucceeded],
         );
     }
 }

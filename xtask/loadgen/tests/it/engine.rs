@@ -251,7 +251,7 @@ fn a_stop_before_the_start_is_a_run_in_which_nothing_ended() {
     stop.stop();
     let outcome = try_load(&server.target(), &closed(2, 60_000), &stop).expect("a run");
     assert!(outcome.interrupted);
-    assert_eq!(outcome.invalid, [Invalid::NothingEnded]);
+    assert_eq!(outcome.invalid, [Invalid::NothingSucceeded]);
     assert!(outcome.seconds.is_empty(), "{:?}", outcome.seconds);
     assert!(
         outcome.elapsed < Duration::from_secs(30),
