@@ -4,11 +4,11 @@ use crate::outcome::PERCENTILES;
 use crate::{Invalid, Outcome};
 
 /// Above this share of its core a generator is late so often that an open model's times are its own.
-const BUSY_OPEN: f64 = 0.85;
+pub(crate) const BUSY_OPEN: f64 = 0.85;
 
 /// Above this share a closed model measures how fast the generator is. Below it the thread still had to wait for
 /// answers, so that the rate is the target's.
-const BUSY_CLOSED: f64 = 0.95;
+pub(crate) const BUSY_CLOSED: f64 = 0.95;
 
 /// Least lag that is worth a word, in microseconds.
 const LAG_MIN: u64 = 1000;

@@ -1,6 +1,7 @@
 //! What kept the rate from being higher, as far as the signs tell.
 
 use super::Cap;
+use crate::run::judge::{BUSY_CLOSED, BUSY_OPEN};
 
 /// What a run shows about its bottleneck.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,7 +22,11 @@ pub(super) struct Signs {
 impl Signs {
     /// The first of these that is seen. The generator goes first: when it is full, nothing else can be told.
     pub(super) fn cap(self) -> Cap {
-        if self.generator_cpu >= GENERATOR_FULL {
+        let full = match self.users {
+            Some(_) => BUSY_CLOSED,
+            None => BUSY_OPEN,
+        };
+        if self.generator_cpu > full {
             return Cap::Generator;
         }
         if self.kept_up {
@@ -45,8 +50,6 @@ impl Signs {
     }
 }
 
-/// A generator that uses more of its core than this may be what is slow; it makes an open run invalid.
-const GENERATOR_FULL: f64 = 0.85;
 const SERVER_FULL: f64 = 0.9;
 /// Below this, waiting for a connection explains little of the time.
 const POOL_WAIT: f64 = 0.1;
@@ -74,9 +77,16 @@ mod tests {
     #[test]
     fn a_full_generator_hides_everything_else() {
         let full = |signs: &mut Signs| {
-            (signs.generator_cpu, signs.kept_up, signs.server_cpu) = (0.86, true, Some(1.0));
+            (signs.generator_cpu, signs.kept_up, signs.server_cpu) = (0.96, true, Some(1.0));
         };
         check(full, Cap::Generator);
+        let busy = |signs: &mut Signs| (signs.generator_cpu, signs.server_cpu) = (0.9, Some(1.0));
+        check(busy, Cap::Cpu);
+        let open = |signs: &mut Signs| {
+            busy(signs);
+            signs.users = None;
+        };
+        check(open, Cap::Generator);
     }
 
     #[test]
