@@ -121,11 +121,11 @@ fn blocking(connection: &mut SqliteConnection, id: i32) -> QueryResult<String> {
     diesel::RunQueryDsl::first(by_id(id), connection)
 }
 
-/// Reads every row once to see that it is the right one; what is returned goes on from row to row, in leaps.
+/// Reads some rows to see that they are the right ones; what is returned goes on from row to row, in leaps.
 async fn reads(
     read: impl AsyncFn(i32) -> QueryResult<String> + 'static,
 ) -> impl AsyncFn() -> String {
-    for id in 1..=ROWS {
+    for id in (1..=ROWS).step_by(101) {
         assert_eq!(read(id).await, Ok(format!("item {id}")));
     }
     let last = Cell::new(0);
