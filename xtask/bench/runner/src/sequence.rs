@@ -26,12 +26,13 @@ pub(crate) fn run(session: &Session, names: &[String], metrics: bool) -> anyhow:
             .cloned()
             .collect(),
     };
+    // Before the build, whose own load would seem to be others'.
+    let mut environment = Environment::before(session);
     let binaries = Binaries::build(session, &needs)?;
     let measure = |name: &str, collector: &mut Collector| match service(name) {
         Some(suite) => (suite.run)(session, &binaries, collector),
         None => suites::micro(name, session, &binaries, collector),
     };
-    let mut environment = Environment::before(session);
     let (collector, ending) = each(session, names, measure);
     environment.finish();
     let report = Report::new(environment, collector, ending == Exit::Fine);

@@ -19,7 +19,7 @@ pub(super) fn markdown(report: &Report) -> String {
             table(report, bench)
         ));
     }
-    for note in report.invalid().iter().chain(&report.notes) {
+    for note in report.doubts().iter().chain(&report.notes) {
         text.push_str(&format!("\n> {}\n", escape(note)));
     }
     text.push_str(&environment(report));

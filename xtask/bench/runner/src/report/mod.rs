@@ -27,6 +27,10 @@ pub(crate) use store::FILE;
 /// The version of the document that this program writes, and the only one that it reads.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
 
+/// What an invalid run says about the others.
+const BUSY: &str = "the machine was busy with other work: latencies of INVALID rows are left out, and the rates beside them \
+                    are too low, whatever is said to have capped them";
+
 /// What a session measured, and where.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Report {
@@ -83,10 +87,18 @@ impl Report {
         format!("{}{figure}", if at_least { "≥ " } else { "" })
     }
 
-    /// Why runs say nothing, as sentences beside the notes. Who was too slow is told by a note.
-    pub(crate) fn invalid(&self) -> Vec<String> {
-        let runs = self.runs.iter().filter(|run| run.is_invalid());
-        let sentences = runs.filter(|run| !run.is_too_slow()).flat_map(|run| {
+    /// Why figures say less than they seem to, as sentences beside the notes. Who was too slow is told by a note.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let runs = self.runs.iter();
+        let invalid: Vec<_> = runs
+            .filter(|run| run.is_invalid() && !run.is_too_slow())
+            .collect();
+        // A full generator is late by itself.
+        let late = invalid
+            .iter()
+            .any(|run| run.summary.capped_by != Cap::Generator);
+        let busy = late.then(|| BUSY.to_owned());
+        let sentences = invalid.into_iter().flat_map(|run| {
             let Run {
                 suite,
                 name,
@@ -96,7 +108,7 @@ impl Report {
             let reasons = run.summary.invalid.iter();
             reasons.map(move |reason| format!("{suite} {name} {subject}: INVALID: {reason}"))
         });
-        sentences.collect()
+        busy.into_iter().chain(sentences).collect()
     }
 }
 

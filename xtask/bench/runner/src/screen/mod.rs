@@ -43,7 +43,7 @@ fn head(report: &Report) -> String {
 
 /// Why runs say nothing, then what else has to be known.
 fn problems(report: &Report) -> String {
-    let sentences = report.invalid();
+    let sentences = report.doubts();
     let sentences: Vec<_> = sentences.iter().chain(&report.notes).collect();
     if sentences.is_empty() {
         return String::new();

@@ -104,7 +104,7 @@ fn head(report: &Report, tally: &str) -> String {
 /// Notes and why runs say nothing; first, because they change how the rest is read.
 fn problems(report: &Report) -> String {
     let mut items = String::new();
-    for note in report.invalid().iter().chain(&report.notes) {
+    for note in report.doubts().iter().chain(&report.notes) {
         items.push_str(&format!("<li>{}</li>\n", Text(note)));
     }
     if items.is_empty() {
