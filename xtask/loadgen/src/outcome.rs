@@ -139,11 +139,6 @@ impl Outcome {
     pub fn rate(&self) -> f64 {
         self.total.succeeded as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
-
-    /// Whether the run can be believed. Many requests of a valid run may still have failed: see [`RouteOutcome::errors`].
-    pub fn is_valid(&self) -> bool {
-        self.invalid.is_empty()
-    }
 }
 
 impl RouteOutcome {

@@ -87,8 +87,13 @@ impl Screen {
         } else {
             self.note("each user waits for its answer before it asks again: this finds the highest rate; for the latency of a service in use, give a --rate");
         }
-        let few = |latency: &LatencySummary| latency.samples > 0 && latency.p999.is_none();
-        if few(&summary.response_us) {
+        let few = |latency: &LatencySummary, percentile: Option<f64>| {
+            latency.samples > 0 && percentile.is_none()
+        };
+        let mut routes = summary.routes.iter().map(|route| &route.response_us);
+        if few(&summary.response_us, summary.response_us.p999)
+            || routes.any(|route| few(route, route.p99))
+        {
             self.note("n/a: too few requests; p95 needs 200, p99 1,000, p99.9 10,000");
         }
         self.plain("");
@@ -424,6 +429,7 @@ mod tests {
                 service          312 µs     598 µs    1.20 ms    3.40 ms      12 ms
                   response: since a request was due; service: since it was sent. What response
                   has more is waiting, which users feel too
+                  n/a: too few requests; p95 needs 200, p99 1,000, p99.9 10,000
 
                 route                     requests    success        p50        p99
                 record                      19,000      100 %     343 µs    1.32 ms
