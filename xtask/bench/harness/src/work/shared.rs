@@ -1,5 +1,6 @@
 //! The operation on shared state: each thread has an operation of its own, made from what they share.
 
+use std::hint;
 use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender};
@@ -186,11 +187,11 @@ impl Start {
 
     fn wait(&self) {
         // The barrier wakes sleepers one after the other, tens of microseconds apart. All are awake after it, so that the
-        // spinning is short; it yields for the case of more threads than cores.
+        // spinning is short. Who yielded instead would give its core to another program for a time slice.
         self.awake.wait();
         self.missing.fetch_sub(1, Ordering::AcqRel);
         while self.missing.load(Ordering::Acquire) > 0 {
-            thread::yield_now();
+            hint::spin_loop();
         }
     }
 }
