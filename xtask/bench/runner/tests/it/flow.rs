@@ -70,6 +70,17 @@ fn metric_lines_are_printed_as_they_were_read() {
 }
 
 #[test]
+fn variables_of_the_shell_do_not_reach_what_is_measured() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // As any variable of a user would.
+    let script = "echo METRIC init-graph start init-graph time ns ${CARGO_TARGET_DIR:-5} 4 6 40";
+    bench_is(folder.path(), script);
+    let output = ended(bench(folder.path(), &["--metrics"]));
+    let expected = "METRIC init-graph start init-graph time ns 5 4 6 40\n";
+    assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_bench_that_fails_keeps_its_figures_and_exits_with_3() {
     let folder = tempfile::tempdir().expect("a folder");
     bench_is(folder.path(), &format!("echo '{FIRST}'; exit 1"));
