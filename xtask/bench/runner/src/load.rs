@@ -16,7 +16,8 @@ use crate::suites::subject::Subject;
 
 /// As it is called in messages and in the command to run next.
 const PROGRAM: &str = "cargo xtask bench load";
-const SUITE: &str = "load";
+/// Of one run alone.
+pub(crate) const SUITE: &str = "load";
 
 /// Sends the load that `args` ask for, prints what it gave and writes it as the report, or where `--output` says.
 ///

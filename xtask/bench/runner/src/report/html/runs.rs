@@ -6,6 +6,7 @@ use super::super::groups::is_ours;
 use super::super::{Report, Run, figure, percent, thousands};
 use super::Text;
 use super::lines::{Line, chart};
+use crate::load::SUITE;
 
 /// The runs of one suite, folded; ours are open.
 pub(super) fn runs(report: &Report, suite: &str) -> String {
@@ -18,10 +19,13 @@ pub(super) fn runs(report: &Report, suite: &str) -> String {
     if runs.is_empty() {
         return runs;
     }
-    format!(
-        "<h3>Load runs</h3>\n<p class=\"muted\">Of each, the round in the middle as it was measured; the figures above \
-         are over all rounds.</p>\n{runs}"
-    )
+    let which = if suite == SUITE {
+        ""
+    } else {
+        "<p class=\"muted\">Of each, the round in the middle as it was measured; the figures above are over all \
+         rounds.</p>\n"
+    };
+    format!("<h3>Load runs</h3>\n{which}{runs}")
 }
 
 /// What kept a rate from being higher, in words.
