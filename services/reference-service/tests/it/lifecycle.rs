@@ -1,6 +1,6 @@
 //! One lifetime of the process over real sockets: bound, starting, ready, draining, gone.
 
-use std::time::Duration;
+use std::{future::poll_fn, task::Poll, time::Duration};
 
 use reference_service::{
     config::{ConnectionUrl, Secret},
@@ -140,6 +140,36 @@ async fn a_running_request_is_finished_and_an_event_stream_is_ended_at_shutdown(
         .expect("in time")
         .unwrap()
         .unwrap();
+}
+
+/// A client that keeps its connection alive cannot know of the stop: what it sends in that moment is
+/// answered, and told that it was the last on this connection.
+#[tokio::test]
+async fn a_request_on_its_way_when_the_stop_begins_is_answered() {
+    let (mut config, _folder) = config();
+    config.shutdown.timeout = PATIENCE;
+    let ready = ready(config).await;
+    let mut socket = TcpStream::connect(ready.addresses().http).await.unwrap();
+    let request = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    socket.write_all(request).await.unwrap();
+    let mut answer = vec![0; 1024];
+    let length = socket.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
+    assert!(!answer.contains("connection: close"), "{answer}");
+
+    // On one thread: the stop has begun, and nothing was read since, when the request is sent.
+    let mut stopping = Box::pin(ready.stop());
+    let begun = poll_fn(|context| Poll::Ready(stopping.as_mut().poll(context))).await;
+    assert!(begun.is_pending());
+    socket.write_all(request).await.unwrap();
+    let mut answer = String::new();
+    let read = timeout(PATIENCE, socket.read_to_string(&mut answer));
+    let (read, stopped) = tokio::join!(read, stopping);
+    read.expect("in time").unwrap();
+    let answer = answer.to_lowercase();
+    assert!(answer.starts_with("http/1.1 200"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    stopped.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
