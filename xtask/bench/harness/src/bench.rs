@@ -171,6 +171,19 @@ impl Bench {
         self.subject(label, false, |_| Box::new(Batched::new(set_up())))
     }
 
+    /// The names of its rows, as far as its subjects have them.
+    pub(crate) fn rows(&self) -> Vec<String> {
+        let of = |counts: &[usize], letter: char| -> Vec<_> {
+            let several = counts.iter().filter(|count| **count > 1);
+            several
+                .map(|count| format!("{}-{letter}{count}", self.name))
+                .collect()
+        };
+        let threads = of(&self.threads, 't');
+        let futures = of(&self.concurrency, 'c');
+        [vec![self.name.clone()], threads, futures].concat()
+    }
+
     /// What is wrong with it, if anything is.
     pub(crate) fn problem(&self, suite: &str) -> Option<String> {
         let counts = [&self.threads, &self.concurrency];

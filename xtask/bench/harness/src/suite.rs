@@ -48,7 +48,7 @@ impl Suite {
     /// Whether it can be run and its figures told apart.
     pub(crate) fn check(&self) -> Result<(), SuiteError> {
         let names = self.benches.iter().map(|bench| bench.name.as_str());
-        for name in names.clone().chain([self.name.as_str()]) {
+        for name in names.chain([self.name.as_str()]) {
             let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if name.is_empty() || !name.chars().all(of_name) {
                 let name = name.to_owned();
@@ -56,8 +56,8 @@ impl Suite {
             }
         }
         let mut seen = BTreeSet::new();
-        if let Some(twice) = names.clone().find(|name| !seen.insert(*name)) {
-            let name = twice.to_owned();
+        let mut rows = self.benches.iter().flat_map(Bench::rows);
+        if let Some(name) = rows.find(|name| !seen.insert(name.clone())) {
             return Err(SuiteError::Twice { name });
         }
         self.benches.iter().try_for_each(|bench| {
@@ -158,6 +158,9 @@ mod tests {
             suite(&["hit", "hit"]).check(),
             Err(SuiteError::Twice { .. })
         ));
+        let mut threads = suite(&["hit", "hit-t2"]);
+        threads.benches[0].threads(&[1, 2]);
+        assert!(matches!(threads.check(), Err(SuiteError::Twice { .. })));
         assert!(matches!(
             suite(&["Hit"]).check(),
             Err(SuiteError::Name { .. })
