@@ -12,10 +12,8 @@ use axum::routing::get;
 use axum::serve::ListenerExt as _;
 use diesel::backend::Backend;
 use diesel::deserialize::{self, FromSql, FromSqlRow};
-use diesel::pg::data_types::PgTimestamp;
-use diesel::pg::{Pg, PgValue};
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Binary, Text, Timestamptz};
+use diesel::sql_types::{BigInt, Binary, Text};
 use diesel::sqlite::Sqlite;
 use serde::Serialize;
 use tokio::net::TcpListener;
@@ -80,16 +78,14 @@ pub async fn serve(routes: Router) -> anyhow::Result<()> {
         .context("the listener ended")
 }
 
-/// The database file of `sqlite:PATH` in `DATABASE_URL`; anything else is returned as the error.
+/// The database file of `sqlite:PATH` in `DATABASE_URL`.
 ///
 /// # Errors
-/// The URL, when it names another kind of database; an empty one when the variable is not set.
-pub fn sqlite_file() -> Result<String, String> {
+/// If the variable holds anything else, or is not set.
+pub fn sqlite_file() -> anyhow::Result<String> {
     let url = env::var("DATABASE_URL").unwrap_or_default();
-    match url.strip_prefix("sqlite:") {
-        Some(file) => Ok(file.to_owned()),
-        None => Err(url),
-    }
+    let file = url.strip_prefix("sqlite:").map(str::to_owned);
+    file.with_context(|| format!("DATABASE_URL {url:?}: expected sqlite:PATH"))
 }
 
 async fn livez() -> impl IntoResponse {
@@ -121,11 +117,11 @@ impl IntoResponse for Failure {
 
 // === columns ===
 
-/// PostgreSQL `uuid`, SQLite a `BLOB` of 16 bytes.
+/// A `BLOB` of 16 bytes.
 #[derive(FromSqlRow, Serialize)]
 pub struct Id(Uuid);
 
-/// PostgreSQL `timestamptz`, SQLite microseconds since 1970.
+/// Microseconds since 1970.
 #[derive(FromSqlRow, Serialize)]
 pub struct Moment(jiff::Timestamp);
 
@@ -133,19 +129,10 @@ pub struct Moment(jiff::Timestamp);
 #[derive(FromSqlRow, Serialize)]
 pub struct Tags(Vec<String>);
 
-/// Microseconds from 1970, where jiff counts from, to 2000, where PostgreSQL does.
-const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
-
 impl FromSql<Binary, Sqlite> for Id {
     fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
         let bytes = <Vec<u8> as FromSql<Binary, Sqlite>>::from_sql(value)?;
         Ok(Self(Uuid::from_slice(&bytes)?))
-    }
-}
-
-impl FromSql<diesel::sql_types::Uuid, Pg> for Id {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        FromSql::<diesel::sql_types::Uuid, Pg>::from_sql(value).map(Self)
     }
 }
 
@@ -156,20 +143,10 @@ impl FromSql<BigInt, Sqlite> for Moment {
     }
 }
 
-impl FromSql<Timestamptz, Pg> for Moment {
-    fn from_sql(value: PgValue<'_>) -> deserialize::Result<Self> {
-        let PgTimestamp(micros) = FromSql::<Timestamptz, Pg>::from_sql(value)?;
-        let micros = micros.saturating_add(POSTGRES_EPOCH_MICROS);
-        Ok(Self(jiff::Timestamp::from_microsecond(micros)?))
-    }
-}
-
-impl<DB: Backend> FromSql<Text, DB> for Tags
-where
-    String: FromSql<Text, DB>,
-{
-    fn from_sql(value: DB::RawValue<'_>) -> deserialize::Result<Self> {
-        Ok(Self(serde_json::from_str(&String::from_sql(value)?)?))
+impl FromSql<Text, Sqlite> for Tags {
+    fn from_sql(value: <Sqlite as Backend>::RawValue<'_>) -> deserialize::Result<Self> {
+        let text = <String as FromSql<Text, Sqlite>>::from_sql(value)?;
+        Ok(Self(serde_json::from_str(&text)?))
     }
 }
 

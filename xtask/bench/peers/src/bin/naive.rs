@@ -20,10 +20,7 @@ const COPY: &str = "CREATE TABLE IF NOT EXISTS naive_records AS
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let file = match peers::sqlite_file() {
-        Ok(file) => file,
-        Err(url) => anyhow::bail!("DATABASE_URL {url:?}: expected sqlite:PATH"),
-    };
+    let file = peers::sqlite_file()?;
     let mut connection = open(&file).with_context(|| format!("cannot open {file}"))?;
     connection
         .batch_execute(COPY)

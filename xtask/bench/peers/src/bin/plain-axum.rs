@@ -11,13 +11,12 @@ use diesel_async::pooled_connection::{
     AsyncDieselConnectionManager, ManagerConfig, RecyclingMethod,
 };
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
-use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use peers::{Failure, Record, Task};
 use uuid::Uuid;
 
-/// As many as `reference-service` has: on SQLite a writer and four readers.
-const SQLITE_CONNECTIONS: u32 = 5;
-const POSTGRES_CONNECTIONS: u32 = 10;
+/// As many as `reference-service` has: a writer and four readers.
+const CONNECTIONS: u32 = 5;
 
 /// The settings that `reference-service` uses.
 const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
@@ -29,20 +28,11 @@ const PRAGMAS: &str = "PRAGMA busy_timeout = 5000;
     PRAGMA mmap_size = 33554432;";
 
 type AsyncSqlite = SyncConnectionWrapper<SqliteConnection>;
-
-#[derive(Clone)]
-enum Database {
-    Sqlite(Pool<AsyncSqlite>),
-    Postgres(Pool<AsyncPgConnection>),
-}
+type Database = Pool<AsyncSqlite>;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let database = match peers::sqlite_file() {
-        Ok(file) => Database::Sqlite(sqlite(&file).await?),
-        Err(url) if url.starts_with("postgres") => Database::Postgres(postgres(&url).await?),
-        Err(url) => anyhow::bail!("DATABASE_URL {url:?}: expected sqlite:PATH or postgres://..."),
-    };
+    let database = connect(&peers::sqlite_file()?).await?;
     let routes = Router::new()
         .route("/api/v1/records/{id}", get(record))
         .route("/api/v1/tasks/{id}", get(task))
@@ -54,16 +44,8 @@ async fn record(
     State(database): State<Database>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Record>, Failure> {
-    let row: Option<Record> = match &database {
-        Database::Sqlite(pool) => {
-            let query = on_sqlite::records::table.find(id.as_bytes().as_slice());
-            query.first(&mut pool.get().await?).await.optional()?
-        }
-        Database::Postgres(pool) => {
-            let query = on_postgres::records::table.find(id);
-            query.first(&mut pool.get().await?).await.optional()?
-        }
-    };
+    let query = schema::records::table.find(id.as_bytes().as_slice());
+    let row: Option<Record> = query.first(&mut database.get().await?).await.optional()?;
     row.map(Json).ok_or(Failure::NotFound)
 }
 
@@ -71,21 +53,16 @@ async fn task(
     State(database): State<Database>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<Task>, Failure> {
-    let row: Option<Task> = match &database {
-        Database::Sqlite(pool) => {
-            let query = on_sqlite::tasks::table.find(id.as_bytes().as_slice());
-            query.first(&mut pool.get().await?).await.optional()?
-        }
-        Database::Postgres(pool) => {
-            let query = on_postgres::tasks::table.find(id);
-            query.first(&mut pool.get().await?).await.optional()?
-        }
-    };
+    let query = schema::tasks::table.find(id.as_bytes().as_slice());
+    let row: Option<Task> = query.first(&mut database.get().await?).await.optional()?;
     row.map(Json).ok_or(Failure::NotFound)
 }
 
-async fn sqlite(file: &str) -> anyhow::Result<Pool<AsyncSqlite>> {
-    let mut config = fast();
+async fn connect(file: &str) -> anyhow::Result<Database> {
+    // Without a question to the database each time a connection is borrowed, which is the default: it would halve the
+    // rate, and who measures turns it off.
+    let mut config = ManagerConfig::default();
+    config.recycling_method = RecyclingMethod::Fast;
     config.custom_setup = Box::new(|file| {
         Box::pin(async move {
             let mut connection = AsyncSqlite::establish(file).await?;
@@ -95,10 +72,7 @@ async fn sqlite(file: &str) -> anyhow::Result<Pool<AsyncSqlite>> {
         })
     });
     let manager = AsyncDieselConnectionManager::new_with_config(file, config);
-    let pool = Pool::builder()
-        .max_size(SQLITE_CONNECTIONS)
-        .build(manager)
-        .await?;
+    let pool = Pool::builder().max_size(CONNECTIONS).build(manager).await?;
     // A file that cannot be opened is told now and not by the first request.
     drop(
         pool.get()
@@ -108,25 +82,7 @@ async fn sqlite(file: &str) -> anyhow::Result<Pool<AsyncSqlite>> {
     Ok(pool)
 }
 
-async fn postgres(url: &str) -> anyhow::Result<Pool<AsyncPgConnection>> {
-    let manager = AsyncDieselConnectionManager::new_with_config(url, fast());
-    let pool = Pool::builder()
-        .max_size(POSTGRES_CONNECTIONS)
-        .build(manager)
-        .await?;
-    drop(pool.get().await.context("cannot connect to DATABASE_URL")?);
-    Ok(pool)
-}
-
-/// Without a question to the database each time a connection is borrowed, which is the default: it would halve the
-/// rate, and who measures turns it off.
-fn fast<C: AsyncConnection + 'static>() -> ManagerConfig<C> {
-    let mut config = ManagerConfig::default();
-    config.recycling_method = RecyclingMethod::Fast;
-    config
-}
-
-mod on_sqlite {
+mod schema {
     diesel::table! {
         records (id) {
             id -> Binary,
@@ -150,35 +106,6 @@ mod on_sqlite {
             created_at -> BigInt,
             updated_at -> BigInt,
             completed_at -> Nullable<BigInt>,
-            version -> BigInt,
-        }
-    }
-}
-
-mod on_postgres {
-    diesel::table! {
-        records (id) {
-            id -> Uuid,
-            title -> Text,
-            text -> Text,
-            tags -> Text,
-            importance -> SmallInt,
-            created_at -> Timestamptz,
-            updated_at -> Timestamptz,
-            version -> BigInt,
-        }
-    }
-    diesel::table! {
-        tasks (id) {
-            id -> Uuid,
-            title -> Text,
-            description -> Nullable<Text>,
-            assigned_agent_id -> Nullable<Text>,
-            priority -> SmallInt,
-            status -> Text,
-            created_at -> Timestamptz,
-            updated_at -> Timestamptz,
-            completed_at -> Nullable<Timestamptz>,
             version -> BigInt,
         }
     }

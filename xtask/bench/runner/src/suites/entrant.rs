@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use loadgen::{Load, Mix, Prepared, Server, Stop, Summary, Target, Watched};
@@ -92,9 +92,8 @@ impl Entrant {
         let target = Target::at(self.server.address());
         let waits = self.waits();
         let before = self.server.usage();
-        let began = Instant::now();
-        let outcome = loadgen::run(&target, &self.mix, &load, stop, &|_| {})?;
-        let watched = Watched::of(&self.server, began, self.cores.of_a_server());
+        let outcome = self.server.load(&self.mix, &load, stop, &|_| {})?;
+        let watched = Watched::of(&self.server, outcome.began, self.cores.of_a_server());
         let after = self.server.usage();
         if let Some(status) = self.server.exited() {
             let said = fs::read_to_string(&self.log).unwrap_or_default();

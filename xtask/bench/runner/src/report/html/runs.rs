@@ -145,9 +145,12 @@ fn percentiles(summary: &Summary) -> String {
 }
 
 fn charts(run: &Run) -> String {
-    let rows = &run.summary.timeline;
+    // A second that was cut short looks like a drop.
+    let whole = run.summary.duration_s.floor();
+    let rows = run.summary.timeline.iter();
+    let rows = rows.filter(|row| (row.t as f64) < whole);
     let of = |value: fn(&loadgen::TimelineRow) -> Option<f64>| {
-        rows.iter()
+        rows.clone()
             .map(|row| (row.t as f64, value(row)))
             .collect::<Vec<_>>()
     };
