@@ -4,7 +4,7 @@
 //! `axum::serve` sets no timer, so that a client may hold a connection for ever by sending its
 //! header byte by byte, and at shutdown it waits for open streams without a bound.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, iter, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -112,10 +112,31 @@ impl Listener {
                 Err(error) => pause_after(&error).await,
             }
         }
-        // Closed before the drain: a new client is refused at once and goes elsewhere.
-        drop(socket);
+        for stream in queued(socket) {
+            let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
+                break;
+            };
+            let connection = connection(stream, router.clone(), limits, drain.clone());
+            connections.spawn(async move {
+                connection.await;
+                drop(permit);
+            });
+        }
         finish(connections, limits.drain_timeout).await
     }
+}
+
+/// The connections that were made before the drain and not accepted yet: to their clients they are as
+/// good as any. With the last one the socket is closed, so that a new client is refused at once and
+/// goes elsewhere.
+fn queued(socket: TcpListener) -> impl Iterator<Item = TcpStream> {
+    // Asked of the system itself: tokio knows of those only that it has been woken for.
+    let socket = socket.into_std().ok();
+    let accepted = iter::from_fn(move || socket.as_ref()?.accept().ok());
+    accepted.filter_map(|(stream, _peer)| {
+        stream.set_nonblocking(true).ok()?;
+        TcpStream::from_std(stream).ok()
+    })
 }
 
 /// Serves one connection; on drain it finishes the running request, or the one that is on its way,

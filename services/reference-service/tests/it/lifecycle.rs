@@ -1,6 +1,6 @@
 //! One lifetime of the process over real sockets: bound, starting, ready, draining, gone.
 
-use std::{future::poll_fn, task::Poll, time::Duration};
+use std::{future::poll_fn, io::Write as _, task::Poll, time::Duration};
 
 use reference_service::{
     config::{ConnectionUrl, Secret},
@@ -157,18 +157,27 @@ async fn a_request_on_its_way_when_the_stop_begins_is_answered() {
     let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
     assert!(!answer.contains("connection: close"), "{answer}");
 
+    // A second client has connected, but nobody has accepted it.
+    let mut second = std::net::TcpStream::connect(ready.addresses().http).unwrap();
+    second.write_all(request).unwrap();
+    second.set_nonblocking(true).unwrap();
+    let mut second = TcpStream::from_std(second).unwrap();
     // On one thread: the stop has begun, and nothing was read since, when the request is sent.
     let mut stopping = Box::pin(ready.stop());
     let begun = poll_fn(|context| Poll::Ready(stopping.as_mut().poll(context))).await;
     assert!(begun.is_pending());
     socket.write_all(request).await.unwrap();
-    let mut answer = String::new();
+    let (mut answer, mut answer_of_second) = (String::new(), String::new());
     let read = timeout(PATIENCE, socket.read_to_string(&mut answer));
-    let (read, stopped) = tokio::join!(read, stopping);
+    let read_second = timeout(PATIENCE, second.read_to_string(&mut answer_of_second));
+    let (read, read_second, stopped) = tokio::join!(read, read_second, stopping);
     read.expect("in time").unwrap();
-    let answer = answer.to_lowercase();
-    assert!(answer.starts_with("http/1.1 200"), "{answer}");
-    assert!(answer.contains("connection: close"), "{answer}");
+    read_second.expect("in time").unwrap();
+    for answer in [answer, answer_of_second] {
+        let answer = answer.to_lowercase();
+        assert!(answer.starts_with("http/1.1 200"), "{answer}");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
     stopped.unwrap();
 }
 
