@@ -237,7 +237,7 @@ fn within_open_files(connections_max: usize) -> usize {
 
 /// How long an idle connection stays open once the drain has begun. A request that is already on its
 /// way is answered, and told that it was the last one; closed at once, the connection would take it
-/// along: 16 busy clients lost 8 requests at a stop, with this none.
+/// along: 16 busy clients lost up to 15 requests at a stop, with this none.
 const LINGER: Duration = Duration::from_millis(100);
 
 /// Head of a request; hyper answers a longer one with 431.
