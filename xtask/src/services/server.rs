@@ -190,7 +190,8 @@ mod tests {
             },
             folder: folder.path(),
             account: None,
-            is_ready: &|_, log| log.contains("ready"),
+            // The whole line: a port that is "already in use" is not "ready".
+            is_ready: &|_, log| log.lines().any(|line| line == "ready"),
             stop: Signal::TERM,
             limit,
         };
@@ -258,7 +259,8 @@ mod tests {
                 },
                 folder: held.path(),
                 account: None,
-                is_ready: &|_, log| log.contains("ready"),
+                // The whole line: a port that is "already in use" is not "ready".
+            is_ready: &|_, log| log.lines().any(|line| line == "ready"),
                 stop: Signal::TERM,
                 limit: LONG,
             };
