@@ -260,7 +260,7 @@ mod tests {
                 folder: held.path(),
                 account: None,
                 // The whole line: a port that is "already in use" is not "ready".
-            is_ready: &|_, log| log.lines().any(|line| line == "ready"),
+                is_ready: &|_, log| log.lines().any(|line| line == "ready"),
                 stop: Signal::TERM,
                 limit: LONG,
             };
