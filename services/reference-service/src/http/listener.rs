@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
@@ -103,11 +103,8 @@ impl Listener {
             while connections.try_join_next().is_some() {}
             match accepted {
                 Ok((stream, _peer)) => {
-                    let connection = connection(stream, router.clone(), limits, drain.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(permit);
-                    });
+                    let (router, drain) = (router.clone(), drain.clone());
+                    connections.spawn(connection(stream, permit, router, limits, drain));
                 }
                 Err(error) => pause_after(&error).await,
             }
@@ -116,11 +113,8 @@ impl Listener {
             let Ok(permit) = Arc::clone(&permits).try_acquire_owned() else {
                 break;
             };
-            let connection = connection(stream, router.clone(), limits, drain.clone());
-            connections.spawn(async move {
-                connection.await;
-                drop(permit);
-            });
+            let (router, drain) = (router.clone(), drain.clone());
+            connections.spawn(connection(stream, permit, router, limits, drain));
         }
         finish(connections, limits.drain_timeout).await
     }
@@ -141,7 +135,13 @@ fn queued(socket: TcpListener) -> impl Iterator<Item = TcpStream> {
 
 /// Serves one connection; on drain it finishes the running request, or the one that is on its way,
 /// and closes.
-async fn connection(stream: TcpStream, router: Router, limits: Limits, drain: CancellationToken) {
+async fn connection(
+    stream: TcpStream,
+    _permit: OwnedSemaphorePermit,
+    router: Router,
+    limits: Limits,
+    drain: CancellationToken,
+) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY not set");
     }
