@@ -8,6 +8,7 @@ mod support;
 
 mod cancelling;
 mod failing;
+mod handoff;
 #[cfg(feature = "macros")]
 mod macros;
 mod observing;
