@@ -37,6 +37,17 @@ pub(crate) struct Turn {
     pub(crate) over: bool,
 }
 
+impl Turn {
+    /// To visit `node`, with nothing else to see to.
+    pub(crate) fn of(node: u32) -> Self {
+        Self {
+            node: Some(node),
+            relief: false,
+            over: false,
+        }
+    }
+}
+
 impl Handoff {
     /// `remaining` has the edges to each node, and those that wait to be activated carry [`DEFERRED`] as well.
     pub(crate) fn new(remaining: impl IntoIterator<Item = u32>, ranks: Ranks) -> Self {
@@ -127,16 +138,33 @@ impl Handoff {
         relief |= self.pass_on(&mut spare);
         match kept {
             // It takes the place of the one that ended, so the count of open nodes stands: a chain never touches it.
-            Some(_) => Turn {
-                node: kept,
+            Some(node) => Turn {
                 relief,
-                over: false,
+                ..Turn::of(node)
             },
             None => self.end(),
         }
     }
 
-    /// The turn of a driver whose node ended and released none, or whose followers were handed on already.
+    /// The turn of a driver whose node ended after `begin` became free by it, which were announced already.
+    pub(crate) fn hand_on(&self, begin: &[u32]) -> Turn {
+        let Some((first, rest)) = begin.split_first() else {
+            return self.end();
+        };
+        // The first is open, so this was not the last one.
+        self.open.fetch_sub(1, Ordering::AcqRel);
+        Turn {
+            relief: self.push(rest),
+            ..Turn::of(*first)
+        }
+    }
+
+    /// The turn of a driver that has no node any more, which may be open all the same.
+    pub(crate) fn next(&self) -> Turn {
+        self.take(self.lock())
+    }
+
+    /// The turn of a driver whose node ended and released none.
     pub(crate) fn end(&self) -> Turn {
         // Acquire and release, so that whoever sees the end sees what every visit wrote.
         if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
@@ -146,7 +174,7 @@ impl Handoff {
                 over: true,
             };
         }
-        self.take(self.lock())
+        self.next()
     }
 
     /// Lets go of a driver for a while, so that others have their turn: when a relief is coming, the driver leaves it

@@ -75,10 +75,11 @@ impl Limits {
         self.bounded[usize::from(self.class_of[node as usize])]
     }
 
-    /// Takes the permit of `ended` back, offers the nodes that became `ready`, and adds those that begin now to
-    /// `begin`, the most urgent first. All of `ready` compete before any of them begins, so that the order in which
+    /// Takes the permit of `ended` back, offers the nodes that became `ready`, and returns those that begin now: first
+    /// those that need no permit, then the others, the most urgent first. All of `ready` compete before any of them begins, so that the order in which
     /// they are listed decides nothing but ties.
-    pub(crate) fn exchange(&self, ended: Option<u32>, ready: &[u32], begin: &mut Vec<u32>) {
+    pub(crate) fn exchange(&self, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
+        let mut begin = Vec::new();
         let mut state = self.lock();
         if let Some(node) = ended.filter(|node| self.is_bounded(*node)) {
             state.give_back(self.class_of[node as usize]);
@@ -93,6 +94,7 @@ impl Limits {
         while let Some(node) = state.take() {
             begin.push(node);
         }
+        begin
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -185,9 +187,7 @@ mod tests {
     }
 
     fn exchange(limits: &Limits, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
-        let mut begin = Vec::new();
-        limits.exchange(ended, ready, &mut begin);
-        begin
+        limits.exchange(ended, ready)
     }
 
     #[test]
@@ -270,7 +270,7 @@ mod tests {
         let mut begin = exchange(limits, None, &roots);
         let mut ended = 0;
         loop {
-            for node in begin.drain(..) {
+            for node in begin {
                 running.push(Reverse((now + durations[node as usize], node)));
             }
             assert!(running.len() <= at_once);
@@ -286,7 +286,7 @@ mod tests {
                     left[*next as usize] == 0
                 })
                 .collect();
-            limits.exchange(Some(node), &free, &mut begin);
+            begin = exchange(limits, Some(node), &free);
         }
         assert_eq!(ended, durations.len(), "every node has its turn");
         now

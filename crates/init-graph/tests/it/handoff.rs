@@ -113,11 +113,7 @@ impl Model {
     fn drive(&self, carried: Option<u32>) {
         self.take_turns(match carried {
             None => self.handoff.arrive(),
-            node => Turn {
-                node,
-                relief: false,
-                over: false,
-            },
+            Some(node) => Turn::of(node),
         });
     }
 
