@@ -1,6 +1,6 @@
-//! From an async function to a node: the parameters become edges, the builder adds what a signature cannot say.
+//! A component of a graph and what can be said of it; every option has a default that suits most.
 
-use std::any::{Any, TypeId, type_name};
+use std::any::{TypeId, type_name};
 use std::borrow::Cow;
 use std::fmt;
 use std::future::Future;
@@ -9,41 +9,91 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::declared::{Declaration, Declared};
+use crate::class::Class;
+use crate::condition::IntoCondition;
+use crate::declared::Declaration;
 use crate::error::BoxError;
-use crate::names::{function_name, type_label};
-use crate::param::{Fetch, Key, Kind, Need, Needs, Param, Source};
+use crate::into_component::IntoComponent;
+use crate::options::{Options, Provide, WireTo};
+use crate::param::{Fetch, Key, Kind, Need, Source};
+use crate::retry::Retry;
+use crate::values::{Value, value_of};
+use crate::wiring::names::type_label;
 
-/// A component of a graph and its options; made by [`Graph::add`](crate::Graph::add).
+/// A component of a graph and its options; made by [`Graph::add`](crate::Graph::add) and its siblings.
 ///
 /// Every option has a default that suits most components, so each call is optional.
 pub struct Component {
+    pub(crate) id: ComponentId,
     pub(crate) name: Cow<'static, str>,
     pub(crate) named: bool,
-    pub(crate) stage: Option<Cow<'static, str>>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) stop_timeout: Option<Duration>,
-    pub(crate) optional: bool,
-    pub(crate) provides: Option<(TypeId, &'static str)>,
+    /// The type of its value; `None` for `()`, of which there may be any number.
+    pub(crate) output: Option<(TypeId, &'static str)>,
+    /// Those of the parameters of the body first, in their order.
     pub(crate) needs: Vec<Need>,
+    /// How many of `needs` are the body's.
+    pub(crate) parameters: u16,
+    /// Orders by handle, apart because they are small.
+    pub(crate) after: Vec<ComponentId>,
     pub(crate) added_at: &'static Location<'static>,
-    /// File and line of the function itself, which only `#[component]` knows.
-    pub(crate) defined_at: Option<(&'static str, u32)>,
     pub(crate) body: Body,
+    options: Option<Box<Options>>,
 }
 
-pub(crate) type Value = Arc<dyn Any + Send + Sync>;
-pub(crate) type Init = Pin<Box<dyn Future<Output = Result<Value, BoxError>> + Send>>;
+/// Names a component before the graph runs; small and `Copy`, for [`Component::after`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ComponentId {
+    /// Tells graphs apart, so that a handle of another graph is an error and not another component.
+    pub(crate) graph: u32,
+    pub(crate) index: u32,
+}
 
-pub(crate) type Initialiser = Box<dyn Fn(Fetch) -> Init + Send + Sync>;
+/// What [`Component::after`] takes: a name or a [`ComponentId`].
+#[derive(Clone, Debug)]
+pub struct Target(pub(crate) Key);
 
+impl From<ComponentId> for Target {
+    fn from(id: ComponentId) -> Self {
+        Self(Key::Id(id))
+    }
+}
+
+impl From<&str> for Target {
+    fn from(name: &str) -> Self {
+        Self(Key::Name(name.into()))
+    }
+}
+
+impl From<String> for Target {
+    fn from(name: String) -> Self {
+        Self(Key::Name(name.into()))
+    }
+}
+
+pub(crate) type Init = Pin<Box<dyn Future<Output = Result<Option<Value>, BoxError>> + Send>>;
+/// The work of a blocking component, with what it needs inside.
+pub(crate) type Work = Box<dyn FnOnce() -> Result<Option<Value>, BoxError> + Send>;
+
+/// What a component does when its turn comes.
 pub(crate) enum Body {
-    Value(Value),
-    Init(Initialiser),
+    /// Nothing: it is only a point in the order.
+    Point,
+    /// Nothing: the value is there. Taken when the graph starts.
+    Value(Option<Value>),
+    Init(Box<dyn Fn(&mut Fetch<'_>) -> Init + Send + Sync>),
+    Blocking(Box<dyn Fn(&mut Fetch<'_>) -> Work + Send + Sync>),
 }
 
 impl Component {
-    /// Names the component in events, reports and errors; the default is the function's own name.
+    /// The handle of this component, for [`after`](Self::after) of others.
+    pub fn id(&self) -> ComponentId {
+        self.id
+    }
+
+    /// Names the component in events, reports and errors, and for [`after`](Self::after) and [`wire`](Self::wire); the
+    /// default is the function's own name.
+    ///
+    /// Of several components that make the same type, those with names are apart from the one without.
     pub fn named(&mut self, name: impl Into<Cow<'static, str>>) -> &mut Self {
         self.name = name.into();
         self.named = true;
@@ -52,171 +102,249 @@ impl Component {
 
     /// Groups the component with others for display; it never delays anything. Default: none.
     pub fn stage(&mut self, stage: impl Into<Cow<'static, str>>) -> &mut Self {
-        self.stage = Some(stage.into());
+        self.options_mut().stage = Some(stage.into());
         self
     }
 
-    /// The longest time that the initialiser may run; then it is dropped and has failed. Default: no limit.
+    // === time ===
+
+    /// The longest time that one attempt of the initialiser may run; then it is dropped and has failed. Default: no
+    /// limit.
     ///
-    /// Waiting for dependencies does not count. Zero is an error of [`Graph::check`](crate::Graph::check).
+    /// Waiting for dependencies or for a permit of its class does not count. Zero is an error of
+    /// [`Graph::check`](crate::Graph::check).
     pub fn timeout(&mut self, limit: Duration) -> &mut Self {
-        self.timeout = Some(limit);
+        self.options_mut().timeout = Some(limit);
+        self
+    }
+
+    /// The longest time from the first attempt to the end of the last, waits between them included. Default: no limit.
+    pub fn total_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.options_mut().total_timeout = Some(limit);
+        self
+    }
+
+    /// The longest silence of an attempt: each word of it by [`Context::progress`](crate::Context::progress),
+    /// [`Context::message`](crate::Context::message) or [`Context::keep_alive`](crate::Context::keep_alive) gives it the
+    /// full time again. Default: no limit.
+    pub fn stall_timeout(&mut self, limit: Duration) -> &mut Self {
+        self.options_mut().stall_timeout = Some(limit);
         self
     }
 
     /// The longest time that all stop hooks of this component together may run. Default: what is left of
     /// [`Graph::stop_timeout`](crate::Graph::stop_timeout), which bounds it in any case.
     pub fn stop_timeout(&mut self, limit: Duration) -> &mut Self {
-        self.stop_timeout = Some(limit);
+        self.options_mut().stop_timeout = Some(limit);
         self
     }
+
+    /// Tries again after a failure. Default: one attempt.
+    pub fn retry(&mut self, retry: Retry) -> &mut Self {
+        self.options_mut().retry = Some(retry);
+        self
+    }
+
+    // === whether and when ===
 
     /// Lets the start go on without this component when it fails.
     ///
     /// Components that take it as `Option<Dep<T>>` then get `None`; those that take `Dep<T>` are skipped and have to
     /// be optional too, which [`Graph::check`](crate::Graph::check) verifies.
     pub fn optional(&mut self) -> &mut Self {
-        self.optional = true;
+        self.options_mut().optional = true;
         self
     }
 
-    /// Begins only when the node of this name is settled; for an order between nodes that share no value.
+    /// Skips the component when `condition` is false; it is asked once, when all dependencies are settled.
+    ///
+    /// Those that take the value as `Dep<T>` are then skipped as well. Called twice, the later condition counts.
+    pub fn when<M>(&mut self, condition: impl IntoCondition<M>) -> &mut Self {
+        self.options_mut().condition = Some(condition.into_condition().0);
+        self
+    }
+
+    /// Lets [`Graph::start`](crate::Graph::start) return before this component is ready; it goes on meanwhile.
+    ///
+    /// What depends on it goes on behind it and is not waited for either.
+    pub fn background(&mut self) -> &mut Self {
+        self.options_mut().background = true;
+        self
+    }
+
+    /// Begins only when the component of this name or handle is settled, which is ready or fallen away; for an order
+    /// between components that share no value.
     ///
     /// [`After<T>`](crate::After) says the same in the signature. May be called several times.
-    pub fn after(&mut self, name: impl Into<String>) -> &mut Self {
-        let key = Key::Name(name.into());
+    pub fn after(&mut self, target: impl Into<Target>) -> &mut Self {
+        match target.into().0 {
+            Key::Id(id) => self.after.push(id),
+            key => self.needs.push(Need {
+                key,
+                kind: Kind::Order,
+                required: true,
+                source: Source::AfterCall,
+            }),
+        }
+        self
+    }
+
+    /// Begins only when every provider of `T` is ready, and is skipped when one fell away; as a `Dep<T>` whose value is
+    /// not wanted. May be called several times.
+    pub fn needs<T: ?Sized + Send + Sync + 'static>(&mut self) -> &mut Self {
         self.needs.push(Need {
-            key,
-            kind: Kind::Order,
+            key: Key::of::<T, ()>(),
+            kind: Kind::Hard,
             required: true,
-            source: Source::AfterCall,
+            source: Source::NeedsCall,
         });
         self
     }
 
+    /// The class whose limit it shares. Default: [`Class::IO`], for blocking components [`Class::BLOCKING`].
+    pub fn class(&mut self, class: Class) -> &mut Self {
+        self.options_mut().class = Some(class);
+        self
+    }
+
+    /// Among components that wait for a permit, those of a higher priority begin first. Default: 0; among equals the
+    /// one with the longest expected path behind it.
+    pub fn priority(&mut self, priority: i32) -> &mut Self {
+        self.options_mut().priority = priority;
+        self
+    }
+
+    /// How long the initialiser is expected to take, where no earlier run tells.
+    pub fn expected(&mut self, time: Duration) -> &mut Self {
+        self.options_mut().expected = Some(time);
+        self
+    }
+
+    // === what it makes and takes ===
+
+    /// Hands the value out as another type as well, usually a trait object:
+    /// `graph.add(pg_repo).provide(|repo: Arc<PgRepo>| repo as Arc<dyn Repo>)`.
+    ///
+    /// That the component makes a `From` is verified by [`Graph::check`](crate::Graph::check).
+    pub fn provide<From, To>(
+        &mut self,
+        cast: impl Fn(Arc<From>) -> Arc<To> + Send + Sync + 'static,
+    ) -> &mut Self
+    where
+        From: Send + Sync + 'static,
+        To: ?Sized + Send + Sync + 'static,
+    {
+        self.options_mut().provides.push(Provide {
+            from: (TypeId::of::<From>(), type_name::<From>()),
+            to: (TypeId::of::<To>(), type_name::<To>()),
+            cast: Box::new(move |value| {
+                let value = value.downcast_ref::<Arc<From>>()?;
+                Some(Box::new(cast(Arc::clone(value))))
+            }),
+        });
+        self
+    }
+
+    /// Tells the value apart from others of its type: consumers take it as `Dep<T, Tag>`.
+    pub fn tagged<Tag: 'static>(&mut self) -> &mut Self {
+        self.options_mut().tag = Some((TypeId::of::<Tag>(), type_name::<Tag>()));
+        self
+    }
+
+    /// Takes every dependency on `T` of this component from the component named `name`.
+    pub fn wire<T: ?Sized + 'static>(&mut self, name: impl Into<Cow<'static, str>>) -> &mut Self {
+        self.options_mut().wires.push(WireTo {
+            wanted: (TypeId::of::<T>(), type_name::<T>()),
+            name: name.into(),
+        });
+        self
+    }
+
+    /// What a [`Graph::node`](crate::Graph::node) does; without it, it is only a point in the order.
+    ///
+    /// Name and options stay as they are.
+    pub fn run<M>(&mut self, function: impl IntoComponent<M>) -> &mut Self {
+        let made = function.into_component();
+        self.needs
+            .splice(..usize::from(self.parameters), made.needs);
+        self.parameters = made.parameters;
+        self.output = made.output;
+        self.body = made.body;
+        self
+    }
+
+    // === for this crate ===
+
     #[track_caller]
-    pub(crate) fn value<T: Send + Sync + 'static>(value: T) -> Self {
-        Self::new::<T>(
-            type_label(type_name::<T>()).into(),
-            Vec::new(),
-            Body::Value(Arc::new(value)),
-        )
+    pub(crate) fn of_value<T: Send + Sync + 'static>(value: T) -> Self {
+        let name = type_label(type_name::<T>()).into();
+        Self::new::<T>(name, Vec::new(), Body::Value(value_of(value)))
     }
 
     #[track_caller]
-    fn new<T: 'static>(name: Cow<'static, str>, needs: Vec<Need>, body: Body) -> Self {
-        let type_id = TypeId::of::<T>();
-        // Any number of components may end with nothing to hand on.
-        let provides = (type_id != TypeId::of::<()>()).then(|| (type_id, type_name::<T>()));
-        let added_at = Location::caller();
+    pub(crate) fn of_arc<T: ?Sized + Send + Sync + 'static>(value: Arc<T>) -> Self {
+        let name = type_label(type_name::<T>()).into();
+        Self::new::<T>(name, Vec::new(), Body::Value(Some(Box::new(value))))
+    }
+
+    #[track_caller]
+    pub(crate) fn point(name: Cow<'static, str>) -> Self {
+        let mut component = Self::new::<()>(name, Vec::new(), Body::Point);
+        component.named = true;
+        component
+    }
+
+    #[track_caller]
+    pub(crate) fn new<T: ?Sized + 'static>(
+        name: Cow<'static, str>,
+        needs: Vec<Need>,
+        body: Body,
+    ) -> Self {
+        let output = TypeId::of::<T>();
         Self {
+            id: ComponentId { graph: 0, index: 0 },
             name,
             named: false,
-            stage: None,
-            timeout: None,
-            stop_timeout: None,
-            optional: false,
-            provides,
+            output: (output != TypeId::of::<()>()).then(|| (output, type_name::<T>())),
+            parameters: u16::try_from(needs.len()).unwrap_or(u16::MAX),
             needs,
-            added_at,
-            defined_at: None,
+            after: Vec::new(),
+            added_at: Location::caller(),
             body,
+            options: None,
         }
+    }
+
+    pub(crate) fn declared<D: Declaration>(mut self) -> Self {
+        self.options_mut().defined_at = Some((D::FILE, D::LINE));
+        D::apply(&mut self);
+        self
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        const NONE: &Options = &Options::NONE;
+        self.options.as_deref().unwrap_or(NONE)
+    }
+
+    pub(crate) fn options_mut(&mut self) -> &mut Options {
+        self.options.get_or_insert_default()
+    }
+
+    /// What a run keeps of a component.
+    pub(crate) fn into_parts(self) -> (Body, Option<Box<Options>>) {
+        (self.body, self.options)
     }
 }
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let options = self.options();
         f.debug_struct("Component")
             .field("name", &self.name)
-            .field("stage", &self.stage)
-            .field("timeout", &self.timeout)
-            .field("stop_timeout", &self.stop_timeout)
-            .field("optional", &self.optional)
+            .field("stage", &options.stage)
+            .field("optional", &options.optional)
             .field("needs", &self.needs)
+            .field("after", &self.after)
             .finish_non_exhaustive()
     }
 }
-
-/// What [`Graph::add`](crate::Graph::add) takes: async functions of 0 to 16 [`Param`]s that return a `Result`.
-///
-/// `Marker` only keeps the implementations for different numbers of parameters apart.
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be a component",
-    label = "not an async function that a graph can run",
-    note = "a component is `async fn(..) -> Result<T, E>` with up to 16 parameters, each `Dep<T>`, `Option<Dep<T>>`, `After<T>` or `Context`",
-    note = "its future must be `Send`, `T` must be `Send + Sync + 'static` and `E` must convert into `init_graph::BoxError`",
-    note = "with the feature `macros`, `#[init_graph::component]` on the function shows which of these is wrong"
-)]
-pub trait IntoComponent<Marker> {
-    /// Makes the component, with options as declared.
-    #[track_caller]
-    fn into_component(self) -> Component;
-}
-
-macro_rules! impl_into_component {
-    ($($param:ident)*) => {
-        #[diagnostic::do_not_recommend]
-        impl<Function, Fut, T, E, $($param),*> IntoComponent<fn($($param),*) -> Fut> for Function
-        where
-            Function: Fn($($param),*) -> Fut + Send + Sync + 'static,
-            Fut: Future<Output = Result<T, E>> + Send + 'static,
-            T: Send + Sync + 'static,
-            E: Into<BoxError>,
-            $($param: Param,)*
-        {
-            #[track_caller]
-            fn into_component(self) -> Component {
-                let needs = Needs::of(&[$($param::declare),*]);
-                let name = function_name(type_name::<Function>(), type_name::<T>());
-                let init = move |fetch: Fetch| -> Init {
-                    let future = fetch.all(|_fetch| self($($param::fetch(_fetch)),*));
-                    Box::pin(async move {
-                        let value = future.await.map_err(Into::into)?;
-                        Ok(Arc::new(value) as Value)
-                    })
-                };
-                Component::new::<T>(name, needs, Body::Init(Box::new(init)))
-            }
-        }
-
-        #[diagnostic::do_not_recommend]
-        impl<Function, Fut, D, T, E, $($param),*> IntoComponent<fn($($param),*) -> Declared<Fut, D>>
-            for Function
-        where
-            Function: Fn($($param),*) -> Declared<Fut, D> + Send + Sync + 'static,
-            Fut: Future<Output = Result<T, E>> + Send + 'static,
-            D: Declaration,
-            T: Send + Sync + 'static,
-            E: Into<BoxError>,
-            $($param: Param,)*
-        {
-            #[track_caller]
-            fn into_component(self) -> Component {
-                let needs = Needs::of(&[$($param::declare),*]);
-                let name = function_name(type_name::<Function>(), type_name::<T>());
-                let init = move |fetch: Fetch| -> Init {
-                    let declared = fetch.all(|_fetch| self($($param::fetch(_fetch)),*));
-                    Box::pin(async move {
-                        let value = declared.await.map_err(Into::into)?;
-                        Ok(Arc::new(value) as Value)
-                    })
-                };
-                let mut component = Component::new::<T>(name, needs, Body::Init(Box::new(init)));
-                component.defined_at = Some((D::FILE, D::LINE));
-                D::apply(&mut component);
-                component
-            }
-        }
-    };
-}
-
-macro_rules! impl_up_to {
-    () => { impl_into_component!(); };
-    ($first:ident $($rest:ident)*) => {
-        impl_into_component!($first $($rest)*);
-        impl_up_to!($($rest)*);
-    };
-}
-
-impl_up_to!(P16 P15 P14 P13 P12 P11 P10 P9 P8 P7 P6 P5 P4 P3 P2 P1);

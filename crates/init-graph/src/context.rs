@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::core::{Core, Hook};
@@ -17,11 +18,22 @@ pub struct Context {
     core: Arc<Core>,
     id: NodeId,
     attempt: u32,
+    deadline: Option<Instant>,
 }
 
 impl Context {
-    pub(crate) fn new(core: Arc<Core>, id: NodeId, attempt: u32) -> Self {
-        Self { core, id, attempt }
+    pub(crate) fn new(
+        core: Arc<Core>,
+        id: NodeId,
+        attempt: u32,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self {
+            core,
+            id,
+            attempt,
+            deadline,
+        }
     }
 
     /// The name of the component.
@@ -32,6 +44,13 @@ impl Context {
     /// Which attempt this is, counted from 1.
     pub fn attempt(&self) -> u32 {
         self.attempt
+    }
+
+    /// When this attempt runs out of time, by the tighter of its own limits; `None` without any.
+    ///
+    /// A stall timeout is not among them, since every word extends it.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
     }
 
     /// A token that is cancelled when the start is given up, and otherwise just before the stop hooks of this
@@ -62,6 +81,12 @@ impl Context {
         self.advance(|advance| advance.message = Some(message));
     }
 
+    /// Says that the initialiser still gets on, for a [`stall_timeout`](crate::Component::stall_timeout), without
+    /// anything to show for it.
+    pub fn keep_alive(&self) {
+        self.core.extra(self.id).spoke(Instant::now());
+    }
+
     /// Registers what undoes a step of the initialiser, to be run when the component stops.
     ///
     /// Register it as soon as there is something to undo: it runs also when the initialiser fails, times out or is
@@ -90,6 +115,7 @@ impl Context {
         let Some(advance) = self.core.advance(self.id, change) else {
             return;
         };
+        self.keep_alive();
         let Advance {
             current,
             total,

@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::context::Advance;
 use crate::error::BoxError;
+use crate::failure::Failure;
 use crate::guard::drop_quietly;
 use crate::observers::Observers;
 use crate::plan::{NodeId, Plan};
@@ -22,15 +25,43 @@ pub(crate) struct Core {
     pub(crate) observers: Observers,
     /// Cancelled when the start is given up; the tokens of the nodes are its children.
     pub(crate) given_up: CancellationToken,
+    pub(crate) begun: Instant,
     cells: Box<[Cell]>,
 }
 
+/// Small, since there is one for every node of a graph of any size.
 #[derive(Default)]
 struct Cell {
     phase: AtomicU8,
-    token: OnceLock<CancellationToken>,
+    extra: OnceLock<Box<Extra>>,
+}
+
+/// What most nodes never need: made on first use.
+pub(crate) struct Extra {
+    token: CancellationToken,
     advance: Mutex<Advance>,
     hooks: Mutex<Hooks>,
+    /// Told when the node is settled.
+    pub(crate) settled: Notify,
+    /// Why it fell away.
+    pub(crate) failure: Mutex<Option<Failure>>,
+    /// Of attempts before the one that runs now, and of waiting in between.
+    pub(crate) earlier: Mutex<Earlier>,
+    /// When its initialiser last said something, in nanoseconds since the begin of the start.
+    spoke_at: AtomicU64,
+    begun: Instant,
+}
+
+/// What a node spent before its current attempt.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Earlier {
+    /// Attempts that have begun.
+    pub(crate) attempts: u32,
+    pub(crate) own: std::time::Duration,
+    pub(crate) backoff: std::time::Duration,
+    /// For a permit of its class.
+    pub(crate) queued: std::time::Duration,
+    pub(crate) stop: Option<std::time::Duration>,
 }
 
 #[derive(Default)]
@@ -39,25 +70,42 @@ struct Hooks {
     stack: Vec<Hook>,
 }
 
-/// How far a node is on its way through a start.
+/// How far a node is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Phase {
     Pending = 0,
+    /// Waits for a permit of its class.
+    Queued,
     Running,
+    /// Waits for its next attempt.
+    Backoff,
     Ready,
     Failed,
     Skipped,
     Cancelled,
+    Stopping,
+    Stopped,
+}
+
+impl Phase {
+    /// Whether the start of the node has come to an end, one way or the other.
+    pub(crate) fn is_settled(self) -> bool {
+        !matches!(
+            self,
+            Self::Pending | Self::Queued | Self::Running | Self::Backoff
+        )
+    }
 }
 
 impl Core {
-    pub(crate) fn new(plan: Plan, observers: Observers) -> Self {
+    pub(crate) fn new(plan: Plan, observers: Observers, begun: Instant) -> Self {
         let cells = plan.nodes().iter().map(|_| Cell::default()).collect();
         Self {
             plan,
             observers,
             given_up: CancellationToken::new(),
+            begun,
             cells,
         }
     }
@@ -65,12 +113,20 @@ impl Core {
     pub(crate) fn phase(&self, id: NodeId) -> Phase {
         match self.cells[id.index()].phase.load(Ordering::Acquire) {
             0 => Phase::Pending,
-            1 => Phase::Running,
-            2 => Phase::Ready,
-            3 => Phase::Failed,
-            4 => Phase::Skipped,
-            _ => Phase::Cancelled,
+            1 => Phase::Queued,
+            2 => Phase::Running,
+            3 => Phase::Backoff,
+            4 => Phase::Ready,
+            5 => Phase::Failed,
+            6 => Phase::Skipped,
+            7 => Phase::Cancelled,
+            8 => Phase::Stopping,
+            _ => Phase::Stopped,
         }
+    }
+
+    pub(crate) fn is_ready(&self, id: NodeId) -> bool {
+        self.phase(id) == Phase::Ready
     }
 
     pub(crate) fn set_phase(&self, id: NodeId, phase: Phase) {
@@ -79,21 +135,31 @@ impl Core {
             .store(phase as u8, Ordering::Release);
     }
 
-    /// Made on first use: most components never ask for one.
-    pub(crate) fn token(&self, id: NodeId) -> CancellationToken {
+    pub(crate) fn extra(&self, id: NodeId) -> &Extra {
         self.cells[id.index()]
-            .token
-            .get_or_init(|| self.given_up.child_token())
-            .clone()
+            .extra
+            .get_or_init(|| Box::new(Extra::new(&self.given_up, self.begun)))
     }
 
+    /// What there is already of the extra part of `id`.
+    pub(crate) fn known(&self, id: NodeId) -> Option<&Extra> {
+        self.cells[id.index()].extra.get().map(|extra| &**extra)
+    }
+
+    pub(crate) fn token(&self, id: NodeId) -> CancellationToken {
+        self.extra(id).token.clone()
+    }
+
+    /// Nobody holds a token that was never asked for.
     pub(crate) fn cancel_token(&self, id: NodeId) {
-        self.token(id).cancel();
+        if let Some(extra) = self.known(id) {
+            extra.token.cancel();
+        }
     }
 
     /// Changes what a running node says of itself; `None` when it is not running.
     pub(crate) fn advance(&self, id: NodeId, change: impl FnOnce(&mut Advance)) -> Option<Advance> {
-        let mut advance = lock(&self.cells[id.index()].advance);
+        let mut advance = lock(&self.extra(id).advance);
         if self.phase(id) != Phase::Running {
             return None;
         }
@@ -101,8 +167,13 @@ impl Core {
         Some(advance.clone())
     }
 
+    /// The latest words of a node.
+    pub(crate) fn words(&self, id: NodeId) -> Option<Advance> {
+        Some(lock(&self.known(id)?.advance).clone())
+    }
+
     pub(crate) fn push_hook(&self, id: NodeId, hook: Hook) -> Result<(), Hook> {
-        let mut hooks = lock(&self.cells[id.index()].hooks);
+        let mut hooks = lock(&self.extra(id).hooks);
         if hooks.closed {
             return Err(hook);
         }
@@ -111,12 +182,13 @@ impl Core {
     }
 
     pub(crate) fn has_hooks(&self, id: NodeId) -> bool {
-        !lock(&self.cells[id.index()].hooks).stack.is_empty()
+        self.known(id)
+            .is_some_and(|extra| !lock(&extra.hooks).stack.is_empty())
     }
 
     /// The hook registered last; when there is none, no more are taken.
     pub(crate) fn pop_hook(&self, id: NodeId) -> Option<Hook> {
-        let mut hooks = lock(&self.cells[id.index()].hooks);
+        let mut hooks = lock(&self.extra(id).hooks);
         let hook = hooks.stack.pop();
         hooks.closed = hook.is_none();
         hook
@@ -124,7 +196,7 @@ impl Core {
 
     /// Drops the hooks of a node unrun and takes no more; returns how many there were.
     pub(crate) fn close_hooks_of(&self, id: NodeId) -> usize {
-        let mut hooks = lock(&self.cells[id.index()].hooks);
+        let mut hooks = lock(&self.extra(id).hooks);
         hooks.closed = true;
         let stack = std::mem::take(&mut hooks.stack);
         // Outside the lock: what a hook owns may use its context while it is dropped.
@@ -135,11 +207,37 @@ impl Core {
     }
 
     pub(crate) fn close_hooks(&self) -> usize {
-        self.plan
-            .nodes()
-            .iter()
-            .map(|node| self.close_hooks_of(node.id()))
+        let ids = self.plan.nodes().iter().map(|node| node.id());
+        ids.filter(|id| self.known(*id).is_some())
+            .map(|id| self.close_hooks_of(id))
             .sum()
+    }
+}
+
+impl Extra {
+    fn new(given_up: &CancellationToken, begun: Instant) -> Self {
+        Self {
+            token: given_up.child_token(),
+            advance: Mutex::default(),
+            hooks: Mutex::default(),
+            settled: Notify::new(),
+            failure: Mutex::default(),
+            earlier: Mutex::default(),
+            spoke_at: AtomicU64::new(0),
+            begun,
+        }
+    }
+
+    /// Notes that the initialiser said something.
+    pub(crate) fn spoke(&self, now: Instant) {
+        let since = now.saturating_duration_since(self.begun).as_nanos();
+        let since = u64::try_from(since).unwrap_or(u64::MAX);
+        self.spoke_at.fetch_max(since, Ordering::Relaxed);
+    }
+
+    /// When the initialiser last said something; the begin of the start when it never did.
+    pub(crate) fn spoke_at(&self) -> Instant {
+        self.begun + std::time::Duration::from_nanos(self.spoke_at.load(Ordering::Relaxed))
     }
 }
 

@@ -32,6 +32,10 @@ impl<Fut, D> Declared<Fut, D> {
             declaration: PhantomData,
         }
     }
+
+    pub(crate) fn into_inner(self) -> Fut {
+        self.future
+    }
 }
 
 impl<Fut: Future, D> IntoFuture for Declared<Fut, D> {

@@ -8,63 +8,74 @@ use std::sync::Arc;
 /// A shared value made by another component; a cheap clone over an `Arc`, and it dereferences to the value.
 ///
 /// As a parameter it is a dependency: the component begins when the provider of `T` is ready. `Option<Dep<T>>` is the
-/// tolerant form: `None` when nobody provides `T`, or when the provider is optional and failed.
-pub struct Dep<T: ?Sized>(Arc<T>);
+/// tolerant form: `None` when nobody provides `T`, or when the provider fell away. `Result<Dep<T>, Failure>` wants a
+/// provider and sees why it fell away.
+///
+/// `T` may be a trait object, by [`Component::provide`](crate::Component::provide) or
+/// [`Graph::value_arc`](crate::Graph::value_arc). Of several values of one type, `Tag` names the one that was
+/// [tagged](crate::Component::tagged) with it.
+pub struct Dep<T: ?Sized, Tag = ()> {
+    value: Arc<T>,
+    tag: PhantomData<fn() -> Tag>,
+}
 
-impl<T: ?Sized> Dep<T> {
+impl<T: ?Sized, Tag> Dep<T, Tag> {
     pub(crate) fn new(value: Arc<T>) -> Self {
-        Self(value)
+        Self {
+            value,
+            tag: PhantomData,
+        }
     }
 
     /// The shared value itself, for code that takes an `Arc`.
     pub fn into_inner(this: Self) -> Arc<T> {
-        this.0
+        this.value
     }
 }
 
-impl<T> From<T> for Dep<T> {
+impl<T, Tag> From<T> for Dep<T, Tag> {
     /// Wraps a value, so that a test can call an initialiser by hand.
     fn from(value: T) -> Self {
-        Self(Arc::new(value))
+        Self::new(Arc::new(value))
     }
 }
 
-impl<T: ?Sized> Deref for Dep<T> {
+impl<T: ?Sized, Tag> Deref for Dep<T, Tag> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
-impl<T: ?Sized> AsRef<T> for Dep<T> {
+impl<T: ?Sized, Tag> AsRef<T> for Dep<T, Tag> {
     fn as_ref(&self) -> &T {
-        &self.0
+        &self.value
     }
 }
 
-impl<T: ?Sized> Clone for Dep<T> {
+impl<T: ?Sized, Tag> Clone for Dep<T, Tag> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self::new(Arc::clone(&self.value))
     }
 }
 
-impl<T: ?Sized + fmt::Debug> fmt::Debug for Dep<T> {
+impl<T: ?Sized + fmt::Debug, Tag> fmt::Debug for Dep<T, Tag> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.value.fmt(f)
     }
 }
 
-impl<T: ?Sized + fmt::Display> fmt::Display for Dep<T> {
+impl<T: ?Sized + fmt::Display, Tag> fmt::Display for Dep<T, Tag> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.value.fmt(f)
     }
 }
 
-/// An order without a value: the component begins when the provider of `T` is settled.
+/// An order without a value: the component begins when every provider of `T` is settled.
 ///
-/// Settled is ready, or, for an optional provider, failed as well. `Option<After<T>>` also allows that nobody provides
-/// `T`.
+/// Settled is ready, or fallen away. Of several providers [`Component::wire`](crate::Component::wire) picks one.
+/// `Option<After<T>>` also allows that nobody provides `T`.
 pub struct After<T: ?Sized>(PhantomData<fn() -> T>);
 
 impl<T: ?Sized> After<T> {

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::Node;
@@ -150,7 +151,9 @@ impl Error for StartError {
 pub struct NodeError {
     pub(crate) node: Node,
     pub(crate) took: Duration,
-    pub(crate) cause: Cause,
+    pub(crate) attempts: u32,
+    /// Shared with those who wanted the component.
+    pub(crate) cause: Arc<Cause>,
 }
 
 impl NodeError {
@@ -164,6 +167,11 @@ impl NodeError {
         self.took
     }
 
+    /// How many attempts its initialiser had; 0 for a failure of stop hooks.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// In what way it failed.
     pub fn cause(&self) -> &Cause {
         &self.cause
@@ -174,16 +182,20 @@ impl fmt::Display for NodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = self.node.added_at();
         let name = self.node.name();
-        match &self.cause {
-            Cause::Failed(_) => write!(f, "`{name}` failed (added at {}:{})", at.file(), at.line()),
-            cause => write!(f, "`{name}` {cause} (added at {}:{})", at.file(), at.line()),
+        match &*self.cause {
+            Cause::Failed(_) => write!(f, "`{name}` failed")?,
+            cause => write!(f, "`{name}` {cause}")?,
         }
+        if self.attempts > 1 {
+            write!(f, " at attempt {}", self.attempts)?;
+        }
+        write!(f, " (added at {}:{})", at.file(), at.line())
     }
 }
 
 impl Error for NodeError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.cause {
+        match &*self.cause {
             Cause::Failed(error) => Some(error.as_ref()),
             _ => None,
         }
@@ -200,6 +212,10 @@ pub enum Cause {
     Panicked(String),
     /// It did not end within this time and was dropped.
     TimedOut(Duration),
+    /// It said nothing for this time and was dropped.
+    Stalled(Duration),
+    /// The start as a whole took longer than this.
+    Deadline(Duration),
 }
 
 impl Cause {
@@ -218,6 +234,8 @@ impl fmt::Display for Cause {
             Self::Failed(_) => f.write_str("returned an error"),
             Self::Panicked(message) => write!(f, "panicked: {message}"),
             Self::TimedOut(limit) => write!(f, "did not end within {limit:?}"),
+            Self::Stalled(limit) => write!(f, "made no progress for {limit:?}"),
+            Self::Deadline(limit) => write!(f, "was not ready when the start had taken {limit:?}"),
         }
     }
 }

@@ -1,14 +1,29 @@
 #![doc = include_str!("../README.md")]
 
-// What a user touches.
+// What a user writes.
+mod class;
 mod component;
-mod context;
+mod condition;
 mod declared;
+mod graph;
+mod into_component;
+mod options;
+mod policy;
+mod retry;
+mod settings;
+
+// What an initialiser takes.
+mod all;
+mod context;
 mod dep;
+mod failure;
+mod lazy;
+mod live;
+mod param;
+
+// What a user gets.
 mod error;
 mod event;
-mod graph;
-mod param;
 mod plan;
 mod render;
 mod report;
@@ -16,33 +31,39 @@ mod running;
 mod wiring_error;
 
 // How a graph is checked, before anything runs.
-mod csr;
-mod cycle;
-mod diagnose;
-mod names;
 mod wiring;
 
-// How it runs.
+// How it runs and stops.
 mod core;
+mod exec;
 mod guard;
 mod observers;
 mod run;
-mod start;
-mod starter;
 mod stop;
 mod telemetry;
-mod walk;
+mod values;
 
-pub use crate::component::{Component, IntoComponent};
+pub use crate::class::Class;
+pub use crate::component::{Component, ComponentId, Target};
+pub use crate::condition::IntoCondition;
+pub use crate::graph::Graph;
+pub use crate::into_component::{IntoBlocking, IntoComponent};
+pub use crate::policy::Policy;
+pub use crate::retry::Retry;
+
+pub use crate::all::All;
 pub use crate::context::Context;
 pub use crate::dep::{After, Dep};
-pub use crate::graph::Graph;
+pub use crate::failure::Failure;
+pub use crate::lazy::{Lazy, LazyError};
+pub use crate::live::Live;
 pub use crate::param::Param;
+
+pub use crate::plan::{Node, NodeId, Plan};
+pub use crate::report::{NodeReport, Outcome, Report, StopReport};
 pub use crate::running::Running;
 
 pub use crate::event::{Event, Observer};
-pub use crate::plan::{Node, NodeId, Plan};
-pub use crate::report::{NodeReport, Outcome, Report, StopReport};
 
 pub use crate::error::{BoxError, Cause, GraphError, NodeError, Result, StartError, StopError};
 pub use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
@@ -51,10 +72,12 @@ pub use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 #[doc(inline)]
 pub use init_graph_macros::component;
 
-/// For the code that `#[component]` writes; not part of the API.
+/// For the code that the macros write; not part of the API.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::component::Component;
+    pub use crate::condition::Made;
     pub use crate::declared::{Declaration, Declared};
-    pub use crate::param::{Fetch, Needs, is_parameter};
+    pub use crate::param::sealed::Sealed;
+    pub use crate::param::{Fetch, Needs, Param, is_parameter};
 }

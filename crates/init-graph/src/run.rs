@@ -2,86 +2,159 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use crate::component::{Body, Component, Initialiser, Value};
+use crate::component::{Body, Component};
 use crate::core::{Core, Phase, lock};
-use crate::csr::Csr;
 use crate::error::NodeError;
+use crate::exec::{Starter, Walk};
+use crate::failure::{Failure, Why};
+use crate::observers::Observers;
+use crate::options::Options;
 use crate::plan::NodeId;
 use crate::report::{NodeReport, Outcome, Report};
+use crate::settings::Settings;
 use crate::telemetry::Telemetry;
-use crate::wiring::{Wire, Wiring};
+use crate::values::Values;
+use crate::wiring::{Csr, Offer, Wires, Wiring};
 
 /// Everything is indexed by [`NodeId`].
 pub(crate) struct Run {
     pub(crate) core: Arc<Core>,
     pub(crate) steps: Box<[Step]>,
-    pub(crate) dependencies: Csr,
-    pub(crate) providers: HashMap<TypeId, NodeId>,
+    values: Box<[Mutex<Option<Values>>]>,
+    times: Box<[Times]>,
+    pub(crate) wires: Wires,
+    pub(crate) dependents: Csr<NodeId>,
+    pub(crate) providers: HashMap<TypeId, Vec<Offer>>,
+    /// Those that count: of components that are not optional.
     pub(crate) failures: Mutex<Vec<NodeError>>,
+    /// Whose `Lazy` was used (first) to get whom (second), each once.
+    pub(crate) exercised: Mutex<Vec<(NodeId, NodeId)>>,
+    /// The walk of the start, which lazy nodes join later.
+    pub(crate) walk: OnceLock<Weak<Walk<Starter>>>,
+    pub(crate) settings: Settings,
     pub(crate) telemetry: Telemetry,
     pub(crate) begun: Instant,
     /// Of the runtime that the start was called on; the stop runs there as well.
     pub(crate) runtime: Handle,
 }
 
-/// What the executor keeps of one node.
+/// What the executor keeps of one component.
 pub(crate) struct Step {
-    /// `None` for a value, which has nothing to run.
-    pub(crate) init: Option<Initialiser>,
-    pub(crate) needs: Box<[Wire]>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) stop_timeout: Option<Duration>,
-    pub(crate) value: Mutex<Option<Value>>,
-    pub(crate) times: OnceLock<Times>,
+    pub(crate) body: Body,
+    options: Option<Box<Options>>,
+    /// How many of the needs are the body's; those of the condition come after them.
+    pub(crate) parameters: u16,
 }
 
-/// When a node began and was settled, since the begin of the start.
-#[derive(Clone, Copy)]
-pub(crate) struct Times {
-    pub(crate) began: Duration,
-    pub(crate) settled: Duration,
+impl Step {
+    pub(crate) fn options(&self) -> &Options {
+        const NONE: &Options = &Options::NONE;
+        self.options.as_deref().unwrap_or(NONE)
+    }
+}
+
+/// When a node began and was settled, in nanoseconds since the begin of the start.
+#[derive(Default)]
+struct Times {
+    began: AtomicU64,
+    settled: AtomicU64,
 }
 
 impl Run {
     pub(crate) fn new(
-        core: Arc<Core>,
-        components: Vec<Component>,
         wiring: Wiring,
+        components: Vec<Component>,
+        observers: Observers,
+        settings: Settings,
         begun: Instant,
         runtime: Handle,
     ) -> Self {
-        let telemetry = Telemetry::new(&core.plan);
+        let telemetry = Telemetry::new(&wiring.plan);
         let mut components: Vec<_> = components.into_iter().map(Some).collect();
-        let parts = wiring.components.iter().zip(wiring.needs);
+        let in_order = wiring.components.iter();
+        let parts = in_order.filter_map(|at| components[*at as usize].take());
+        let mut values = Vec::with_capacity(wiring.components.len());
         let steps = parts
-            .filter_map(|(at, needs)| Some(Step::new(components[*at as usize].take()?, needs)))
+            .map(|component| {
+                let (step, value) = Step::new(component);
+                values.push(Mutex::new(value));
+                step
+            })
             .collect();
+        let times = values.iter().map(|_| Times::default()).collect();
         Self {
-            core,
+            core: Arc::new(Core::new(wiring.plan, observers, begun)),
             steps,
-            dependencies: wiring.dependencies,
+            values: values.into(),
+            times,
+            wires: wiring.wires,
+            dependents: wiring.dependents,
             providers: wiring.providers,
             failures: Mutex::default(),
+            exercised: Mutex::default(),
+            walk: OnceLock::new(),
+            settings,
             telemetry,
             begun,
             runtime,
         }
     }
 
-    pub(crate) fn value(&self, id: NodeId) -> Option<Value> {
-        lock(&self.steps[id.index()].value).clone()
+    // === values ===
+
+    /// The value of `id` as its view number `view`.
+    pub(crate) fn value<T: ?Sized + Send + Sync + 'static>(
+        &self,
+        id: NodeId,
+        view: u16,
+    ) -> Option<Arc<T>> {
+        lock(&self.values[id.index()]).as_ref()?.get(view)
     }
+
+    /// Puts a value in its place and returns the one that was there.
+    pub(crate) fn replace_value(&self, id: NodeId, value: Option<Values>) -> Option<Values> {
+        std::mem::replace(&mut *lock(&self.values[id.index()]), value)
+    }
+
+    /// Why `id` is not there.
+    pub(crate) fn failure(&self, id: NodeId) -> Failure {
+        let known = self.core.known(id);
+        let noted = known.and_then(|extra| lock(&extra.failure).clone());
+        noted.unwrap_or_else(|| Failure::new(self.core.plan.node(id).name.clone(), Why::GivenUp))
+    }
+
+    pub(crate) fn set_failure(&self, id: NodeId, failure: Failure) {
+        *lock(&self.core.extra(id).failure) = Some(failure);
+    }
+
+    // === times ===
 
     /// The time since the start began.
     pub(crate) fn elapsed(&self) -> Duration {
         self.begun.elapsed()
     }
+
+    pub(crate) fn set_times(&self, id: NodeId, began: Duration, settled: Duration) {
+        let times = &self.times[id.index()];
+        times.began.store(nanos(began), Ordering::Relaxed);
+        times.settled.store(nanos(settled), Ordering::Relaxed);
+    }
+
+    /// When `id` began and when it was settled, since the begin of the start.
+    pub(crate) fn times(&self, id: NodeId) -> (Duration, Duration) {
+        let times = &self.times[id.index()];
+        let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
+        (read(&times.began), read(&times.settled))
+    }
+
+    // === report ===
 
     pub(crate) fn report(&self, took: Duration) -> Report {
         let nodes = self
@@ -141,32 +214,37 @@ impl Run {
 
     /// The dependency that was settled last; the first of several.
     fn last_dependency(&self, id: NodeId) -> Option<NodeId> {
-        let dependencies = self.core.plan.node(id).dependencies.iter().copied();
+        let dependencies = self.core.plan.dependencies(id).iter().copied();
         dependencies.min_by_key(|dependency| std::cmp::Reverse(self.times(*dependency).1))
     }
+}
 
-    fn times(&self, id: NodeId) -> (Duration, Duration) {
-        self.steps[id.index()]
-            .times
-            .get()
-            .map_or_else(Default::default, |times| (times.began, times.settled))
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").finish_non_exhaustive()
     }
 }
 
 impl Step {
-    fn new(component: Component, needs: Box<[Wire]>) -> Self {
-        let (init, value) = match component.body {
-            Body::Init(init) => (Some(init), None),
-            Body::Value(value) => (None, Some(value)),
+    fn new(component: Component) -> (Self, Option<Values>) {
+        let parameters = component.parameters;
+        let (mut body, options) = component.into_parts();
+        let provides = options
+            .as_deref()
+            .map_or(&[] as &[_], |options| &options.provides);
+        let value = match &mut body {
+            Body::Value(value) => value.take().map(|value| Values::new(value, provides)),
+            _ => None,
         };
-        let (timeout, stop_timeout) = (component.timeout, component.stop_timeout);
-        Self {
-            init,
-            needs,
-            timeout,
-            stop_timeout,
-            value: Mutex::new(value),
-            times: OnceLock::new(),
-        }
+        let step = Self {
+            body,
+            options,
+            parameters,
+        };
+        (step, value)
     }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

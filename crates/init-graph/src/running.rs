@@ -36,10 +36,10 @@ impl Running {
     }
 
     /// The value of type `T`; `None` when no component provides it, or an optional one fell away.
-    pub fn get<T: Send + Sync + 'static>(&self) -> Option<Dep<T>> {
+    pub fn get<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Dep<T>> {
         let run = self.run.as_ref()?;
-        let value = run.value(*run.providers.get(&TypeId::of::<T>())?)?;
-        Arc::downcast(value).ok().map(Dep::new)
+        let offer = run.providers.get(&TypeId::of::<T>())?.first()?;
+        run.value(offer.node, offer.view).map(Dep::new)
     }
 
     /// How the start went.

@@ -10,11 +10,11 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::core::{Hook, Phase, lock};
 use crate::error::{Cause, NodeError};
 use crate::event::Event;
+use crate::exec::{Flow, Visitor, Walk};
 use crate::guard::{Guarded, drop_quietly, log_quietly};
 use crate::plan::{Node, NodeId};
 use crate::report::StopReport;
 use crate::run::Run;
-use crate::walk::{Flow, Visitor, Walk};
 
 /// Stops everything that has started, within `limit` from now. Goes on when the returned future is dropped.
 pub(crate) async fn spawn(run: Arc<Run>, limit: Duration) -> StopReport {
@@ -51,7 +51,7 @@ async fn stop(run: Arc<Run>, limit: Duration) -> StopReport {
         limit,
         run: Arc::clone(&run),
     };
-    let walk = Walk::new(stopper, run.dependencies.clone());
+    let walk = Walk::new(stopper, run.core.plan.edges().clone());
     walk.begin();
     // Every hook ends by the deadline on its own; only one that blocks its thread does not.
     drop(timeout_at(after(deadline, BLOCKED_GRACE), walk.done()).await);
@@ -83,9 +83,9 @@ struct Stopper {
 }
 
 impl Visitor for Stopper {
-    async fn visit(&self, node: u32) -> Flow {
+    async fn visit(&self, node: NodeId) -> Flow {
         let core = &self.run.core;
-        let node = core.plan.node(NodeId(node));
+        let node = core.plan.node(node);
         // What never started is passed through, so that the order holds across it.
         if core.phase(node.id) == Phase::Ready || core.has_hooks(node.id) {
             self.states[node.id.index()].store(STOPPING, Ordering::Relaxed);
@@ -106,7 +106,11 @@ impl Stopper {
     async fn stop(&self, node: &Node) {
         let step = &self.run.steps[node.id.index()];
         let begun = Instant::now();
-        let limit = step.stop_timeout.unwrap_or(self.limit).min(self.limit);
+        let limit = step
+            .options()
+            .stop_timeout
+            .unwrap_or(self.limit)
+            .min(self.limit);
         let deadline = after(begun, limit).min(self.deadline);
         let mut failures = Vec::new();
         while let Some(hook) = self.run.core.pop_hook(node.id) {
@@ -123,12 +127,12 @@ impl Stopper {
                 failures.push(NodeError {
                     node: node.clone(),
                     took,
-                    cause,
+                    attempts: 0,
+                    cause: Arc::new(cause),
                 });
             }
         }
-        let value = lock(&step.value).take();
-        drop_quietly(value);
+        drop_quietly(self.run.replace_value(node.id, None));
         self.report(node, begun.elapsed(), failures);
     }
 

@@ -91,7 +91,8 @@ impl GraphObserver {
             if node.is_value() {
                 return None;
             }
-            let dependencies = node.dependencies().iter().map(|id| plan.node(*id));
+            let dependencies = plan.dependencies(node.id()).iter();
+            let dependencies = dependencies.map(|id| plan.node(*id));
             let dependencies = dependencies.filter(|node| !node.is_value()).map(Node::name);
             self.progress.announce(&NewStep {
                 name: node.name(),

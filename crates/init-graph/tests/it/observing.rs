@@ -115,7 +115,8 @@ async fn nodes_in_events_are_those_of_the_plan() {
                 .map(|node| (node.id(), node.name()))
                 .collect();
             for node in plan.nodes() {
-                let dependencies: Vec<_> = node.dependencies().iter().map(|id| by_id[id]).collect();
+                let ids = plan.dependencies(node.id()).iter();
+                let dependencies: Vec<_> = ids.map(|id| by_id[id]).collect();
                 assert_eq!(plan.node(node.id()).name(), node.name());
                 seen.say(format!(
                     "{} {} {:?}",

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::csr::Csr;
+use super::Csr;
 
 /// A set of nodes that all reach each other.
 #[derive(Debug, PartialEq, Eq)]

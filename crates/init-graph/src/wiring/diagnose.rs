@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::time::Duration;
 
+use super::Errors;
+use super::cycle::Knot;
+use super::index::{Resolved, needs};
+use super::names::type_label;
 use crate::component::Component;
-use crate::cycle::Knot;
-use crate::names::type_label;
+use crate::options::WireTo;
 use crate::param::{Key, Kind, Need, Source};
-use crate::wiring::{Errors, Resolved};
+use crate::settings::Settings;
 use crate::wiring_error::{WiringError, WiringErrorKind};
 
 /// Knows the components by their final names.
@@ -21,8 +23,9 @@ impl Diagnose<'_> {
     /// `earlier` is the number of errors before this one; only the first ones get a suggestion, which takes a while.
     pub(crate) fn missing(&self, at: usize, need: &Need, earlier: usize) -> WiringError {
         let mut text = match &need.key {
-            Key::Type(_, full) => format!("nothing provides `{full}`\n  "),
+            Key::Type(key) => format!("nothing provides `{}`\n  ", key.name),
             Key::Name(name) => format!("there is no node named `{name}`\n  "),
+            Key::Id(_) => "there is no such node\n  ".to_owned(),
         };
         self.write_need(&mut text, at, need);
         let suggestion = if earlier < SUGGESTIONS_MAX {
@@ -32,14 +35,14 @@ impl Diagnose<'_> {
         };
         match (suggestion, &need.key) {
             (Some(suggestion), _) => write!(text, "\n  help: did you mean {suggestion}?"),
-            (None, Key::Type(_, full)) => {
-                let label = type_label(full);
+            (None, Key::Type(key)) => {
+                let label = type_label(key.name);
                 write!(
                     text,
                     "\n  help: add a component that returns `{label}`, or a value of it"
                 )
             }
-            (None, Key::Name(_)) => write!(
+            (None, _) => write!(
                 text,
                 "\n  help: names are those given by `named`, or the functions' own"
             ),
@@ -51,20 +54,51 @@ impl Diagnose<'_> {
         }
     }
 
-    pub(crate) fn duplicate_type(
-        &self,
-        type_name: &str,
-        first: usize,
-        second: usize,
-    ) -> WiringError {
-        let (first, second) = (self.place(first), self.place(second));
-        let label = type_label(type_name);
-        let text = format!(
-            "two nodes provide `{type_name}`\n  {first}\n  {second}\n  \
-             help: give one of them a type of its own, such as `struct Second{label}({label});`"
+    /// Several providers of what one consumer wants one of.
+    pub(crate) fn ambiguous(&self, at: usize, need: &Need, several: &[u32]) -> WiringError {
+        let mut text = format!(
+            "{} nodes provide what `{}` wants one of\n  ",
+            several.len(),
+            self.names[at]
+        );
+        self.write_need(&mut text, at, need);
+        for provider in several {
+            let _ = write!(text, "\n  {}", self.place(*provider as usize));
+        }
+        text.push_str(
+            "\n  help: name them and choose with `wire`, tag them with `tagged`, or take `All<T>`",
         );
         WiringError {
             kind: WiringErrorKind::DuplicateType,
+            text,
+        }
+    }
+
+    pub(crate) fn wrong_wire(&self, at: usize, wire: &WireTo, named: Option<u32>) -> WiringError {
+        let label = type_label(wire.wanted.1);
+        let (place, name) = (self.place(at), &wire.name);
+        let text = match named {
+            Some(other) => format!(
+                "`{name}` does not provide `{label}`\n  {place} is wired to it\n  {}",
+                self.place(other as usize)
+            ),
+            None => {
+                format!("there is no node named `{name}`\n  {place} is wired to it for `{label}`")
+            }
+        };
+        WiringError {
+            kind: WiringErrorKind::Missing,
+            text,
+        }
+    }
+
+    pub(crate) fn foreign_handle(&self, at: usize) -> WiringError {
+        let text = format!(
+            "a handle of another graph\n  {} is to begin after it\n  help: handles are valid in the graph that made them",
+            self.place(at)
+        );
+        WiringError {
+            kind: WiringErrorKind::Missing,
             text,
         }
     }
@@ -132,19 +166,35 @@ impl Diagnose<'_> {
         }
     }
 
-    pub(crate) fn zero_timeouts(&self, stop_timeout: Duration, errors: &mut Errors) {
+    pub(crate) fn settings(&self, settings: &Settings, errors: &mut Errors) {
+        let error = |text: &str| WiringError {
+            kind: WiringErrorKind::ZeroTimeout,
+            text: text.to_owned(),
+        };
+        let at = self.components.len();
+        if settings.stop_timeout.is_zero() {
+            let text = "the stop timeout of the graph is zero\n  help: give `Graph::stop_timeout` the time that hooks may take";
+            errors.push((at, error(text)));
+        }
+        if settings.timeout.is_some_and(|limit| limit.is_zero()) {
+            let text =
+                "the timeout of the graph is zero\n  help: leave out `Graph::timeout` for no limit";
+            errors.push((at, error(text)));
+        }
+    }
+
+    pub(crate) fn options(&self, errors: &mut Errors) {
         let error = |text| WiringError {
             kind: WiringErrorKind::ZeroTimeout,
             text,
         };
-        if stop_timeout.is_zero() {
-            let text = "the stop timeout of the graph is zero\n  help: give `Graph::stop_timeout` the time that hooks may take";
-            errors.push((self.components.len(), error(text.to_owned())));
-        }
         for (at, component) in self.components.iter().enumerate() {
+            let options = component.options();
             let limits = [
-                ("timeout", component.timeout),
-                ("stop_timeout", component.stop_timeout),
+                ("timeout", options.timeout),
+                ("total_timeout", options.total_timeout),
+                ("stall_timeout", options.stall_timeout),
+                ("stop_timeout", options.stop_timeout),
             ];
             for (what, _) in limits
                 .iter()
@@ -161,43 +211,71 @@ impl Diagnose<'_> {
     }
 
     fn write_cycle_edge(&self, text: &mut String, at: usize, next: u32, resolved: &Resolved) {
-        let needs = self.components[at].needs.iter().zip(&resolved[at]);
-        match needs
-            .into_iter()
-            .find(|(_, provider)| **provider == Some(next))
-        {
-            Some((need, _)) => {
+        let wires = resolved.of(at as u32).iter();
+        let wire = wires
+            .filter(|wire| wire.kind != Kind::Lazy)
+            .find(|wire| wire.provider == Some(next));
+        let need = wire.and_then(|wire| needs(&self.components[at]).nth(usize::from(wire.need)));
+        match need {
+            Some(need) => {
                 self.write_need(text, at, need);
                 if matches!(need.key, Key::Type(..)) {
                     let _ = write!(text, ", made by `{}`", self.names[next as usize]);
                 }
             }
-            None => text.push_str(&self.place(at)),
+            None => {
+                let next = &self.names[next as usize];
+                let _ = write!(text, "{} is to begin after `{next}`", self.place(at));
+            }
         }
     }
 
     fn write_need(&self, text: &mut String, at: usize, need: &Need) {
         let (place, wanted) = (self.place(at), self.wanted(need));
         let _ = match need.source {
-            Source::Parameter(number) => {
+            Source::Parameter(number, None) => {
                 write!(text, "{place} takes `{wanted}` as parameter {number}")
             }
+            Source::Parameter(number, Some(field)) => {
+                write!(
+                    text,
+                    "{place} takes `{wanted}` as `{field}` of parameter {number}"
+                )
+            }
+            Source::Condition(number) => {
+                write!(
+                    text,
+                    "the condition of {place} takes `{wanted}` as parameter {number}"
+                )
+            }
             Source::AfterCall => write!(text, "{place} is to begin after `{wanted}`"),
+            Source::NeedsCall => write!(text, "{place} needs `{wanted}`"),
         };
     }
 
     fn wanted(&self, need: &Need) -> String {
-        match &need.key {
-            Key::Name(name) => name.clone(),
-            Key::Type(_, full) => {
-                let label = type_label(full);
-                match (need.kind, need.required) {
-                    (Kind::Hard, _) => format!("Dep<{label}>"),
-                    (Kind::Soft, _) => format!("Option<Dep<{label}>>"),
-                    (Kind::Order, true) => format!("After<{label}>"),
-                    (Kind::Order, false) => format!("Option<After<{label}>>"),
-                }
-            }
+        let key = match &need.key {
+            Key::Name(name) => return name.to_string(),
+            Key::Id(id) => return self.names[id.index as usize].to_string(),
+            Key::Type(key) => key,
+        };
+        let label = type_label(key.name);
+        if matches!(need.source, Source::NeedsCall) {
+            return label;
+        }
+        let tagged = match key.tag {
+            Some((_, tag)) => format!("{label}, {}", type_label(tag)),
+            None => label,
+        };
+        match (need.kind, need.required) {
+            (Kind::Hard, _) => format!("Dep<{tagged}>"),
+            (Kind::Live, _) => format!("Live<{tagged}>"),
+            (Kind::Soft, _) => format!("Option<Dep<{tagged}>>"),
+            (Kind::Outcome, _) => format!("Result<Dep<{tagged}>, Failure>"),
+            (Kind::Lazy, _) => format!("Lazy<{tagged}>"),
+            (Kind::All, _) => format!("All<{tagged}>"),
+            (Kind::Order, true) => format!("After<{tagged}>"),
+            (Kind::Order, false) => format!("Option<After<{tagged}>>"),
         }
     }
 
@@ -205,6 +283,7 @@ impl Diagnose<'_> {
         let component = &self.components[at];
         let added_at = component.added_at;
         let defined = component
+            .options()
             .defined_at
             .map(|(file, line)| format!("{file}:{line}, "))
             .unwrap_or_default();
@@ -218,17 +297,18 @@ impl Diagnose<'_> {
 
     /// The provider whose type or name looks most like what was asked for.
     fn suggestion(&self, need: &Need) -> Option<String> {
-        let Key::Type(_, wanted) = &need.key else {
-            let Key::Name(wanted) = &need.key else {
-                return None;
-            };
-            let named = (0..self.names.len()).map(|at| (distance(wanted, &self.names[at]), at));
-            let (far, at) = named.min()?;
-            return (far <= DISTANCE_MAX).then(|| self.place(at));
+        let wanted = match &need.key {
+            Key::Type(key) => key.name,
+            Key::Name(wanted) => {
+                let named = (0..self.names.len()).map(|at| (distance(wanted, &self.names[at]), at));
+                let (far, at) = named.min()?;
+                return (far <= DISTANCE_MAX).then(|| self.place(at));
+            }
+            Key::Id(_) => return None,
         };
         let bare = unwrapped(&type_label(wanted)).to_owned();
         let providers = self.components.iter().enumerate();
-        let typed = providers.filter_map(|(at, component)| Some((at, component.provides?.1)));
+        let typed = providers.filter_map(|(at, component)| Some((at, component.output?.1)));
         let (far, at, full) = typed
             .map(|(at, full)| (distance(&bare, unwrapped(&type_label(full))), at, full))
             .min()?;

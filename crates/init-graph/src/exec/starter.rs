@@ -7,16 +7,17 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{Instrument as _, debug, info, info_span, warn};
 
-use crate::component::{Initialiser, Value};
-use crate::context::Context;
+use super::walk::{Flow, Visitor};
+use crate::component::{Body, Init};
 use crate::core::{Phase, lock};
 use crate::error::{BoxError, Cause, NodeError};
 use crate::event::Event;
+use crate::failure::{Failure, Why};
 use crate::guard::{Guarded, log_quietly};
 use crate::param::{Fetch, Kind};
 use crate::plan::{Node, NodeId};
-use crate::run::{Run, Times};
-use crate::walk::{Flow, Visitor};
+use crate::run::Run;
+use crate::values::{Value, Values};
 
 /// Visits the nodes of a start.
 pub(crate) struct Starter {
@@ -25,20 +26,23 @@ pub(crate) struct Starter {
 
 /// How one initialiser ended.
 enum Ended {
-    Ready(Value),
+    Ready(Option<Value>),
     Failed(Cause),
     Cancelled,
 }
 
 impl Visitor for Starter {
-    async fn visit(&self, node: u32) -> Flow {
+    async fn visit(&self, node: NodeId) -> Flow {
         let core = &self.run.core;
-        let node = core.plan.node(NodeId(node));
+        let node = core.plan.node(node);
         if core.given_up.is_cancelled() {
             return Flow::Halt;
         }
         let began = self.run.elapsed();
-        if let Some(because) = self.fallen_away(node.id) {
+        if let Some(failure) = self.fallen_away(node.id) {
+            let because = failure.clause();
+            let failure = Failure::new(node.name.clone(), Why::Behind(failure));
+            self.run.set_failure(node.id, failure);
             self.settle(node, began, Phase::Skipped);
             info!(node = node.name(), because, "skipped");
             core.observers.emit(&Event::Skipped {
@@ -52,7 +56,7 @@ impl Visitor for Starter {
             node,
             attempt: FIRST_ATTEMPT,
         });
-        let Some(init) = &self.run.steps[node.id.index()].init else {
+        let Body::Init(init) = &self.run.steps[node.id.index()].body else {
             // It was there before the start began.
             self.settle(node, Duration::ZERO, Phase::Ready);
             core.observers.emit(&Event::Ready {
@@ -62,52 +66,53 @@ impl Visitor for Starter {
             return Flow::Release;
         };
         let span = info_span!("component", name = node.name(), stage = node.stage());
-        let ended = self.initialise(node.id, init).instrument(span).await;
+        let ended = self
+            .initialise(node.id, init.as_ref())
+            .instrument(span)
+            .await;
         self.finish(node, began, ended)
     }
 }
 
 impl Starter {
-    async fn initialise(&self, id: NodeId, init: &Initialiser) -> Ended {
+    async fn initialise(
+        &self,
+        id: NodeId,
+        init: &(dyn Fn(&mut Fetch<'_>) -> Init + Send + Sync),
+    ) -> Ended {
         let step = &self.run.steps[id.index()];
-        let context = Context::new(Arc::clone(&self.run.core), id, FIRST_ATTEMPT);
-        let values = step
-            .needs
-            .iter()
-            .map(|wire| self.run.value(wire.provider?))
-            .collect();
-        let initialiser = Guarded::new(|| init(Fetch::new(values, context)));
+        let initialiser =
+            Guarded::new(|| init(&mut Fetch::new(&self.run, id, FIRST_ATTEMPT, None)));
         tokio::select! {
             biased;
             // Cancellation rule: a start that is given up drops an initialiser at its current await; what it
             // registered with `on_stop` until then runs in the rollback.
             () = self.run.core.given_up.cancelled() => Ended::Cancelled,
-            ended = limited(step.timeout, initialiser) => ended,
+            ended = limited(step.options().timeout, initialiser) => ended,
         }
     }
 
     /// Why `id` cannot run, when a provider that it cannot do without has failed or was skipped.
-    fn fallen_away(&self, id: NodeId) -> Option<String> {
-        let core = &self.run.core;
-        let hard = self.run.steps[id.index()]
-            .needs
-            .iter()
-            .filter(|wire| wire.kind == Kind::Hard);
+    fn fallen_away(&self, id: NodeId) -> Option<Failure> {
+        let wires = self.run.wires.of(id).iter();
+        let hard = wires.filter(|wire| matches!(wire.kind, Kind::Hard | Kind::Live));
         hard.filter_map(|wire| wire.provider)
-            .find_map(|provider| match core.phase(provider) {
-                Phase::Failed => Some(format!("`{}` failed", core.plan.node(provider).name())),
-                Phase::Skipped => {
-                    Some(format!("`{}` was skipped", core.plan.node(provider).name()))
-                }
-                _ => None,
+            .find(|provider| {
+                matches!(
+                    self.run.core.phase(*provider),
+                    Phase::Failed | Phase::Skipped
+                )
             })
+            .map(|provider| self.run.failure(provider))
     }
 
     fn finish(&self, node: &Node, began: Duration, ended: Ended) -> Flow {
         let (run, core) = (&self.run, &self.run.core);
         match ended {
             Ended::Ready(value) => {
-                *lock(&run.steps[node.id.index()].value) = Some(value);
+                let provides = &run.steps[node.id.index()].options().provides;
+                let values = value.map(|value| Values::new(value, provides));
+                run.replace_value(node.id, values);
                 let took = self.settle(node, began, Phase::Ready);
                 run.telemetry.node_took(node.id, took);
                 debug!(node = node.name(), ?took, "ready");
@@ -132,6 +137,9 @@ impl Starter {
 
     fn failed(&self, node: &Node, began: Duration, cause: Cause) -> Flow {
         let core = &self.run.core;
+        let cause = Arc::new(cause);
+        let failure = Failure::new(node.name.clone(), Why::Failed(Arc::clone(&cause)));
+        self.run.set_failure(node.id, failure);
         let took = self.settle(node, began, Phase::Failed);
         log_quietly(|| {
             warn!(
@@ -154,6 +162,7 @@ impl Starter {
         lock(&self.run.failures).push(NodeError {
             node: node.clone(),
             took,
+            attempts: FIRST_ATTEMPT,
             cause,
         });
         core.given_up.cancel();
@@ -177,16 +186,16 @@ impl Starter {
         } else {
             self.run.elapsed()
         };
-        // Each node is visited once, so this is the only write.
-        let _ = self.run.steps[node.id.index()]
-            .times
-            .set(Times { began, settled });
+        self.run.set_times(node.id, began, settled);
         self.run.core.set_phase(node.id, phase);
         settled.saturating_sub(began)
     }
 }
 
-async fn limited(limit: Option<Duration>, initialiser: Guarded<Result<Value, BoxError>>) -> Ended {
+async fn limited(
+    limit: Option<Duration>,
+    initialiser: Guarded<Result<Option<Value>, BoxError>>,
+) -> Ended {
     let mut initialiser = pin!(initialiser);
     let result = match limit {
         None => initialiser.await,

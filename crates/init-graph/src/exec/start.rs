@@ -11,42 +11,51 @@ use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span, warn};
 
-use crate::core::{Core, Phase, lock};
+use super::starter::Starter;
+use super::walk::Walk;
+use crate::core::{Phase, lock};
 use crate::error::{Cause, GraphError, NodeError, StartError};
 use crate::event::Event;
 use crate::graph::Graph;
 use crate::plan::Node;
 use crate::run::Run;
 use crate::running::Running;
-use crate::starter::Starter;
-use crate::walk::Walk;
 use crate::{stop, wiring};
 
-pub(crate) async fn start(graph: Graph) -> Result<Running, GraphError> {
+pub(crate) async fn start(graph: Graph, _until: Option<&str>) -> Result<Running, GraphError> {
     let begun = Instant::now();
     let runtime = Handle::try_current().map_err(|_| GraphError::NoRuntime)?;
     if !has_timer() {
         return Err(GraphError::NoRuntime);
     }
-    let Graph {
-        components,
-        observers,
-        cancel_on,
-        stop_timeout,
-    } = graph;
-    let wiring = match wiring::resolve(&components, stop_timeout) {
+    let wiring = match wiring::resolve(&graph) {
         Ok(wiring) => wiring,
         Err(errors) => {
             let error = GraphError::Wiring(errors);
-            observers.emit(&Event::StartFailed {
+            graph.observers.emit(&Event::StartFailed {
                 took: begun.elapsed(),
                 error: &error,
             });
             return Err(error);
         }
     };
-    let core = Arc::new(Core::new(wiring.plan.clone(), observers));
-    let run = Arc::new(Run::new(core, components, wiring, begun, runtime.clone()));
+    let Graph {
+        components,
+        observers,
+        settings,
+        ..
+    } = graph;
+    let cancel_on = settings.cancel_on.clone();
+    let stop_timeout = settings.stop_timeout;
+    let run = Run::new(
+        wiring,
+        components,
+        observers,
+        settings,
+        begun,
+        runtime.clone(),
+    );
+    let run = Arc::new(run);
 
     // A task of its own, so that a rollback goes on when the caller drops this future.
     let (caller, ended) = oneshot::channel();
@@ -94,7 +103,7 @@ async fn supervise(
         Starter {
             run: Arc::clone(&run),
         },
-        run.dependencies.reversed(),
+        run.dependents.clone(),
     );
     walk.begin();
     tokio::select! {
@@ -134,14 +143,15 @@ fn note_lost(run: &Run) {
         Phase::Ready | Phase::Skipped => false,
         // A failure of any other would have given up the start.
         Phase::Failed => !node.is_optional(),
-        Phase::Pending | Phase::Running | Phase::Cancelled => true,
+        _ => true,
     };
     if let Some(node) = run.core.plan.nodes().iter().find(lost) {
         let cause = Cause::Panicked("its task died outside of the initialiser".to_owned());
         lock(&run.failures).push(NodeError {
             node: node.clone(),
             took: Duration::ZERO,
-            cause,
+            attempts: 1,
+            cause: Arc::new(cause),
         });
         run.core.given_up.cancel();
     }

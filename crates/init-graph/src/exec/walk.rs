@@ -10,12 +10,13 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use tokio::sync::Notify;
 use tracing::Instrument as _;
 
-use crate::csr::Csr;
+use crate::plan::NodeId;
+use crate::wiring::Csr;
 
 /// What one visit does.
 pub(crate) trait Visitor: Send + Sync + 'static {
     /// Visits `node`; all nodes before it have been visited.
-    fn visit(&self, node: u32) -> impl Future<Output = Flow> + Send;
+    fn visit(&self, node: NodeId) -> impl Future<Output = Flow> + Send;
 }
 
 /// Whether a visit lets the nodes behind it begin.
@@ -29,7 +30,7 @@ pub(crate) struct Walk<V> {
     pub(crate) visitor: V,
     /// Per node the edges to it that are not released yet.
     remaining: Box<[AtomicU32]>,
-    next: Csr,
+    next: Csr<NodeId>,
     /// Tasks that are alive; the walk is over when it falls to zero.
     active: AtomicUsize,
     done: Notify,
@@ -37,11 +38,11 @@ pub(crate) struct Walk<V> {
 
 impl<V: Visitor> Walk<V> {
     /// A walk that visits a node after every node from which an edge of `next` leads to it.
-    pub(crate) fn new(visitor: V, next: Csr) -> Arc<Self> {
+    pub(crate) fn new(visitor: V, next: Csr<NodeId>) -> Arc<Self> {
         let mut remaining = vec![0_u32; next.len()];
         for node in 0..next.len() as u32 {
-            for follower in next.of(node) {
-                remaining[*follower as usize] += 1;
+            for follower in next.of(NodeId(node)) {
+                remaining[follower.index()] += 1;
             }
         }
         let remaining = remaining.into_iter().map(AtomicU32::new).collect();
@@ -64,7 +65,7 @@ impl<V: Visitor> Walk<V> {
             .filter(|(_, left)| left.load(Ordering::Relaxed) == 0)
             .collect();
         for (root, _) in roots {
-            self.spawn(root);
+            self.spawn(NodeId(root));
         }
     }
 
@@ -75,14 +76,14 @@ impl<V: Visitor> Walk<V> {
         self.done.notify_one();
     }
 
-    fn spawn(self: &Arc<Self>, node: u32) {
+    fn spawn(self: &Arc<Self>, node: NodeId) {
         let walk = Arc::clone(self).drive(node, Active::new(self));
         // Boxed as a named type: the future spawns itself, and its type cannot contain itself.
         let walk: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(walk);
         tokio::spawn(walk.in_current_span());
     }
 
-    async fn drive(self: Arc<Self>, first: u32, _active: Active<V>) {
+    async fn drive(self: Arc<Self>, first: NodeId, _active: Active<V>) {
         let mut hops = 0_u32;
         let mut next = Some(first);
         while let Some(node) = next.take() {
@@ -97,11 +98,11 @@ impl<V: Visitor> Walk<V> {
     }
 
     /// Counts `node` off at its followers, keeps one that became free for this task and spawns the others.
-    fn release(self: &Arc<Self>, node: u32) -> Option<u32> {
+    fn release(self: &Arc<Self>, node: NodeId) -> Option<NodeId> {
         let mut mine = None;
         for follower in self.next.of(node) {
             // Release publishes what the visit wrote, acquire lets the last one see what all the others wrote.
-            if self.remaining[*follower as usize].fetch_sub(1, Ordering::AcqRel) == 1
+            if self.remaining[follower.index()].fetch_sub(1, Ordering::AcqRel) == 1
                 && let Some(other) = mine.replace(*follower)
             {
                 self.spawn(other);

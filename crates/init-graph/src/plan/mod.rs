@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::render::counted;
+use crate::wiring::Csr;
 
 /// Names one node of a [`Plan`]; small, `Copy`, and its [`index`](Self::index) is the position in start order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,14 +19,28 @@ impl NodeId {
     }
 }
 
+impl From<u32> for NodeId {
+    fn from(index: u32) -> Self {
+        Self(index)
+    }
+}
+
+impl From<NodeId> for u32 {
+    fn from(id: NodeId) -> Self {
+        id.0
+    }
+}
+
 /// One component or value of a [`Plan`].
 #[derive(Clone, Debug)]
 pub struct Node {
     pub(crate) id: NodeId,
     pub(crate) name: Cow<'static, str>,
     pub(crate) stage: Option<Cow<'static, str>>,
-    pub(crate) dependencies: Box<[NodeId]>,
     pub(crate) optional: bool,
+    pub(crate) background: bool,
+    pub(crate) milestone: bool,
+    pub(crate) lazy: bool,
     pub(crate) value: bool,
     pub(crate) added_at: &'static Location<'static>,
 }
@@ -46,14 +61,24 @@ impl Node {
         self.stage.as_deref()
     }
 
-    /// The nodes that are settled before this one begins, each once.
-    pub fn dependencies(&self) -> &[NodeId] {
-        &self.dependencies
-    }
-
     /// Whether the start goes on when this node fails.
     pub fn is_optional(&self) -> bool {
         self.optional
+    }
+
+    /// Whether the start returns without waiting for this node.
+    pub fn is_background(&self) -> bool {
+        self.background
+    }
+
+    /// Whether this node is a named point that somebody may wait for.
+    pub fn is_milestone(&self) -> bool {
+        self.milestone
+    }
+
+    /// Whether this node starts only when a [`Lazy`](crate::Lazy) asks for it.
+    pub fn is_lazy(&self) -> bool {
+        self.lazy
     }
 
     /// Whether this node is a value, which is ready at once and runs nothing.
@@ -74,13 +99,29 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct Plan {
     nodes: Arc<[Node]>,
+    dependencies: Arc<Csr<NodeId>>,
 }
 
 impl Plan {
-    pub(crate) fn new(nodes: Vec<Node>) -> Self {
+    pub(crate) fn new(nodes: Vec<Node>, dependencies: Csr<NodeId>) -> Self {
         Self {
             nodes: nodes.into(),
+            dependencies: Arc::new(dependencies),
         }
+    }
+
+    /// The nodes that are settled before the node `id` begins, each once; none when `id` comes from the plan of another,
+    /// larger graph.
+    pub fn dependencies(&self, id: NodeId) -> &[NodeId] {
+        if id.index() < self.nodes.len() {
+            self.dependencies.of(id)
+        } else {
+            &[]
+        }
+    }
+
+    pub(crate) fn edges(&self) -> &Csr<NodeId> {
+        &self.dependencies
     }
 
     /// Every node; a node comes after all of its dependencies.
@@ -100,7 +141,7 @@ impl Plan {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nodes = self.nodes.len();
-        let edges: usize = self.nodes.iter().map(|node| node.dependencies.len()).sum();
+        let edges = self.dependencies.edges();
         write!(f, "{}, {edges} dependencies", counted(nodes, "node"))?;
         let width = self
             .nodes
@@ -128,7 +169,7 @@ impl Plan {
         if node.optional {
             line.push_str("  optional");
         }
-        for (position, id) in node.dependencies.iter().enumerate() {
+        for (position, id) in self.dependencies(node.id).iter().enumerate() {
             line.push_str(if position == 0 { "  after " } else { ", " });
             line.push_str(self.node(*id).name());
         }

@@ -1,0 +1,75 @@
+//! What can be said of a component beyond its function; most components leave most of it out.
+
+use std::any::TypeId;
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::class::Class;
+use crate::condition::Condition;
+use crate::retry::Retry;
+use crate::values::Value;
+
+/// Kept in a box of its own, made with the first option, so that a component without options is small.
+#[derive(Default)]
+pub(crate) struct Options {
+    pub(crate) stage: Option<Cow<'static, str>>,
+    /// Of one attempt.
+    pub(crate) timeout: Option<Duration>,
+    /// Of all attempts with the waits between them.
+    pub(crate) total_timeout: Option<Duration>,
+    /// Of an attempt that says nothing.
+    pub(crate) stall_timeout: Option<Duration>,
+    pub(crate) stop_timeout: Option<Duration>,
+    pub(crate) retry: Option<Retry>,
+    pub(crate) optional: bool,
+    pub(crate) background: bool,
+    pub(crate) milestone: bool,
+    pub(crate) condition: Option<Condition>,
+    pub(crate) class: Option<Class>,
+    pub(crate) priority: i32,
+    pub(crate) expected: Option<Duration>,
+    /// The type of the tag with its name.
+    pub(crate) tag: Option<(TypeId, &'static str)>,
+    /// Further types that the value is handed out as.
+    pub(crate) provides: Vec<Provide>,
+    /// Which provider is meant where there are several.
+    pub(crate) wires: Vec<WireTo>,
+    /// File and line of the function itself, which only `#[component]` knows.
+    pub(crate) defined_at: Option<(&'static str, u32)>,
+}
+
+impl Options {
+    pub(crate) const NONE: Self = Self {
+        stage: None,
+        timeout: None,
+        total_timeout: None,
+        stall_timeout: None,
+        stop_timeout: None,
+        retry: None,
+        optional: false,
+        background: false,
+        milestone: false,
+        condition: None,
+        class: None,
+        priority: 0,
+        expected: None,
+        tag: None,
+        provides: Vec::new(),
+        wires: Vec::new(),
+        defined_at: None,
+    };
+}
+
+/// A view of a component's value as another type, usually a trait object.
+pub(crate) struct Provide {
+    pub(crate) from: (TypeId, &'static str),
+    pub(crate) to: (TypeId, &'static str),
+    /// Turns an `Arc<From>` into an `Arc<To>`, both as values; `None` when the value is of another type.
+    pub(crate) cast: Box<dyn Fn(&Value) -> Option<Value> + Send + Sync>,
+}
+
+/// The choice of a consumer: dependencies of this type come from the component of that name.
+pub(crate) struct WireTo {
+    pub(crate) wanted: (TypeId, &'static str),
+    pub(crate) name: Cow<'static, str>,
+}
