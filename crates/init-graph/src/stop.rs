@@ -10,7 +10,7 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::core::{Hook, Phase, lock};
 use crate::error::{Cause, NodeError};
 use crate::event::Event;
-use crate::exec::{Flow, Visitor, Walk};
+use crate::exec::{Flow, Visitor, Walk, Way};
 use crate::guard::{Guarded, drop_quietly, log_quietly};
 use crate::plan::{Node, NodeId};
 use crate::report::StopReport;
@@ -51,7 +51,8 @@ async fn stop(run: Arc<Run>, limit: Duration) -> StopReport {
         limit,
         run: Arc::clone(&run),
     };
-    let walk = Walk::new(stopper, run.core.plan.edges().clone());
+    let way = Way::new(&stopper, run.steps.len());
+    let walk = Walk::new(stopper, way);
     walk.begin();
     // Every hook ends by the deadline on its own; only one that blocks its thread does not.
     drop(timeout_at(after(deadline, BLOCKED_GRACE), walk.done()).await);
@@ -83,6 +84,10 @@ struct Stopper {
 }
 
 impl Visitor for Stopper {
+    fn behind(&self, node: NodeId) -> &[NodeId] {
+        self.run.core.plan.dependencies(node)
+    }
+
     async fn visit(&self, node: NodeId) -> Flow {
         let core = &self.run.core;
         let node = core.plan.node(node);

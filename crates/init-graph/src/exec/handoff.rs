@@ -83,11 +83,14 @@ impl Handoff {
     }
 
     /// Counts an edge to each of `followers` off and yields those that became free by it.
-    pub(crate) fn count_off<'a>(&'a self, followers: &'a [u32]) -> impl Iterator<Item = u32> + 'a {
+    pub(crate) fn count_off<'a, N: Copy + Into<u32>>(
+        &'a self,
+        followers: &'a [N],
+    ) -> impl Iterator<Item = u32> + 'a {
         let left = |node: &u32| &self.remaining[*node as usize];
         // Release publishes what the visit wrote, acquire lets the last one see what all the others wrote.
         let last = move |node: &u32| left(node).fetch_sub(1, Ordering::AcqRel) == 1;
-        followers.iter().copied().filter(last)
+        followers.iter().map(|node| (*node).into()).filter(last)
     }
 
     /// Notes that so many nodes became free, before any of them is handed on.
@@ -116,7 +119,7 @@ impl Handoff {
 
     /// The turn of a driver whose node released its followers: the most critical of those that became free by it, or
     /// else one from the queue. The other free ones go into the queue.
-    pub(crate) fn complete(&self, followers: &[u32]) -> Turn {
+    pub(crate) fn complete<N: Copy + Into<u32>>(&self, followers: &[N]) -> Turn {
         let mut kept: Option<u32> = None;
         let mut spare = Spare::default();
         let mut relief = false;

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span, warn};
 
 use super::starter::Starter;
-use super::walk::Walk;
+use super::walk::{Walk, Way};
 use crate::core::{Phase, lock};
 use crate::error::{Cause, GraphError, NodeError, StartError};
 use crate::event::Event;
@@ -99,12 +99,16 @@ async fn supervise(
     if cancel_on.iter().any(CancellationToken::is_cancelled) || caller.is_closed() {
         core.given_up.cancel();
     }
-    let walk = Walk::new(
-        Starter {
-            run: Arc::clone(&run),
-        },
-        run.dependents.clone(),
-    );
+    let starter = Starter {
+        run: Arc::clone(&run),
+    };
+    let mut way = Way::new(&starter, core.plan.nodes().len());
+    for node in core.plan.nodes().iter().filter(|node| node.lazy) {
+        way.defer(node.id);
+    }
+    let walk = Walk::new(starter, way);
+    // Only here, and this is the one start of the run.
+    let _ = run.walk.set(Arc::downgrade(&walk));
     walk.begin();
     tokio::select! {
         biased;

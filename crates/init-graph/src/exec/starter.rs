@@ -32,6 +32,10 @@ enum Ended {
 }
 
 impl Visitor for Starter {
+    fn behind(&self, node: NodeId) -> &[NodeId] {
+        self.run.dependents.of(node)
+    }
+
     async fn visit(&self, node: NodeId) -> Flow {
         let core = &self.run.core;
         let node = core.plan.node(node);

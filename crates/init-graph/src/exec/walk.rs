@@ -1,134 +1,466 @@
-//! Visits the nodes of a graph in parallel along its edges, driven by completion: whoever finishes a node starts what
-//! became free by it. There are no layers, no central scheduler and no channel per edge. Start and stop both walk,
-//! the one along the dependents, the other along the dependencies.
+//! Visits the nodes of a graph in parallel along its edges, driven by completion: whoever finishes a node goes on with
+//! what became free by it. There are no layers, no central scheduler and no channel per edge. Start, stop and restart
+//! all walk, along the dependents or along the dependencies. The decisions are the hand-off's, the tasks are here.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::future::{Future, poll_fn};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
-use tracing::Instrument as _;
+use tracing::{Instrument as _, Span};
 
+use super::handoff::{DEFERRED, Handoff, Turn};
+use super::limits::Limits;
+use super::ready::Ranks;
 use crate::plan::NodeId;
-use crate::wiring::Csr;
 
 /// What one visit does.
 pub(crate) trait Visitor: Send + Sync + 'static {
+    /// The nodes that are visited after `node`, each once, and always the same.
+    fn behind(&self, node: NodeId) -> &[NodeId];
+
     /// Visits `node`; all nodes before it have been visited.
+    ///
+    /// It may take its thread as long as it needs, which delays no other node. Its task is not its own: it may have
+    /// visited other nodes, and may visit others afterwards.
     fn visit(&self, node: NodeId) -> impl Future<Output = Flow> + Send;
+
+    /// Notes that `node`, which is free and would begin now, may have to wait for a permit.
+    fn queued(&self, _node: NodeId) {}
+
+    /// Waits until a node that asked for it has its turn [again](Flow::Again); may end early.
+    fn pause(&self, _node: NodeId, wait: Duration) -> impl Future<Output = ()> + Send {
+        tokio::time::sleep(wait)
+    }
 }
 
-/// Whether a visit lets the nodes behind it begin.
+/// What comes after a visit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flow {
+    /// The nodes behind it may begin.
     Release,
+    /// They may not, as far as it goes by this one.
     Halt,
+    /// The node is visited once more, so long after this; until then it holds no permit.
+    Again(Duration),
+}
+
+/// Which nodes a walk visits, in which order, and how many at once.
+pub(crate) struct Way {
+    /// Per node the edges to it, with [`DEFERRED`] on top.
+    remaining: Vec<u32>,
+    ranks: Ranks,
+    limits: Option<Limits>,
 }
 
 pub(crate) struct Walk<V> {
     pub(crate) visitor: V,
-    /// Per node the edges to it that are not released yet.
-    remaining: Box<[AtomicU32]>,
-    next: Csr<NodeId>,
-    /// Tasks that are alive; the walk is over when it falls to zero.
-    active: AtomicUsize,
-    done: Notify,
+    handoff: Handoff,
+    limits: Option<Limits>,
+    over: Notify,
+    runtime: Handle,
+    span: Span,
 }
 
-impl<V: Visitor> Walk<V> {
-    /// A walk that visits a node after every node from which an edge of `next` leads to it.
-    pub(crate) fn new(visitor: V, next: Csr<NodeId>) -> Arc<Self> {
-        let mut remaining = vec![0_u32; next.len()];
-        for node in 0..next.len() as u32 {
-            for follower in next.of(NodeId(node)) {
+impl Way {
+    /// To each of so many nodes, in the order that `visitor` tells.
+    pub(crate) fn new(visitor: &impl Visitor, nodes: usize) -> Self {
+        Self::among(visitor, nodes, |_| true)
+    }
+
+    /// To the nodes that are `within` only, as if all others had been visited.
+    pub(crate) fn among(
+        visitor: &impl Visitor,
+        nodes: usize,
+        within: impl Fn(NodeId) -> bool,
+    ) -> Self {
+        let mut remaining = vec![0_u32; nodes];
+        let ids = (0..nodes as u32).map(NodeId);
+        for node in ids.clone().filter(|node| within(*node)) {
+            for follower in visitor.behind(node) {
                 remaining[follower.index()] += 1;
             }
         }
-        let remaining = remaining.into_iter().map(AtomicU32::new).collect();
+        let mut way = Self {
+            remaining,
+            ranks: Ranks::default(),
+            limits: None,
+        };
+        ids.filter(|node| !within(*node))
+            .for_each(|node| way.defer(node));
+        way
+    }
+
+    /// Leaves `node`, and with it all behind it, until it is [activated](Walk::activate).
+    pub(crate) fn defer(&mut self, node: NodeId) {
+        self.remaining[node.index()] |= DEFERRED;
+    }
+
+    /// Visits the more urgent of several free nodes first.
+    pub(crate) fn ranked(mut self, ranks: Ranks) -> Self {
+        self.ranks = ranks;
+        self
+    }
+
+    /// Visits only as many at once.
+    pub(crate) fn limited(mut self, limits: Option<Limits>) -> Self {
+        self.limits = limits;
+        self
+    }
+}
+
+impl<V: Visitor> Walk<V> {
+    /// A walk whose tasks run on the current runtime and in the current span.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
+    pub(crate) fn new(visitor: V, way: Way) -> Arc<Self> {
         Arc::new(Self {
             visitor,
-            remaining,
-            next,
-            active: AtomicUsize::new(0),
-            done: Notify::new(),
+            handoff: Handoff::new(way.remaining, way.ranks),
+            limits: way.limits,
+            over: Notify::new(),
+            runtime: Handle::current(),
+            span: Span::current(),
         })
     }
 
-    /// Starts a task for each node that waits for none.
+    /// Lets the nodes begin that wait for none; once.
     pub(crate) fn begin(self: &Arc<Self>) {
-        // Held until all roots are spawned, so that the walk cannot seem to be over in between.
-        let _active = Active::new(self);
-        // Collected first: a fast root may free others, which are then not roots.
-        let roots: Vec<_> = (0..)
-            .zip(&self.remaining)
-            .filter(|(_, left)| left.load(Ordering::Relaxed) == 0)
-            .collect();
-        for (root, _) in roots {
-            self.spawn(NodeId(root));
+        let roots = self.handoff.roots();
+        self.hand_in(&roots);
+    }
+
+    /// Lets `node`, which was deferred, begin as soon as all before it have been visited. A second time does nothing.
+    pub(crate) fn activate(self: &Arc<Self>, node: NodeId) {
+        if self.handoff.activate(node.0) {
+            self.hand_in(&[node.0]);
         }
     }
 
-    /// Waits until no task of the walk is alive; for one waiter.
+    /// Waits until no node is on its way; those that are activated later bring it back to life.
     pub(crate) async fn done(&self) {
-        self.done.notified().await;
-        // So that a wait that was dropped and one that comes later see the end as well.
-        self.done.notify_one();
+        loop {
+            // Made before the question, so that an end in between is not missed.
+            let over = self.over.notified();
+            if self.handoff.is_over() {
+                return;
+            }
+            over.await;
+        }
     }
 
-    fn spawn(self: &Arc<Self>, node: NodeId) {
-        let walk = Arc::clone(self).drive(node, Active::new(self));
-        // Boxed as a named type: the future spawns itself, and its type cannot contain itself.
-        let walk: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(walk);
-        tokio::spawn(walk.in_current_span());
+    fn hand_in(self: &Arc<Self>, nodes: &[u32]) {
+        self.handoff.announce(nodes.len());
+        let relief = match &self.limits {
+            None => self.handoff.push(nodes),
+            Some(limits) => self.handoff.push(&self.exchange(limits, None, nodes)),
+        };
+        if relief {
+            self.spawn(None);
+        }
     }
 
-    async fn drive(self: Arc<Self>, first: NodeId, _active: Active<V>) {
-        let mut hops = 0_u32;
-        let mut next = Some(first);
-        while let Some(node) = next.take() {
-            if self.visitor.visit(node).await == Flow::Release {
-                next = self.release(node);
+    /// Spawns a driver that carries a node, or the relief, which carries none.
+    fn spawn(self: &Arc<Self>, carried: Option<u32>) {
+        let driver = Arc::clone(self).drive(carried);
+        // Nobody waits for a driver: what it does not do for its nodes is noticed by their number.
+        drop(self.runtime.spawn(driver.instrument(self.span.clone())));
+    }
+
+    async fn drive(self: Arc<Self>, carried: Option<u32>) {
+        let mut turn = match carried {
+            None => self.handoff.arrive(),
+            Some(node) => Turn::of(node),
+        };
+        let mut hops = 0;
+        loop {
+            if turn.over {
+                self.over.notify_waiters();
+            }
+            if turn.relief {
+                // A task that is spawned on a thread of the runtime waits where no other thread can take it from, until
+                // this one comes back from the poll. One that wakes itself waits where all threads look. So the new task
+                // carries the node, which may keep the thread, and this one becomes the relief.
+                if turn.node.is_some() {
+                    self.spawn(turn.node);
+                }
+                requeued().await;
+                (turn, hops) = (self.handoff.arrive(), 0);
+                continue;
+            }
+            let Some(node) = turn.node else { return };
+            if hops == HOPS_PER_TURN {
+                if !self.handoff.give_way(node) {
+                    return;
+                }
+                requeued().await;
+                (turn, hops) = (self.handoff.arrive(), 0);
+                continue;
             }
             hops += 1;
-            if hops.is_multiple_of(HOPS_PER_YIELD) {
-                tokio::task::yield_now().await;
-            }
+            let lost = Lost { walk: &self, node };
+            let flow = self.visitor.visit(NodeId(node)).await;
+            turn = match flow {
+                Flow::Release => self.release(node),
+                Flow::Halt => self.halt(node),
+                Flow::Again(wait) => {
+                    hops = 0;
+                    self.again(node, wait).await
+                }
+            };
+            std::mem::forget(lost);
         }
     }
 
-    /// Counts `node` off at its followers, keeps one that became free for this task and spawns the others.
-    fn release(self: &Arc<Self>, node: NodeId) -> Option<NodeId> {
-        let mut mine = None;
-        for follower in self.next.of(node) {
-            // Release publishes what the visit wrote, acquire lets the last one see what all the others wrote.
-            if self.remaining[follower.index()].fetch_sub(1, Ordering::AcqRel) == 1
-                && let Some(other) = mine.replace(*follower)
-            {
-                self.spawn(other);
-            }
+    fn release(&self, node: u32) -> Turn {
+        let followers = self.visitor.behind(NodeId(node));
+        let Some(limits) = &self.limits else {
+            return self.handoff.complete(followers);
+        };
+        let free: Vec<_> = self.handoff.count_off(followers).collect();
+        self.handoff.announce(free.len());
+        self.handoff
+            .hand_on(&self.exchange(limits, Some(node), &free))
+    }
+
+    fn halt(&self, node: u32) -> Turn {
+        match &self.limits {
+            None => self.handoff.end(),
+            Some(limits) => self
+                .handoff
+                .hand_on(&self.exchange(limits, Some(node), &[])),
         }
-        mine
+    }
+
+    fn exchange(&self, limits: &Limits, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
+        // Before they are offered, since another task may visit them right after.
+        for node in ready.iter().filter(|node| limits.is_bounded(**node)) {
+            self.visitor.queued(NodeId(*node));
+        }
+        limits.exchange(ended, ready)
+    }
+
+    /// Lets `node` wait without its permit, and then in the queue for a new one.
+    async fn again(self: &Arc<Self>, node: u32, wait: Duration) -> Turn {
+        if let Some(limits) = &self.limits
+            && self.handoff.push(&self.exchange(limits, Some(node), &[]))
+        {
+            self.spawn(None);
+        }
+        self.visitor.pause(NodeId(node), wait).await;
+        let begin = match &self.limits {
+            None => vec![node],
+            Some(limits) => self.exchange(limits, None, &[node]),
+        };
+        match begin.first() {
+            // Nobody else can begin by the offer of this one.
+            Some(_) => Turn::of(node),
+            None => self.handoff.next(),
+        }
     }
 }
 
-/// A task of a walk that is alive; counted off on drop, so that not even a panic leaves the walk waiting.
-struct Active<V>(Arc<Walk<V>>);
-
-impl<V> Active<V> {
-    fn new(walk: &Arc<Walk<V>>) -> Self {
-        walk.active.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(walk))
-    }
+/// A node whose visit ends by a panic or with its task: it counts as ended, so that no walk waits for it.
+struct Lost<'a, V: Visitor> {
+    walk: &'a Arc<Walk<V>>,
+    node: u32,
 }
 
-impl<V> Drop for Active<V> {
+impl<V: Visitor> Drop for Lost<'_, V> {
     fn drop(&mut self) {
-        if self.0.active.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.done.notify_one();
+        let turn = self.walk.halt(self.node);
+        if turn.over {
+            self.walk.over.notify_waiters();
+        }
+        if turn.relief {
+            self.walk.spawn(None);
+        }
+        if turn.node.is_some() {
+            self.walk.spawn(turn.node);
         }
     }
 }
 
-/// A chain of instant nodes runs in one task; it gives way to others this often.
-const HOPS_PER_YIELD: u32 = 64;
+/// Lets the other tasks of this thread have their turn, where other threads find this one.
+async fn requeued() {
+    let mut woken = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut woken, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// A driver visits so many nodes that end at once before it gives way to other tasks.
+const HOPS_PER_TURN: u32 = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+    use crate::core::lock;
+    use crate::wiring::Csr;
+
+    /// Visits that take as many milliseconds as the number of the node, and say when they begin.
+    struct Script {
+        behind: Csr<NodeId>,
+        /// How often a node asks for another turn, each time 100 ms later.
+        again: HashMap<u32, u32>,
+        panics: Option<u32>,
+        turns: Mutex<Vec<(u32, u128)>>,
+        running: AtomicU32,
+        most: AtomicU32,
+        begun: Instant,
+    }
+
+    impl Visitor for Script {
+        fn behind(&self, node: NodeId) -> &[NodeId] {
+            self.behind.of(node)
+        }
+
+        async fn visit(&self, NodeId(node): NodeId) -> Flow {
+            let turn = {
+                let mut turns = lock(&self.turns);
+                turns.push((node, self.begun.elapsed().as_millis()));
+                turns.iter().filter(|(other, _)| *other == node).count() as u32
+            };
+            assert_ne!(self.panics, Some(node), "as told");
+            let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(running, Ordering::SeqCst);
+            sleep(Duration::from_millis(node.into())).await;
+            self.running.fetch_sub(1, Ordering::SeqCst);
+            match self.again.get(&node) {
+                Some(times) if turn <= *times => Flow::Again(Duration::from_millis(100)),
+                _ => Flow::Release,
+            }
+        }
+    }
+
+    fn script(nodes: usize, edges: &[(u32, u32)]) -> Script {
+        let edges: Vec<_> = edges
+            .iter()
+            .map(|(a, b)| (NodeId(*a), NodeId(*b)))
+            .collect();
+        Script {
+            behind: Csr::new(nodes, &edges),
+            again: HashMap::new(),
+            panics: None,
+            turns: Mutex::default(),
+            running: AtomicU32::new(0),
+            most: AtomicU32::new(0),
+            begun: Instant::now(),
+        }
+    }
+
+    fn way(script: &Script) -> Way {
+        Way::new(script, script.behind.len())
+    }
+
+    async fn walk(script: Script, way: Way) -> Arc<Walk<Script>> {
+        let walk = Walk::new(script, way);
+        walk.begin();
+        walk.done().await;
+        walk
+    }
+
+    fn turns(walk: &Walk<Script>) -> Vec<(u32, u128)> {
+        lock(&walk.visitor.turns).clone()
+    }
+
+    fn one_at_a_time(nodes: usize, ranks: Ranks) -> Option<Limits> {
+        Limits::new(vec![0; nodes].into(), &[Some(1)], None, ranks)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_begins_when_its_own_last_dependency_ends() {
+        let script = script(5, &[(1, 3), (2, 3), (1, 4)]);
+        let way = way(&script);
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(0, 0), (1, 0), (2, 0), (4, 1), (3, 2)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_waits_for_another_turn_holds_no_permit() {
+        let mut script = script(3, &[]);
+        script.again = HashMap::from([(1, 2)]);
+        let way = way(&script).limited(one_at_a_time(3, Ranks::default()));
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(0, 0), (1, 0), (2, 1), (1, 101), (1, 202)]);
+        assert_eq!(walk.visitor.most.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn another_turn_waits_for_a_permit_like_the_first() {
+        let mut script = script(151, &[(0, 150)]);
+        script.again = HashMap::from([(1, 1)]);
+        let mut way = way(&script).limited(one_at_a_time(151, Ranks::default()));
+        (2..150).for_each(|node| way.defer(NodeId(node)));
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(0, 0), (1, 0), (150, 1), (1, 151)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_most_urgent_free_node_gets_the_permit() {
+        let ranks = Ranks::new([0, 5, 1, 9, 9]);
+        let script = script(5, &[(1, 4)]);
+        let way = way(&script)
+            .ranked(ranks.clone())
+            .limited(one_at_a_time(5, ranks));
+        let walk = walk(script, way).await;
+        let order: Vec<_> = turns(&walk).iter().map(|(node, _)| *node).collect();
+        assert_eq!(order, [3, 1, 4, 2, 0]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deferred_node_runs_when_activated_even_after_the_end_and_only_once() {
+        let script = script(4, &[(0, 3), (2, 3)]);
+        let mut way = way(&script);
+        way.defer(NodeId(2));
+        way.defer(NodeId(3));
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(0, 0), (1, 0)]);
+        for node in [3, 3, 2, 2] {
+            walk.activate(NodeId(node));
+        }
+        walk.done().await;
+        assert_eq!(turns(&walk)[2..], [(2, 1), (3, 3)]);
+        walk.activate(NodeId(2));
+        walk.done().await;
+        assert_eq!(turns(&walk).len(), 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_part_only_the_nodes_within_are_visited() {
+        let script = script(5, &[(0, 1), (1, 3), (2, 3), (1, 4), (0, 3)]);
+        let way = Way::among(&script, 5, |node| [1, 3].contains(&node.0));
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(1, 0), (3, 1)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_walk_of_nothing_is_over() {
+        let script = script(0, &[]);
+        let way = way(&script);
+        walk(script, way).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_visit_that_panics_ends_like_one_that_releases_nobody() {
+        let mut script = script(4, &[(1, 2)]);
+        script.panics = Some(1);
+        let way = way(&script).limited(one_at_a_time(4, Ranks::default()));
+        let walk = walk(script, way).await;
+        assert_eq!(turns(&walk), [(0, 0), (1, 0), (3, 0)]);
+    }
+}
