@@ -157,6 +157,7 @@ impl Starter {
         core.observers.emit(&Event::Failed {
             node,
             took,
+            attempts: FIRST_ATTEMPT,
             error: cause.as_error(),
         });
         if node.is_optional() {
