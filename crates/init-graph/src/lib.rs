@@ -24,6 +24,7 @@ mod param;
 // What a user gets.
 mod error;
 mod event;
+mod history;
 mod plan;
 mod render;
 mod report;
@@ -38,10 +39,12 @@ mod core;
 mod exec;
 mod guard;
 mod observers;
+mod rank;
 mod run;
 mod stop;
 mod telemetry;
 mod values;
+mod waiting;
 
 pub use crate::class::Class;
 pub use crate::component::{Component, ComponentId, Target};
@@ -60,13 +63,17 @@ pub use crate::live::Live;
 pub use crate::param::Param;
 
 pub use crate::plan::{Node, NodeId, Plan};
-pub use crate::report::{NodeReport, Outcome, Report, StopReport};
+pub use crate::history::{History, PastNode, PastRun};
+pub use crate::report::{Comparison, NodeReport, Outcome, Report, Slower, StopReport};
 pub use crate::running::Running;
 
 pub use crate::event::{Event, Observer};
 
 pub use crate::error::{BoxError, Cause, GraphError, NodeError, Result, StartError, StopError};
 pub use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
+
+#[cfg(feature = "history")]
+pub use crate::history::HistoryError;
 
 #[cfg(feature = "macros")]
 #[doc(inline)]

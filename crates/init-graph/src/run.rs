@@ -10,14 +10,14 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use crate::component::{Body, Component};
-use crate::core::{Core, Phase, lock};
+use crate::core::{Core, lock};
 use crate::error::NodeError;
 use crate::exec::{Starter, Walk};
 use crate::failure::{Failure, Why};
+use crate::history::History;
 use crate::observers::Observers;
 use crate::options::Options;
 use crate::plan::NodeId;
-use crate::report::{NodeReport, Outcome, Report};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
 use crate::values::Values;
@@ -39,6 +39,8 @@ pub(crate) struct Run {
     /// The walk of the start, which lazy nodes join later.
     pub(crate) walk: OnceLock<Weak<Walk<Starter>>>,
     pub(crate) settings: Settings,
+    /// What earlier starts took, where they are kept.
+    pub(crate) earlier: OnceLock<Arc<History>>,
     pub(crate) telemetry: Telemetry,
     pub(crate) begun: Instant,
     /// Of the runtime that the start was called on; the stop runs there as well.
@@ -101,6 +103,7 @@ impl Run {
             exercised: Mutex::default(),
             walk: OnceLock::new(),
             settings,
+            earlier: OnceLock::new(),
             telemetry,
             begun,
             runtime,
@@ -152,70 +155,6 @@ impl Run {
         let times = &self.times[id.index()];
         let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         (read(&times.began), read(&times.settled))
-    }
-
-    // === report ===
-
-    pub(crate) fn report(&self, took: Duration) -> Report {
-        let nodes = self
-            .core
-            .plan
-            .nodes()
-            .iter()
-            .map(|node| self.node_report(node.id))
-            .collect();
-        Report {
-            nodes,
-            critical_chain: self.critical_chain(),
-            took,
-        }
-    }
-
-    fn node_report(&self, id: NodeId) -> NodeReport {
-        let node = self.core.plan.node(id);
-        let (began, settled) = self.times(id);
-        let last = self.last_dependency(id);
-        NodeReport {
-            name: node.name.clone(),
-            stage: node.stage.clone(),
-            outcome: match self.core.phase(id) {
-                _ if node.value => Outcome::Value,
-                Phase::Ready => Outcome::Ready,
-                Phase::Skipped => Outcome::Skipped,
-                _ => Outcome::Failed,
-            },
-            waited: last.map_or(Duration::ZERO, |last| self.times(last).1),
-            started_at: began,
-            took: settled.saturating_sub(began),
-            waited_for: last.map(|last| self.core.plan.node(last).name.clone()),
-        }
-    }
-
-    /// From the node that was settled last back over the dependency that arrived last at each; values decide nothing.
-    fn critical_chain(&self) -> Vec<usize> {
-        let ids = self
-            .core
-            .plan
-            .nodes()
-            .iter()
-            .filter(|node| !node.value)
-            .map(|node| node.id);
-        let mut next = ids.min_by_key(|id| std::cmp::Reverse(self.times(*id).1));
-        let mut chain = Vec::new();
-        while let Some(id) = next {
-            chain.push(id.index());
-            next = self
-                .last_dependency(id)
-                .filter(|last| !self.core.plan.node(*last).value);
-        }
-        chain.reverse();
-        chain
-    }
-
-    /// The dependency that was settled last; the first of several.
-    fn last_dependency(&self, id: NodeId) -> Option<NodeId> {
-        let dependencies = self.core.plan.dependencies(id).iter().copied();
-        dependencies.min_by_key(|dependency| std::cmp::Reverse(self.times(*dependency).1))
     }
 }
 

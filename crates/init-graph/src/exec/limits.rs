@@ -204,11 +204,11 @@ mod tests {
     fn without_ranks_the_first_offered_begins_first() {
         let limits = limits(&[0; 5], &[Some(2)], None, &[]);
         assert_eq!(exchange(&limits, None, &[4, 3, 2]), [4, 3]);
-        assert_eq!(exchange(&limits, None, &[0]), []);
+        assert_eq!(exchange(&limits, None, &[0]), [0_u32; 0]);
         assert_eq!(exchange(&limits, Some(4), &[1]), [2]);
         assert_eq!(exchange(&limits, Some(2), &[]), [0]);
         assert_eq!(exchange(&limits, Some(3), &[]), [1]);
-        assert_eq!(exchange(&limits, Some(0), &[]), []);
+        assert_eq!(exchange(&limits, Some(0), &[]), [0_u32; 0]);
     }
 
     #[test]
@@ -239,7 +239,7 @@ mod tests {
         );
         assert!(!limits.is_bounded(3));
         assert_eq!(exchange(&limits, None, &[0, 1, 2, 3]), [3, 0, 2]);
-        assert_eq!(exchange(&limits, Some(2), &[]), []);
+        assert_eq!(exchange(&limits, Some(2), &[]), [0_u32; 0]);
         assert_eq!(exchange(&limits, Some(0), &[]), [1]);
     }
 
@@ -252,7 +252,7 @@ mod tests {
             "3 waits for its class"
         );
         assert_eq!(exchange(&limits, Some(0), &[]), [2]);
-        assert_eq!(exchange(&limits, Some(2), &[]), []);
+        assert_eq!(exchange(&limits, Some(2), &[]), [0_u32; 0]);
         assert_eq!(exchange(&limits, Some(1), &[]), [3]);
     }
 

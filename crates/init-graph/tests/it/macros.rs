@@ -77,7 +77,7 @@ async fn what_is_given_at_add_wins_over_the_attribute() {
         .timeout(Duration::from_secs(1));
     let running = graph.start().await.unwrap();
     assert_eq!(running.get::<Database>().unwrap().0, "slow");
-    assert_eq!(running.report().nodes()[1].name, "tables");
+    assert_eq!(running.plan().nodes()[1].name(), "tables");
     running.shutdown().await.unwrap();
 }
 

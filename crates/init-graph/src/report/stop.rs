@@ -1,0 +1,65 @@
+//! How a stop went, as data and as text for a terminal.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use crate::error::NodeError;
+use crate::render::{counted, human};
+
+/// How a stop went.
+#[derive(Debug)]
+pub struct StopReport {
+    pub(crate) stopped: usize,
+    pub(crate) failures: Vec<NodeError>,
+    pub(crate) abandoned: Vec<Cow<'static, str>>,
+    pub(crate) took: Duration,
+}
+
+impl StopReport {
+    /// How many nodes were stopped, those with failures included.
+    pub fn stopped(&self) -> usize {
+        self.stopped
+    }
+
+    /// Every stop hook that failed, panicked or ran out of time.
+    pub fn failures(&self) -> &[NodeError] {
+        &self.failures
+    }
+
+    /// The names of components whose code blocked its thread for so long that the stop went on without them.
+    pub fn abandoned(&self) -> &[Cow<'static, str>] {
+        &self.abandoned
+    }
+
+    /// From the begin of the stop to its end.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// Whether everything stopped without an error.
+    pub fn is_clean(&self) -> bool {
+        self.failures.is_empty() && self.abandoned.is_empty()
+    }
+}
+
+impl fmt::Display for StopReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "stopped {} in {}",
+            counted(self.stopped, "node"),
+            human(self.took)
+        )?;
+        for failure in &self.failures {
+            write!(f, "\n  {failure}")?;
+            if let Some(source) = std::error::Error::source(failure) {
+                write!(f, ": {source}")?;
+            }
+        }
+        for name in &self.abandoned {
+            write!(f, "\n  `{name}` blocked its thread and was abandoned")?;
+        }
+        Ok(())
+    }
+}
