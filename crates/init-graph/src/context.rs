@@ -77,7 +77,7 @@ impl Context {
     ///
     /// Ignored once the initialiser has ended.
     pub fn message(&self, message: impl Into<String>) {
-        let message = message.into();
+        let message = message.into().into();
         self.advance(|advance| advance.message = Some(message));
     }
 
@@ -112,21 +112,13 @@ impl Context {
     }
 
     fn advance(&self, change: impl FnOnce(&mut Advance)) {
-        let Some(advance) = self.core.advance(self.id, change) else {
+        if !self.core.advance(self.id, change) {
             return;
-        };
+        }
         self.keep_alive();
-        let Advance {
-            current,
-            total,
-            message,
-        } = &advance;
-        self.core.observers.emit(&Event::Advanced {
-            node: self.node(),
-            current: *current,
-            total: *total,
-            message: message.as_deref(),
-        });
+        let words = || self.core.words(self.id).unwrap_or_default();
+        let observers = &self.core.observers;
+        observers.advance(self.node(), self.attempt, words);
     }
 }
 
@@ -139,10 +131,21 @@ impl fmt::Debug for Context {
     }
 }
 
-/// The latest words of an initialiser.
+/// The latest words of an initialiser; a cheap clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Advance {
-    current: u64,
-    total: Option<u64>,
-    message: Option<String>,
+    pub(crate) current: u64,
+    pub(crate) total: Option<u64>,
+    pub(crate) message: Option<Arc<str>>,
+}
+
+impl Advance {
+    pub(crate) fn event<'a>(&'a self, node: &'a Node) -> Event<'a> {
+        Event::Advanced {
+            node,
+            current: self.current,
+            total: self.total,
+            message: self.message.as_deref(),
+        }
+    }
 }

@@ -157,14 +157,14 @@ impl Core {
         }
     }
 
-    /// Changes what a running node says of itself; `None` when it is not running.
-    pub(crate) fn advance(&self, id: NodeId, change: impl FnOnce(&mut Advance)) -> Option<Advance> {
+    /// Changes what a running node says of itself; false when it is not running.
+    pub(crate) fn advance(&self, id: NodeId, change: impl FnOnce(&mut Advance)) -> bool {
         let mut advance = lock(&self.extra(id).advance);
-        if self.phase(id) != Phase::Running {
-            return None;
+        let running = self.phase(id) == Phase::Running;
+        if running {
+            change(&mut advance);
         }
-        change(&mut advance);
-        Some(advance.clone())
+        running
     }
 
     /// The latest words of a node.

@@ -165,6 +165,7 @@ impl Graph {
     }
 
     /// Lets `observer` hear every event of the start and the stop; several may be added.
+    #[track_caller]
     pub fn observe(&mut self, observer: impl Observer) {
         self.observers.push(observer);
     }
