@@ -1,18 +1,64 @@
 #![doc = include_str!("../README.md")]
 
-mod expand;
+mod component;
+mod deps;
+mod option;
 mod options;
+mod signature;
+mod value;
 
 use proc_macro::TokenStream;
-use syn::{ItemFn, parse_macro_input};
+use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 /// Writes the options of a component beside its function, so that `graph.add(function)` applies them.
 ///
-/// Takes `name = "..."`, `stage = "..."`, `timeout = "5s"`, `stop_timeout = "5s"` and `optional`, each optional and once,
-/// on an async function that could be added without the attribute.
+/// It takes every option of [`Component`](https://docs.rs/init-graph/latest/init_graph/struct.Component.html), each once,
+/// on a function that could be added without the attribute:
+///
+/// | Option | as on `graph.add(function)` |
+/// |---|---|
+/// | `name = "primary"` | `.named("primary")` |
+/// | `stage = "storage"` | `.stage("storage")` |
+/// | `timeout = "5s"`, `total_timeout = "30s"`, `stall_timeout = "2s"`, `stop_timeout = "10s"` | the same, with a `Duration` |
+/// | `retry = 3` | `.retry(Retry::exponential(3))` |
+/// | `retry(attempts = 3, initial = "100ms", max_delay = "5s", jitter = 0.5, when = worth)` | `.retry(Retry::exponential(3).initial(..)..)` |
+/// | `retry = an_expression()` | `.retry(an_expression())` |
+/// | `optional`, `background` | the same |
+/// | `when = wanted` | `.when(wanted)`, a function or a closure |
+/// | `class = "cpu"`, `class = A_CONST` | `.class(Class::CPU)`, `.class(A_CONST)` |
+/// | `priority = 10` | `.priority(10)` |
+/// | `expected = "200ms"` | `.expected(Duration::from_millis(200))` |
+/// | `after = ["a", "b"]` | `.after("a").after("b")` |
+/// | `needs = [Schema, Cache]` | `.needs::<Schema>().needs::<Cache>()` |
+/// | `provide = [dyn Repo]` | `.provide(\|made: Arc<Made>\| made as Arc<dyn Repo>)` |
+/// | `tag = Replica` | `.tagged::<Replica>()` |
+/// | `wire(Database = "replica")` | `.wire::<Database>("replica")` |
+/// | `blocking` | on a plain function, for `graph.add_blocking(function)` |
+/// | `crate = "path::to::init_graph"` | where the crate goes by another name |
+///
+/// Durations are a whole number and `ms`, `s`, `m` or `h`. What is given at `add` as well wins over the attribute; of
+/// `after`, `needs`, `wire` and `provide` both count.
 #[proc_macro_attribute]
 pub fn component(options: TokenStream, function: TokenStream) -> TokenStream {
     let function = parse_macro_input!(function as ItemFn);
-    let options = syn::parse(options);
-    expand::component(options, &function).into()
+    component::expand(syn::parse(options), &function).into()
+}
+
+/// Makes a struct of parameters a parameter: each field is taken as the parameter of its type would be.
+///
+/// For functions of more than sixteen parameters, and for parameters that belong together. Errors of the graph name the
+/// field. `#[deps(crate = "path::to::init_graph")]` on the struct where the crate goes by another name.
+#[proc_macro_derive(Deps, attributes(deps))]
+pub fn deps(input: TokenStream) -> TokenStream {
+    let input = parse_macro_input!(input as DeriveInput);
+    deps::expand(&input).into()
+}
+
+/// One error that shows all of them.
+fn all(errors: Vec<syn::Error>) -> Result<(), syn::Error> {
+    let combined = errors.into_iter().reduce(|mut all, error| {
+        all.combine(error);
+        all
+    });
+    combined.map_or(Ok(()), Err)
 }

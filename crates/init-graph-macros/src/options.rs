@@ -1,95 +1,209 @@
-//! The options between the parentheses of the attribute.
+//! What stands between the parentheses of the attribute: each option once, and none against another.
 
-use std::collections::HashSet;
-
+use proc_macro2::{TokenStream, TokenTree};
+use quote::quote;
+use syn::ext::IdentExt as _;
 use syn::parse::{Parse, ParseStream};
-use syn::{Error, Ident, LitStr, Result, Token};
+use syn::{Error, Ident, Path, Result, Token, parse_quote};
 
-/// As written; times are in milliseconds.
-#[derive(Default)]
+use crate::all;
+use crate::option::{OPTIONS, Setting, flag};
+use crate::value::{Time, path};
+
+/// As written.
 pub(crate) struct Options {
-    pub(crate) name: Option<LitStr>,
-    pub(crate) stage: Option<LitStr>,
-    pub(crate) timeout: Option<u64>,
-    pub(crate) stop_timeout: Option<u64>,
-    pub(crate) optional: bool,
+    /// Where the crate is.
+    pub(crate) krate: Path,
+    pub(crate) blocking: bool,
+    settings: Vec<(Ident, Setting)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            krate: parse_quote! { ::init_graph },
+            blocking: false,
+            settings: Vec::new(),
+        }
+    }
 }
 
 impl Parse for Options {
+    /// Goes on after an error, so that every mistake is reported at once.
     fn parse(input: ParseStream<'_>) -> Result<Self> {
         let mut options = Self::default();
-        let mut seen = HashSet::new();
+        let mut seen: Vec<String> = Vec::new();
+        let mut errors = Vec::new();
         while !input.is_empty() {
-            let key: Ident = input.parse()?;
-            if !seen.insert(key.to_string()) {
-                return Err(Error::new(key.span(), format!("`{key}` is given twice")));
+            if let Err(error) = options.parse_one(&mut seen, input) {
+                errors.push(error);
+                skip(input)?;
             }
-            options.set(&key, input)?;
             if !input.is_empty() {
                 input.parse::<Token![,]>()?;
             }
         }
-        Ok(options)
+        options.contradictions(&mut errors);
+        all(errors).map(|()| options)
     }
 }
 
 impl Options {
-    fn set(&mut self, key: &Ident, input: ParseStream<'_>) -> Result<()> {
-        match key.to_string().as_str() {
-            "name" => self.name = Some(text(key, input)?),
-            "stage" => self.stage = Some(text(key, input)?),
-            "timeout" => self.timeout = Some(milliseconds(&text(key, input)?)?),
-            "stop_timeout" => self.stop_timeout = Some(milliseconds(&text(key, input)?)?),
-            "optional" => self.optional = true,
-            unknown => {
-                let message = format!(
-                    "unknown option `{unknown}`; a component takes `name`, `stage`, `timeout`, `stop_timeout` and `optional`"
-                );
-                return Err(Error::new(key.span(), message));
+    fn parse_one(&mut self, seen: &mut Vec<String>, input: ParseStream<'_>) -> Result<()> {
+        let key = input
+            .call(Ident::parse_any)
+            .map_err(|_| Error::new(input.span(), format!("not an option\n{}", allowed())))?;
+        let name = key.to_string();
+        if !OPTIONS.iter().any(|(option, _)| *option == name) {
+            return Err(Error::new(key.span(), unknown(&name)));
+        }
+        if seen.contains(&name) {
+            return Err(Error::new(key.span(), format!("`{name}` is given twice")));
+        }
+        seen.push(name.clone());
+        match name.as_str() {
+            "blocking" => {
+                self.blocking = true;
+                flag(&key, input)?;
+            }
+            "crate" => self.krate = path(&key, input)?,
+            _ => {
+                let setting = Setting::parse(&key, input)?;
+                self.settings.push((key, setting));
             }
         }
-        Ok(())
+        if input.is_empty() || input.peek(Token![,]) {
+            Ok(())
+        } else {
+            Err(Error::new(input.span(), "a `,` is missing before this"))
+        }
+    }
+
+    /// The calls on `__component`, in the order as written.
+    pub(crate) fn calls(&self, output: &TokenStream) -> TokenStream {
+        let calls = self.settings.iter();
+        let calls: TokenStream = calls
+            .map(|(key, setting)| setting.call(key, &self.krate, output))
+            .collect();
+        if calls.is_empty() {
+            quote! { let _ = __component; }
+        } else {
+            calls
+        }
+    }
+
+    fn contradictions(&self, errors: &mut Vec<Error>) {
+        for (shorter, longer, why) in CONTRADICTIONS {
+            let (Some(inner), Some(outer)) = (self.time(shorter), self.time(longer)) else {
+                continue;
+            };
+            if inner.milliseconds > outer.milliseconds {
+                let (inner, outer) = (&inner.text, outer.text.value());
+                let message = format!(
+                    "`{shorter}` of {} is longer than `{longer}` of {outer}: {why}",
+                    inner.value(),
+                );
+                errors.push(Error::new(inner.span(), message));
+            }
+        }
+        for (name, later) in [("name", "after")] {
+            let (Some(Setting::Text(own)), Some(Setting::After(others))) =
+                (self.setting(name), self.setting(later))
+            else {
+                continue;
+            };
+            for other in others.iter().filter(|other| *other == own) {
+                let message = "a component cannot come after itself";
+                errors.push(Error::new(other.span(), message));
+            }
+        }
+    }
+
+    fn setting(&self, name: &str) -> Option<&Setting> {
+        let mut settings = self.settings.iter();
+        settings
+            .find(|(key, _)| key == name)
+            .map(|(_, setting)| setting)
+    }
+
+    fn time(&self, name: &str) -> Option<&Time> {
+        match self.setting(name) {
+            Some(Setting::Time(time)) => Some(time),
+            _ => None,
+        }
     }
 }
 
-fn text(key: &Ident, input: ParseStream<'_>) -> Result<LitStr> {
-    let wrong = |at| Error::new(at, format!("`{key}` takes a text: `{key} = \"...\"`"));
-    if !input.peek(Token![=]) {
-        return Err(wrong(key.span()));
+/// The first may not be longer than the second.
+const CONTRADICTIONS: &[(&str, &str, &str)] = &[
+    ("timeout", "total_timeout", "an attempt ends with the whole"),
+    ("stall_timeout", "timeout", "it could never be reached"),
+    (
+        "stall_timeout",
+        "total_timeout",
+        "it could never be reached",
+    ),
+    ("expected", "timeout", "it would never be ready"),
+    ("expected", "total_timeout", "it would never be ready"),
+];
+
+/// Passes over the rest of an option that could not be read.
+fn skip(input: ParseStream<'_>) -> Result<()> {
+    while !input.is_empty() && !input.peek(Token![,]) {
+        input.parse::<TokenTree>()?;
     }
-    input.parse::<Token![=]>()?;
-    let value: LitStr = input.parse().map_err(|error| wrong(error.span()))?;
-    if value.value().trim().is_empty() {
-        return Err(Error::new(value.span(), format!("`{key}` is empty")));
-    }
-    Ok(value)
+    Ok(())
 }
 
-fn milliseconds(text: &LitStr) -> Result<u64> {
-    let value = text.value();
-    let wrong = || {
-        let message = format!(
-            "`{value}` is not a duration; write a whole number and `ms`, `s`, `m` or `h`: `\"5s\"`"
-        );
-        Error::new(text.span(), message)
-    };
-    let unit_at = value
-        .find(|letter: char| !letter.is_ascii_digit())
-        .ok_or_else(wrong)?;
-    let (number, unit) = value.split_at(unit_at);
-    let number: u64 = number.parse().map_err(|_| wrong())?;
-    let factor = match unit.trim() {
-        "ms" => 1,
-        "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => return Err(wrong()),
-    };
-    match number.checked_mul(factor).ok_or_else(wrong)? {
-        0 => Err(Error::new(
-            text.span(),
-            "a time limit of zero cannot be met; leave it out for no limit",
-        )),
-        milliseconds => Ok(milliseconds),
+fn allowed() -> String {
+    let names: Vec<_> = OPTIONS
+        .iter()
+        .map(|(option, _)| format!("`{option}`"))
+        .collect();
+    format!("a component takes {}", names.join(", "))
+}
+
+fn unknown(name: &str) -> String {
+    let near = OPTIONS
+        .iter()
+        .map(|(option, _)| (distance(name, option), *option))
+        .min()
+        .filter(|(changes, _)| changes * 2 <= name.len());
+    match near {
+        Some((_, near)) => format!(
+            "unknown option `{name}`, did you mean `{near}`?\n{}",
+            allowed()
+        ),
+        None => format!("unknown option `{name}`\n{}", allowed()),
+    }
+}
+
+/// How many letters have to change to come from one word to the other.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (at, letter) in one.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
+        for (column, wanted) in other.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != wanted);
+            diagonal = row[column + 1];
+            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[other.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_is_the_least_number_of_changed_letters() {
+        let pairs = [
+            ("retry", "retry"),
+            ("retries", "retry"),
+            ("", "tag"),
+            ("afer", "after"),
+        ];
+        assert_eq!(pairs.map(|(one, other)| distance(one, other)), [0, 3, 3, 1]);
     }
 }

@@ -300,12 +300,22 @@ impl Component {
         needs: Vec<Need>,
         body: Body,
     ) -> Self {
-        let output = TypeId::of::<T>();
+        Self::made((TypeId::of::<T>(), type_name::<T>()), name, needs, body)
+    }
+
+    /// As [`new`](Self::new), for what only the type's id and name are known of.
+    #[track_caller]
+    pub(crate) fn made(
+        output: (TypeId, &'static str),
+        name: Cow<'static, str>,
+        needs: Vec<Need>,
+        body: Body,
+    ) -> Self {
         Self {
             id: ComponentId { graph: 0, index: 0 },
             name,
             named: false,
-            output: (output != TypeId::of::<()>()).then(|| (output, type_name::<T>())),
+            output: (output.0 != TypeId::of::<()>()).then_some(output),
             parameters: u16::try_from(needs.len()).unwrap_or(u16::MAX),
             needs,
             after: Vec::new(),
@@ -338,11 +348,9 @@ impl Component {
 
 impl fmt::Debug for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let options = self.options();
         f.debug_struct("Component")
             .field("name", &self.name)
-            .field("stage", &options.stage)
-            .field("optional", &options.optional)
+            .field("options", self.options())
             .field("needs", &self.needs)
             .field("after", &self.after)
             .finish_non_exhaustive()

@@ -4,7 +4,6 @@ use std::any::type_name;
 use std::future::Future;
 
 use crate::component::{Body, Component};
-use crate::declared::{Declaration, Declared};
 use crate::error::BoxError;
 use crate::param::{Fetch, Needs, Param};
 use crate::values::value_of;
@@ -15,11 +14,10 @@ use crate::wiring::names::function_name;
 /// `Marker` only keeps the implementations for different numbers of parameters apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a component",
-    label = "not an async function that a graph can run",
-    note = "a component is `async fn(..) -> Result<T, E>` with up to 16 parameters such as `Dep<T>`, `Option<Dep<T>>`, `Lazy<T>` or `Context`",
-    note = "its future must be `Send`, `T` must be `Send + Sync + 'static` and `E` must convert into `init_graph::BoxError`",
-    note = "a function that is not async goes to `Graph::add_blocking`",
-    note = "with the feature `macros`, `#[init_graph::component]` on the function shows which of these is wrong"
+    label = "not an `async fn(parameters) -> Result<T, E>` as below; `#[init_graph::component]` on it shows what is wrong",
+    note = "parameters are up to 16 of `Dep<T>`, `Option<Dep<T>>`, `Result<Dep<T>, Failure>`, `All<T>`, `Lazy<T>`, `Live<T>`, `After<T>`, `Context`; never a bare `T` or a reference",
+    note = "`T` has to be `Send + Sync + 'static`, `E` has to convert into `init_graph::BoxError`, and nothing that is not `Send` may live across an `.await`",
+    note = "a function that is not async goes to `Graph::add_blocking`; the attribute needs the feature `macros`"
 )]
 pub trait IntoComponent<Marker> {
     /// Makes the component, with options as declared.
@@ -33,10 +31,10 @@ pub trait IntoComponent<Marker> {
 /// `Marker` only keeps the implementations for different numbers of parameters apart.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a blocking component",
-    label = "not a plain function that a graph can run",
-    note = "a blocking component is `fn(..) -> Result<T, E>` with up to 16 parameters such as `Dep<T>`, `Option<Dep<T>>` or `Context`",
-    note = "`T` must be `Send + Sync + 'static` and `E` must convert into `init_graph::BoxError`",
-    note = "an async function goes to `Graph::add`"
+    label = "not a plain `fn(parameters) -> Result<T, E>` as below; `#[init_graph::component(blocking)]` on it shows what is wrong",
+    note = "an async function goes to `Graph::add`",
+    note = "parameters are up to 16 of `Dep<T>`, `Option<Dep<T>>`, `Result<Dep<T>, Failure>`, `All<T>`, `Lazy<T>`, `Live<T>`, `After<T>`, `Context`; never a bare `T` or a reference",
+    note = "`T` has to be `Send + Sync + 'static` and `E` has to convert into `init_graph::BoxError`; the attribute needs the feature `macros`"
 )]
 pub trait IntoBlocking<Marker> {
     /// Makes the component, with options as declared.
@@ -67,29 +65,6 @@ macro_rules! impl_into_component {
         }
 
         #[diagnostic::do_not_recommend]
-        impl<Function, Fut, D, T, E, $($param),*> IntoComponent<fn($($param),*) -> Declared<Fut, D>>
-            for Function
-        where
-            Function: Fn($($param),*) -> Declared<Fut, D> + Send + Sync + 'static,
-            Fut: Future<Output = Result<T, E>> + Send + 'static,
-            D: Declaration,
-            T: Send + Sync + 'static,
-            E: Into<BoxError>,
-            $($param: Param,)*
-        {
-            #[track_caller]
-            fn into_component(self) -> Component {
-                let body = move |_fetch: &mut Fetch<'_>| -> crate::component::Init {
-                    let future = self($($param::fetch(_fetch)),*).into_inner();
-                    Box::pin(async move { Ok(value_of(future.await.map_err(Into::into)?)) })
-                };
-                let name = function_name(type_name::<Function>(), type_name::<T>());
-                let needs = Needs::of(&[$($param::declare),*]);
-                Component::new::<T>(name, needs, Body::Init(Box::new(body))).declared::<D>()
-            }
-        }
-
-        #[diagnostic::do_not_recommend]
         impl<Function, T, E, $($param),*> IntoBlocking<fn($($param),*) -> Result<T, E>> for Function
         where
             Function: Fn($($param),*) -> Result<T, E> + Send + Sync + 'static,
@@ -112,33 +87,8 @@ macro_rules! impl_into_component {
                 Component::new::<T>(name, Needs::of(&[$($param::declare),*]), Body::Blocking(Box::new(body)))
             }
         }
-
-        #[diagnostic::do_not_recommend]
-        impl<Function, D, T, E, $($param),*> IntoBlocking<fn($($param),*) -> Declared<Work<T, E>, D>>
-            for Function
-        where
-            Function: Fn($($param),*) -> Declared<Work<T, E>, D> + Send + Sync + 'static,
-            D: Declaration,
-            T: Send + Sync + 'static,
-            E: Into<BoxError> + 'static,
-            $($param: Param,)*
-        {
-            #[track_caller]
-            fn into_component(self) -> Component {
-                let name = function_name(type_name::<Function>(), type_name::<T>());
-                let body = move |_fetch: &mut Fetch<'_>| -> crate::component::Work {
-                    let work = self($($param::fetch(_fetch)),*).into_inner();
-                    Box::new(move || Ok(value_of(work().map_err(Into::into)?)))
-                };
-                let needs = Needs::of(&[$($param::declare),*]);
-                Component::new::<T>(name, needs, Body::Blocking(Box::new(body))).declared::<D>()
-            }
-        }
     };
 }
-
-/// What a blocking function with `#[component]` returns to the graph: its body, not run yet.
-type Work<T, E> = Box<dyn FnOnce() -> Result<T, E> + Send>;
 
 macro_rules! impl_up_to {
     () => { impl_into_component!(); };

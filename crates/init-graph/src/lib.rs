@@ -77,14 +77,18 @@ pub use crate::history::HistoryError;
 
 #[cfg(feature = "macros")]
 #[doc(inline)]
-pub use init_graph_macros::component;
+pub use init_graph_macros::{Deps, component};
 
 /// For the code that the macros write; not part of the API.
 #[doc(hidden)]
 pub mod __private {
+    pub use crate::class::Class;
     pub use crate::component::Component;
     pub use crate::condition::Made;
-    pub use crate::declared::{Declaration, Declared};
+    pub use crate::declared::{
+        Declaration, Declared, IntoError, Mistaken, Outcome, Parameter, Returned, outcome, parameter,
+    };
     pub use crate::param::sealed::Sealed;
-    pub use crate::param::{Fetch, Needs, Param, is_parameter};
+    pub use crate::param::{Fetch, Needs, Param};
+    pub use crate::retry::Retry;
 }

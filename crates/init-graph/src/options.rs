@@ -2,6 +2,7 @@
 
 use std::any::TypeId;
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use crate::class::Class;
@@ -58,6 +59,44 @@ impl Options {
         wires: Vec::new(),
         defined_at: None,
     };
+}
+
+/// What was set, each by the name of its call.
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Options");
+        let mut time = |name, time: Option<Duration>| {
+            if let Some(time) = time {
+                shown.field(name, &time);
+            }
+        };
+        time("timeout", self.timeout);
+        time("total_timeout", self.total_timeout);
+        time("stall_timeout", self.stall_timeout);
+        time("stop_timeout", self.stop_timeout);
+        time("expected", self.expected);
+        let mut set = |name, is_set: bool, value: &dyn fmt::Debug| {
+            if is_set {
+                shown.field(name, value);
+            }
+        };
+        set("stage", self.stage.is_some(), &self.stage);
+        set("retry", self.retry.is_some(), &self.retry);
+        set("optional", self.optional, &true);
+        set("background", self.background, &true);
+        set("milestone", self.milestone, &true);
+        set("when", self.condition.is_some(), &"condition");
+        set("class", self.class.is_some(), &self.class);
+        set("priority", self.priority != 0, &self.priority);
+        set("tagged", self.tag.is_some(), &self.tag.map(|(_, name)| name));
+        for provide in &self.provides {
+            set("provide", true, &(provide.from.1, provide.to.1));
+        }
+        for wire in &self.wires {
+            set("wire", true, &(wire.wanted.1, &wire.name));
+        }
+        shown.finish()
+    }
 }
 
 /// A view of a component's value as another type, usually a trait object.

@@ -40,9 +40,6 @@ pub mod sealed {
     pub trait Sealed {}
 }
 
-/// Compiles only for a parameter; `#[component]` calls it with the span of each.
-pub fn is_parameter<P: Param>() {}
-
 // === what is needed ===
 
 /// What a component needs, parameter by parameter.
@@ -78,9 +75,9 @@ impl Needs {
     }
 
     /// Declares what the field `name` of a parameter needs.
-    pub fn field<P: Param>(&mut self, name: &'static str) {
+    pub fn field(&mut self, name: &'static str, declare: fn(&mut Self)) {
         let outer = self.field.replace(name);
-        P::declare(self);
+        declare(self);
         self.field = outer;
     }
 

@@ -1,9 +1,10 @@
 //! `#[component]` is the builder, written beside the function.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
-use init_graph::{Context, Dep, Graph, Result, component};
+use init_graph::{Cause, Class, Context, Dep, Graph, Result, Retry, component};
 
 use crate::support::{Log, ms, without_lines};
 
@@ -99,6 +100,215 @@ fn errors_name_the_line_of_the_function_too() {
 #[tokio::test(start_paused = true)]
 async fn the_function_can_be_called_by_hand() {
     assert!(matches!(api(None).await, Ok(Api)));
+}
+
+trait Repo: Send + Sync {
+    fn rows(&self) -> usize;
+}
+
+struct Table(usize);
+
+impl Repo for Table {
+    fn rows(&self) -> usize {
+        self.0
+    }
+}
+
+trait Named: Send + Sync {}
+
+impl Named for Table {}
+
+struct Main;
+const HEAVY: Class = Class::CPU;
+
+fn wanted(config: Dep<Config>) -> bool {
+    config.0 != "none"
+}
+
+fn transient(_: &Cause) -> bool {
+    true
+}
+
+/// Every option, said by the attribute and by the builder.
+mod twice {
+    pub(super) mod by_attribute {
+        use super::super::*;
+
+        #[component(
+            name = "table",
+            stage = "storage",
+            timeout = "5s",
+            total_timeout = "1m",
+            stall_timeout = "250ms",
+            stop_timeout = "10s",
+            retry(attempts = 3, initial = "50ms", max_delay = "2s", jitter = 0.25, when = transient),
+            optional,
+            background,
+            when = wanted,
+            class = "cpu",
+            priority = -10,
+            expected = "200ms",
+            after = ["one", "two"],
+            needs = [Api, dyn Repo],
+            provide = [dyn Repo, dyn Named],
+            tag = Main,
+            wire(Config = "file", Database = "primary")
+        )]
+        pub(in super::super) async fn table(_: Dep<Config>, _: Dep<Database>) -> Result<Table> {
+            Ok(Table(3))
+        }
+
+        #[component(retry = 2, when = |cx: Context| cx.attempt() > 0, class = HEAVY, after = "one", needs = Api, priority = 1 + 1)]
+        pub(in super::super) async fn small() -> Result<()> {
+            Ok(())
+        }
+
+        #[component(retry = Retry::fixed(2, ms(5)), class = "own", provide = dyn Repo)]
+        pub(in super::super) async fn fixed() -> Result<Table> {
+            Ok(Table(1))
+        }
+
+        #[component(blocking, class = "blocking", name = "model")]
+        pub(in super::super) fn blocking(_: Dep<Config>) -> Result<Table> {
+            Ok(Table(1))
+        }
+    }
+
+    pub(super) mod by_builder {
+        use super::super::*;
+
+        pub(in super::super) async fn table(_: Dep<Config>, _: Dep<Database>) -> Result<Table> {
+            Ok(Table(3))
+        }
+
+        pub(in super::super) async fn small() -> Result<()> {
+            Ok(())
+        }
+
+        pub(in super::super) async fn fixed() -> Result<Table> {
+            Ok(Table(1))
+        }
+
+        pub(in super::super) fn blocking(_: Dep<Config>) -> Result<Table> {
+            Ok(Table(1))
+        }
+    }
+}
+
+#[test]
+fn every_option_is_the_call_of_the_builder() {
+    let mut attribute = Graph::new();
+    attribute.add(twice::by_attribute::table);
+    attribute.add(twice::by_attribute::small);
+    attribute.add(twice::by_attribute::fixed);
+    attribute.add_blocking(twice::by_attribute::blocking);
+
+    let mut builder = Graph::new();
+    builder
+        .add(twice::by_builder::table)
+        .named("table")
+        .stage("storage")
+        .timeout(Duration::from_secs(5))
+        .total_timeout(Duration::from_secs(60))
+        .stall_timeout(ms(250))
+        .stop_timeout(Duration::from_secs(10))
+        .retry(
+            Retry::exponential(3)
+                .initial(ms(50))
+                .max_delay(Duration::from_secs(2))
+                .jitter(0.25)
+                .when(transient),
+        )
+        .optional()
+        .background()
+        .when(wanted)
+        .class(Class::CPU)
+        .priority(-10)
+        .expected(ms(200))
+        .after("one")
+        .after("two")
+        .needs::<Api>()
+        .needs::<dyn Repo>()
+        .provide(|table: Arc<Table>| table as Arc<dyn Repo>)
+        .provide(|table: Arc<Table>| table as Arc<dyn Named>)
+        .tagged::<Main>()
+        .wire::<Config>("file")
+        .wire::<Database>("primary");
+    builder
+        .add(twice::by_builder::small)
+        .retry(Retry::exponential(2))
+        .when(|cx: Context| cx.attempt() > 0)
+        .class(HEAVY)
+        .after("one")
+        .needs::<Api>()
+        .priority(2);
+    builder
+        .add(twice::by_builder::fixed)
+        .retry(Retry::fixed(2, ms(5)))
+        .class(Class::new("own"))
+        .provide(|table: Arc<Table>| table as Arc<dyn Repo>);
+    builder
+        .add_blocking(twice::by_builder::blocking)
+        .named("model")
+        .class(Class::BLOCKING);
+
+    let (attribute, builder) = (format!("{attribute:#?}"), format!("{builder:#?}"));
+    for option in [
+        "stage",
+        "timeout",
+        "total_timeout",
+        "stall_timeout",
+        "stop_timeout",
+        "expected",
+        "retry",
+        "optional",
+        "background",
+        "when",
+        "class",
+        "priority",
+        "tagged",
+        "provide",
+        "wire",
+    ] {
+        assert!(
+            builder.contains(&format!("{option}: ")),
+            "{option} is not shown"
+        );
+    }
+    assert_eq!(attribute, builder);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_provided_trait_object_is_taken_by_its_trait() {
+    #[component]
+    async fn count(repo: Dep<dyn Repo>) -> Result<usize> {
+        Ok(repo.rows())
+    }
+    #[component(provide = dyn Repo)]
+    async fn table() -> Result<Table> {
+        Ok(Table(3))
+    }
+    let mut graph = Graph::new();
+    graph.add(count);
+    graph.add(table);
+    let running = graph.start().await.unwrap();
+    assert_eq!(*running.get::<usize>().unwrap(), 3);
+    running.shutdown().await.unwrap();
+}
+
+#[test]
+fn a_blocking_function_can_be_called_by_hand() {
+    let table = twice::by_attribute::blocking(Dep::from(Config("")));
+    assert_eq!(table.into_inner().unwrap().0, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_enclosing_closure_takes_is_what_counts() {
+    let mut graph = Graph::new();
+    graph.value(Config("left out"));
+    graph.add(|_: Dep<Config>| async { api(None).await });
+    let plan = graph.plan().unwrap();
+    assert_eq!(plan.dependencies(plan.nodes()[1].id()).len(), 1);
 }
 
 /// Names that the attribute could trip over.

@@ -7,6 +7,8 @@
 mod support;
 
 mod cancelling;
+#[cfg(feature = "macros")]
+mod deps;
 mod failing;
 mod handoff;
 #[cfg(feature = "macros")]

@@ -1,24 +1,12 @@
-//! A time limit is a whole number and a unit, and not zero.
+//! A time is a whole number and a unit, and not zero.
 
 use init_graph::{Result, component};
 
-struct A;
-struct B;
-struct C;
+struct Database;
 
-#[component(timeout = "5 parsecs")]
-async fn a() -> Result<A> {
-    Ok(A)
-}
-
-#[component(timeout = "0s")]
-async fn b() -> Result<B> {
-    Ok(B)
-}
-
-#[component(stop_timeout = 5)]
-async fn c() -> Result<C> {
-    Ok(C)
+#[component(timeout = "5 parsecs", total_timeout = "0s", stop_timeout = 5, expected = "0ms", stall_timeout)]
+async fn database() -> Result<Database> {
+    Ok(Database)
 }
 
 fn main() {}

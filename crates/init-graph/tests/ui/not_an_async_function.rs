@@ -1,6 +1,6 @@
-//! A component has to be async.
+//! A component is async, or it says that it blocks.
 
-use init_graph::{Result, component};
+use init_graph::{Graph, Result, component};
 
 struct Database;
 
@@ -9,4 +9,6 @@ fn database() -> Result<Database> {
     Ok(Database)
 }
 
-fn main() {}
+fn main() {
+    Graph::new().add(database);
+}

@@ -1,6 +1,6 @@
 //! An option can be given once.
 
-use init_graph::{Result, component};
+use init_graph::{Graph, Result, component};
 
 struct Database;
 
@@ -9,4 +9,6 @@ async fn database() -> Result<Database> {
     Ok(Database)
 }
 
-fn main() {}
+fn main() {
+    Graph::new().add(database);
+}

@@ -1,6 +1,6 @@
 //! A component has up to sixteen parameters.
 
-use init_graph::{Context, Result, component};
+use init_graph::{Context, Graph, Result, component};
 
 struct Database;
 
@@ -14,4 +14,6 @@ async fn database(
     Ok(Database)
 }
 
-fn main() {}
+fn main() {
+    Graph::new().add(database);
+}
