@@ -4,6 +4,7 @@
     reason = "helpers of tests, outside of `#[test]` functions, fail the test"
 )]
 
+mod pairing;
 mod support;
 
 mod cancelling;
