@@ -63,6 +63,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 /// Of one node, in each of its stops:
 /// - `Stopping` is followed by exactly one of `Stopped`, `StopFailed` and `Abandoned`. It comes once for each `Ready`,
 ///   and for a node that failed or was cancelled after it had registered a hook.
+/// - A node that is ready and cannot be stopped, because one that depends on it was left behind, is `Abandoned` without
+///   `Stopping`.
 /// - `Stopping` comes after each dependent that was ready is stopped.
 ///
 /// The events of one node are heard one after another and in order, even when its context speaks on several threads.
@@ -150,12 +152,12 @@ pub enum Event<'a> {
         /// The time of its own initialiser until then.
         took: Duration,
     },
-    /// An initialiser or a stop hook blocks its thread and does not end when it should; it is left behind, and nothing
-    /// more is heard of it.
+    /// An initialiser or a stop hook blocks its thread and does not end when it should, or a node cannot be stopped
+    /// because of such a one; it is left behind, and nothing more is heard of it.
     Abandoned {
         /// The node.
         node: &'a Node,
-        /// The time since that initialiser or the first hook began.
+        /// The time since that initialiser or the first hook began; zero when no hook did.
         took: Duration,
     },
     /// The start returns: every node is ready or fell away without harm, but for those in the background.

@@ -150,3 +150,144 @@ const ROUNDS_MAX: u8 = 16;
 /// Somebody speaks for as long as observers take. One that blocks for ever must not block the graph: then its order is
 /// given up.
 const WAIT_MAX: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::panic::Location;
+
+    use super::*;
+    use crate::plan::{Node, NodeId};
+
+    fn node() -> Node {
+        Node {
+            id: NodeId(0),
+            name: Cow::Borrowed("database"),
+            stage: None,
+            optional: false,
+            background: false,
+            milestone: false,
+            lazy: false,
+            value: false,
+            added_at: Location::caller(),
+        }
+    }
+
+    fn words(current: u64) -> Advance {
+        Advance {
+            current,
+            ..Advance::default()
+        }
+    }
+
+    /// The words to deliver, by their number.
+    fn said(words: Option<Advance>) -> Option<u64> {
+        words.map(|words| words.current)
+    }
+
+    fn open(voice: &Voice, node: &Node, attempt: u32) {
+        let starting = Event::Starting { node, attempt };
+        assert!(voice.begin(&starting, false).is_some());
+        voice.end(&starting);
+    }
+
+    #[test]
+    fn words_are_heard_between_the_beginning_and_the_end_of_their_attempt() {
+        let (voice, node) = (Voice::default(), node());
+        assert_eq!(said(voice.speak(1, || words(1), false)), None);
+        open(&voice, &node, 1);
+        assert_eq!(said(voice.speak(1, || words(2), false)), Some(2));
+        assert_eq!(said(voice.spoke()), None);
+        let ready = Event::Ready {
+            node: &node,
+            took: Duration::ZERO,
+        };
+        assert!(voice.begin(&ready, false).is_some());
+        voice.end(&ready);
+        assert_eq!(said(voice.speak(1, || words(3), false)), None);
+    }
+
+    #[test]
+    fn words_of_an_earlier_attempt_are_not_heard_in_a_later_one() {
+        let (voice, node) = (Voice::default(), node());
+        open(&voice, &node, 1);
+        open(&voice, &node, 2);
+        assert_eq!(said(voice.speak(1, || words(1), false)), None);
+        assert_eq!(said(voice.speak(2, || words(2), false)), Some(2));
+    }
+
+    #[test]
+    fn whoever_speaks_takes_the_latest_words_of_others_along() {
+        let (voice, node) = (Voice::default(), node());
+        open(&voice, &node, 1);
+        assert_eq!(said(voice.speak(1, || words(1), false)), Some(1));
+        assert_eq!(said(voice.speak(1, || words(2), false)), None);
+        assert_eq!(said(voice.speak(1, || words(3), false)), None);
+        assert_eq!(said(voice.spoke()), Some(3));
+        assert_eq!(said(voice.spoke()), None);
+    }
+
+    #[test]
+    fn whoever_speaks_is_not_held_up_by_others_for_ever() {
+        let (voice, node) = (Voice::default(), node());
+        open(&voice, &node, 1);
+        assert_eq!(said(voice.speak(1, || words(0), false)), Some(0));
+        let mut rounds = 0_u64;
+        loop {
+            rounds += 1;
+            assert_eq!(said(voice.speak(1, || words(rounds), false)), None);
+            if voice.spoke().is_none() {
+                break;
+            }
+        }
+        assert_eq!(rounds, u64::from(ROUNDS_MAX) + 1);
+        // What was left over is not lost: it comes before the end.
+        let ready = Event::Ready {
+            node: &node,
+            took: Duration::ZERO,
+        };
+        let unheard = voice.begin(&ready, false).flatten();
+        assert_eq!(said(unheard.map(|words| *words)), Some(rounds));
+    }
+
+    #[test]
+    fn what_an_observer_says_is_kept_for_later() {
+        let (voice, node) = (Voice::default(), node());
+        open(&voice, &node, 1);
+        assert_eq!(said(voice.speak(1, || words(1), true)), None);
+        let failed = Event::Cancelled {
+            node: &node,
+            took: Duration::ZERO,
+        };
+        let unheard = voice.begin(&failed, false).flatten();
+        assert_eq!(said(unheard.map(|words| *words)), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_heard_of_a_node_left_behind_until_it_starts_again() {
+        let (voice, node) = (Voice::default(), node());
+        let took = Duration::ZERO;
+        open(&voice, &node, 1);
+        let abandoned = Event::Abandoned { node: &node, took };
+        assert!(voice.begin(&abandoned, false).is_some());
+        voice.end(&abandoned);
+        let late = Event::Ready { node: &node, took };
+        assert!(voice.begin(&late, false).is_none());
+        assert_eq!(said(voice.speak(1, || words(1), false)), None);
+        open(&voice, &node, 1);
+        assert_eq!(said(voice.speak(1, || words(2), false)), Some(2));
+    }
+
+    #[test]
+    fn nothing_is_heard_after_the_end_of_all() {
+        let (voice, node) = (Voice::default(), node());
+        open(&voice, &node, 1);
+        Voice::silence([&voice].into_iter(), false);
+        assert_eq!(said(voice.speak(1, || words(1), false)), None);
+        let again = Event::Starting {
+            node: &node,
+            attempt: 2,
+        };
+        assert!(voice.begin(&again, false).is_none());
+    }
+}

@@ -1,11 +1,11 @@
 //! What observers hear, and that they cannot hurt the graph.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 use expect_test::expect;
-use init_graph::{BoxError, Context, Dep, Event, Graph};
+use init_graph::{BoxError, Context, Dep, Event, Graph, Node, Observer};
 use tokio::time::sleep;
 
 use crate::support::{Log, ms};
@@ -149,4 +149,172 @@ async fn nodes_in_events_are_those_of_the_plan() {
             "1 Some(\"storage\") true"
         ]
     );
+}
+
+/// Hears whether two events of one node are ever told at the same time.
+#[derive(Default)]
+struct OneAtATime {
+    inside: AtomicUsize,
+    overlaps: AtomicUsize,
+}
+
+impl Observer for OneAtATime {
+    fn on_event(&self, event: &Event<'_>) {
+        if event.node().is_none_or(|node| node.name() != "speaker") {
+            return;
+        }
+        let before = self.inside.fetch_add(1, Ordering::SeqCst);
+        self.overlaps.fetch_add(before, Ordering::SeqCst);
+        std::thread::yield_now();
+        self.inside.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn words_from_several_threads_are_heard_in_order_and_never_after_the_end() {
+    for _ in 0..100 {
+        let log = Log::default();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let alone = Arc::new(OneAtATime::default());
+        let mut graph = Graph::new();
+        graph.observe(log.clone());
+        graph.observe(Arc::clone(&alone));
+        let numbers = Arc::clone(&heard);
+        graph.observe(move |event: &Event<'_>| {
+            if let Event::Advanced { current, .. } = event {
+                numbers.lock().unwrap().push(*current);
+            }
+        });
+        let threads = Arc::new(Mutex::new(Vec::new()));
+        let spawned = Arc::clone(&threads);
+        let said = Arc::new(Mutex::new(0_u64));
+        graph
+            .add(move |cx: Context| {
+                for _ in 0..3 {
+                    let (cx, said) = (cx.clone(), Arc::clone(&said));
+                    let talk = move || {
+                        for _ in 0..50 {
+                            // Under a lock of their own, so that there is an order to keep.
+                            let mut said = said.lock().unwrap();
+                            *said += 1;
+                            cx.progress(*said, None);
+                        }
+                    };
+                    spawned.lock().unwrap().push(std::thread::spawn(talk));
+                }
+                async { Ok::<_, BoxError>(Config) }
+            })
+            .named("speaker");
+        let running = graph.start().await.unwrap();
+        let threads = std::mem::take(&mut *threads.lock().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        running.shutdown().await.unwrap();
+        assert!(heard.lock().unwrap().is_sorted());
+        assert_eq!(alone.overlaps.load(Ordering::SeqCst), 0);
+        assert_eq!(log.at("finished"), log.lines().len() - 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_end_waits_until_the_words_before_it_are_heard() {
+    let (told, listens) = mpsc::channel();
+    let told = Mutex::new(told);
+    let (go, went) = mpsc::channel::<()>();
+    let went = Mutex::new(went);
+    let log = Log::default();
+    let heard = log.clone();
+    let mut graph = Graph::new();
+    graph.observe(move |event: &Event<'_>| match event {
+        Event::Advanced { .. } => {
+            told.lock().unwrap().send(()).unwrap();
+            // Held up until the initialiser is about to end.
+            went.lock().unwrap().recv().unwrap();
+            heard.say("advanced");
+        }
+        Event::Ready { .. } => heard.say("ready"),
+        _ => {}
+    });
+    let listens = Mutex::new(listens);
+    graph.add(move |cx: Context| {
+        std::thread::spawn(move || cx.progress(1, None));
+        listens.lock().unwrap().recv().unwrap();
+        go.send(()).unwrap();
+        async { Ok::<_, BoxError>(Config) }
+    });
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    assert_eq!(log.lines(), ["advanced", "ready"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_may_speak_for_a_component_without_end_and_without_harm() {
+    let log = Log::default();
+    let kept: Arc<Mutex<Vec<Context>>> = Arc::default();
+    let answers = Arc::clone(&kept);
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.observe(move |event: &Event<'_>| {
+        // Holds its own lock all the while, as a careless one would.
+        for cx in answers.lock().unwrap().iter() {
+            cx.message(format!("{:?} was heard", event.node().map(Node::name)));
+        }
+    });
+    for name in ["one", "two"] {
+        let kept = Arc::clone(&kept);
+        graph
+            .add(move |cx: Context| {
+                kept.lock().unwrap().push(cx.clone());
+                async move {
+                    tokio::task::yield_now().await;
+                    cx.progress(1, 2);
+                    Ok::<_, BoxError>(())
+                }
+            })
+            .named(name);
+    }
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let lines = log.lines();
+    let advanced = lines.iter().filter(|line| line.starts_with("advanced"));
+    assert!(advanced.count() < 100, "{}", log.text());
+    assert!(log.text().contains("was heard"), "{}", log.text());
+}
+
+/// Panics as it is dropped.
+struct Grudge;
+
+impl Drop for Grudge {
+    fn drop(&mut self) {
+        panic!("on purpose");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_that_carries_another_one_is_contained() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(|_: &Event<'_>| std::panic::panic_any(Grudge));
+    graph.observe(log.clone());
+    graph
+        .add(|| async {
+            if true {
+                std::panic::panic_any(Grudge);
+            }
+            Ok::<_, BoxError>(Config)
+        })
+        .optional();
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    assert_eq!(log.at("finished"), log.lines().len() - 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_while_it_is_dropped_is_contained() {
+    let grudge = Grudge;
+    let mut graph = Graph::new();
+    graph.observe(move |_: &Event<'_>| {
+        let _ = &grudge;
+    });
+    graph.value(Config);
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.shutdown().await.unwrap().stopped(), 1);
 }

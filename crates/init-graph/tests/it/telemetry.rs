@@ -1,14 +1,16 @@
 //! What a start leaves in metrics and in the log.
 
 use std::fmt;
+use std::future::Future;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use init_graph::{BoxError, Context, Dep, Graph};
+use init_graph::{BoxError, Context, Dep, Event, Graph};
 use metrics::{
-    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
+    Unit,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::{Log, ms};
@@ -16,10 +18,21 @@ use crate::support::{Log, ms};
 struct Config;
 struct Database;
 
-/// Writes every gauge to a log.
-struct Gauges(Log);
+/// Writes every gauge and every counter to a log.
+struct Metrics(Log);
 
 struct Written(Log, String);
+
+impl Written {
+    fn of(log: &Log, key: &Key) -> Arc<Self> {
+        let labels = key.labels();
+        let labels: Vec<_> = labels
+            .map(|label| format!(" {}={}", label.key(), label.value()))
+            .collect();
+        let name = format!("{}{}", key.name(), labels.concat());
+        Arc::new(Self(log.clone(), name))
+    }
+}
 
 impl GaugeFn for Written {
     fn increment(&self, _: f64) {}
@@ -29,26 +42,41 @@ impl GaugeFn for Written {
     }
 }
 
-impl Recorder for Gauges {
+impl CounterFn for Written {
+    fn increment(&self, value: u64) {
+        self.0.say(format!("{} +{value}", self.1));
+    }
+    fn absolute(&self, _: u64) {}
+}
+
+impl Recorder for Metrics {
     fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
     fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
-    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::noop()
+    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::from_arc(Written::of(&self.0, key))
     }
     fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        let labels: Vec<_> = key
-            .labels()
-            .map(|label| format!("{}={}", label.key(), label.value()))
-            .collect();
-        Gauge::from_arc(Arc::new(Written(
-            self.0.clone(),
-            format!("{} {}", key.name(), labels.join(",")),
-        )))
+        Gauge::from_arc(Written::of(&self.0, key))
     }
     fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
         Histogram::noop()
     }
+}
+
+/// What `run` leaves in metrics, on a runtime of this thread alone.
+fn measured(run: impl Future<Output = ()>) -> Vec<String> {
+    let log = Log::default();
+    metrics::with_local_recorder(&Metrics(log.clone()), || paused().block_on(run));
+    log.lines()
+}
+
+fn paused() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap()
 }
 
 /// What was logged, as text.
@@ -104,23 +132,116 @@ fn graph() -> Graph {
 }
 
 #[test]
-fn gauges_tell_how_long_the_latest_start_and_its_components_took() {
-    let log = Log::default();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build()
-        .unwrap();
-    metrics::with_local_recorder(&Gauges(log.clone()), || {
-        runtime.block_on(async { graph().start().await.unwrap().shutdown().await.unwrap() });
+fn gauges_tell_how_long_the_latest_start_its_components_and_the_stop_took() {
+    let measured = measured(async {
+        let mut graph = graph();
+        graph
+            .add(|cx: Context| async move {
+                cx.on_stop(|| async {
+                    sleep(ms(125)).await;
+                    Ok(())
+                });
+                Ok::<_, BoxError>(())
+            })
+            .named("slow to stop");
+        graph.start().await.unwrap().shutdown().await.unwrap();
     });
-    assert_eq!(
-        log.lines(),
-        [
-            "init_graph_node_seconds node=Database 0.25",
-            "init_graph_start_seconds  0.25"
-        ]
-    );
+    let expected = [
+        "init_graph_node_seconds node=Database 0.25",
+        "init_graph_node_seconds node=slow to stop 0",
+        "init_graph_start_seconds 0.25",
+        "init_graph_stop_seconds 0.125",
+    ];
+    assert_eq!(measured, expected);
+}
+
+#[test]
+fn counters_tell_of_failures_and_gauges_of_what_was_ready_before() {
+    let measured = measured(async {
+        let mut graph = graph();
+        graph.add(|_: Dep<Database>| async { Err::<(), _>(BoxError::from("refused")) });
+        graph.start().await.unwrap_err();
+    });
+    let expected = [
+        "init_graph_failures_total +1",
+        "init_graph_node_seconds node=Database 0.25",
+        "init_graph_stop_seconds 0",
+    ];
+    assert_eq!(measured, expected);
+}
+
+#[test]
+fn components_of_a_large_graph_have_no_series_each() {
+    let measured = measured(async {
+        let mut graph = Graph::new();
+        for at in 0..1_001 {
+            graph.node(format!("node {at}"));
+        }
+        graph.start().await.unwrap().shutdown().await.unwrap();
+    });
+    let expected = ["init_graph_start_seconds 0", "init_graph_stop_seconds 0"];
+    assert_eq!(measured, expected);
+}
+
+/// A recorder with a fault of its own.
+struct Broken;
+
+impl Recorder for Broken {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+        panic!("on purpose")
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[test]
+fn a_recorder_that_panics_costs_the_metrics_and_nothing_else() {
+    let run = async { graph().start().await.unwrap().shutdown().await.unwrap() };
+    let report = metrics::with_local_recorder(&Broken, || paused().block_on(run));
+    assert_eq!(report.stopped(), 2);
+}
+
+/// Takes a moment for each event, by the wall clock.
+fn dawdles(_: &Event<'_>) {
+    let begun = Instant::now();
+    while begun.elapsed() < ms(3) {
+        std::hint::spin_loop();
+    }
+}
+
+#[tokio::test]
+async fn an_observer_that_holds_up_the_start_is_named_once() {
+    let logged = Logged::default();
+    let _guard = logged.install();
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.observe(dawdles);
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let text = logged.text();
+    let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(warnings.len(), 1, "{text}");
+    assert!(warnings[0].contains("telemetry::dawdles"), "{text}");
+    assert!(warnings[0].contains("telemetry.rs:"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_observer_that_panics_is_named_once() {
+    let logged = Logged::default();
+    let _guard = logged.install();
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.observe(|_: &Event<'_>| panic!("on purpose"));
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let text = logged.text();
+    assert_eq!(text.matches("panicked").count(), 1, "{text}");
+    assert!(text.contains("telemetry.rs:"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
