@@ -131,16 +131,18 @@ pub(crate) fn write(path: PathBuf, report: Report) -> JoinHandle<()> {
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // Opening a pipe would wait for a writer.
-    if !fs::metadata(path)?.is_file() {
+    let metadata = fs::metadata(path)?;
+    if !metadata.is_file() {
         return Err(io::Error::other("it is not a file"));
     }
-    let mut bytes = Vec::new();
-    File::open(path)?
-        .take(READ_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > READ_BYTES_MAX {
+    if metadata.len() > READ_BYTES_MAX {
         return Err(io::Error::other("it is larger than 16 MiB"));
     }
+    let mut bytes = Vec::new();
+    // It may grow meanwhile.
+    File::open(path)?
+        .take(READ_BYTES_MAX)
+        .read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 

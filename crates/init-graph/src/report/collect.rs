@@ -51,17 +51,14 @@ impl Run {
             .map(|extra| *lock(&extra.earlier))
             .unwrap_or_default();
         let (began, settled) = self.times(id);
-        let began_at_all = match outcome {
-            Outcome::Ready | Outcome::Failed | Outcome::Cancelled => true,
+        let attempts = match outcome {
+            _ if !runs => 0,
+            Outcome::Ready | Outcome::Failed | Outcome::Cancelled => known.attempts.max(1),
+            // The one that runs is noted when it has ended.
             Outcome::Unfinished => {
-                !began.is_zero() || known.attempts > 0 || self.core.phase(id) == Phase::Running
+                known.attempts + u32::from(self.core.phase(id) == Phase::Running)
             }
-            _ => false,
-        };
-        let attempts = if runs && began_at_all {
-            known.attempts.max(1)
-        } else {
-            0
+            _ => 0,
         };
         let free_at = self.free_at(id, began.saturating_sub(known.queued));
         let began = began.max(free_at);

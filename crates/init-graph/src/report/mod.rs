@@ -165,19 +165,28 @@ impl Report {
     fn analysis(&self) -> &Analysis {
         self.inner.analysis.get_or_init(|| {
             let Inner { parts, records, .. } = &*self.inner;
-            let awaited = |node| match parts.goal {
-                Some(goal) => goal.0 == node && records[node as usize].outcome.is_settled(),
-                None => self.is_foreground(node) && records[node as usize].outcome.is_settled(),
+            let foreground = self.foreground();
+            let awaited = |node| {
+                let meant = match parts.goal {
+                    Some(goal) => goal.0 == node,
+                    None => foreground[node as usize],
+                };
+                meant && records[node as usize].outcome.is_settled()
             };
             let activities = Activities::new(&parts.plan, records, &parts.lazy);
             Analysis::new(activities, awaited, records.len() as u32)
         })
     }
 
-    /// Whether a start without a goal waits for the node.
-    fn is_foreground(&self, node: u32) -> bool {
-        let node = self.plan_node(node);
-        !node.is_background() && !node.is_lazy()
+    /// Per node whether a start without a goal waits for it: not for the background, nor for what stands behind that.
+    fn foreground(&self) -> Vec<bool> {
+        let mut foreground: Vec<bool> = Vec::with_capacity(self.inner.records.len());
+        for node in self.plan().nodes() {
+            let mut before = self.dependencies(node.id().0).iter();
+            let itself = !node.is_background() && !node.is_lazy();
+            foreground.push(itself && before.all(|other| foreground[other.index()]));
+        }
+        foreground
     }
 }
 

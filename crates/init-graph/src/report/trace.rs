@@ -1,55 +1,52 @@
 //! The report as a trace that `ui.perfetto.dev` and `chrome://tracing` show: a slice for each component, arrows for the
 //! dependencies, counters of what ran and what was queued. Times are whole microseconds.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::report::{NodeReport, Outcome, Report};
 
 impl Report {
     /// The start in Chrome's trace format, a JSON object to open with `ui.perfetto.dev` or `chrome://tracing`.
     ///
-    /// Each component is a slice from the begin of its first attempt to the end of its last, at least a microsecond long.
-    /// Slices are laid into as few lanes (threads of the trace) as they need to never overlap; the critical chain has a lane
-    /// of its own on top. Arrows lead from each dependency to what waited for it; of more than 20,000, only those from the
-    /// dependency that arrived last. About 500 bytes a component.
+    /// Each component is a slice from the begin of its first attempt to the end of its last, at least a microsecond
+    /// long. Slices are laid into as few lanes (threads of the trace) as they need to never overlap; the critical chain
+    /// has a lane of its own on top. Arrows lead from each dependency to what waited for it; of more than 20,000, only
+    /// those from the dependency that arrived last. About 500 bytes a component.
     pub fn to_chrome_trace(&self) -> String {
         let ran: Vec<_> = self.nodes().filter(|node| node.attempts() > 0).collect();
         let lanes = lanes(&ran);
         let mut events = names(lanes.iter().max().copied());
         events.extend(self.chain_slices());
-        events.extend(
-            ran.iter()
-                .zip(&lanes)
-                .map(|(node, lane)| slice(node, span(node), *lane)),
-        );
-        events.extend(self.nodes().filter(is_point).map(|node| point(&node)));
-        events.extend(self.arrows(&ran, &lanes));
+        let slices = ran.iter().zip(&lanes);
+        events.extend(slices.map(|(node, lane)| slice(*node, span(node), *lane)));
+        events.extend(self.nodes().filter(is_point).map(point));
+        self.add_arrows(&mut events, &ran, &lanes);
         events.extend(counters(&ran));
-        json!({ "displayTimeUnit": "ms", "traceEvents": events }).to_string()
+        let trace = Trace { unit: "ms", events };
+        serde_json::to_string(&trace).expect("strings and numbers can always be written")
     }
 
     /// The critical chain in its own lane; a node that waited there for a `Lazy` begins where that ended.
-    fn chain_slices(&self) -> Vec<Value> {
+    fn chain_slices(&self) -> Vec<Event<'_>> {
         let mut free = 0;
-        let chain = self.critical_chain();
-        let slices = chain
-            .iter()
-            .filter(|node| node.attempts() > 0)
-            .filter_map(|node| {
-                let (from, to) = span(node);
-                let from = from.max(free);
-                (from < to).then(|| {
-                    free = to;
-                    slice(node, (from, to), CHAIN_LANE)
-                })
-            });
+        let chain = self.critical_chain().into_iter();
+        let slices = chain.filter(|node| node.attempts() > 0).filter_map(|node| {
+            let (from, to) = span(&node);
+            let from = from.max(free);
+            (from < to).then(|| {
+                free = to;
+                slice(node, (from, to), CHAIN_LANE)
+            })
+        });
         slices.collect()
     }
 
-    fn arrows(&self, ran: &[NodeReport<'_>], lanes: &[u32]) -> Vec<Value> {
+    fn add_arrows(&self, events: &mut Vec<Event<'_>>, ran: &[NodeReport<'_>], lanes: &[u32]) {
         let mut place = vec![None; self.nodes().len()];
         for (at, node) in ran.iter().enumerate() {
             place[node.id().index()] = Some(at);
@@ -58,7 +55,6 @@ impl Report {
             .iter()
             .map(|node| self.dependencies(node.node).len())
             .sum();
-        let mut events = Vec::new();
         for (node, lane) in ran.iter().zip(lanes) {
             let last = node.waited_for().map(|last| last.id());
             for dependency in self.dependencies(node.node) {
@@ -68,24 +64,102 @@ impl Report {
                 if edges > ARROWS_MAX && Some(*dependency) != last {
                     continue;
                 }
-                let id = events.len();
                 // Inside of the slice that the arrow leaves, whose end no longer belongs to it.
                 let left = span(&ran[from]).1 - 1;
-                let arrow = |phase: &str, lane: u32, at: u64| json!({ "ph": phase, "id": id, "name": "dependency", "cat": "dependency", "pid": PID, "tid": lane, "ts": at });
+                let id = Some(events.len());
+                let arrow = |phase, lane, at| Event {
+                    id,
+                    category: Some("dependency"),
+                    ..Event::new(phase, "dependency", lane, at)
+                };
+                let finish = arrow("f", *lane, span(node).0.max(left));
                 events.push(arrow("s", lanes[from], left));
-                let mut finish = arrow("f", *lane, span(node).0.max(left));
-                finish["bp"] = "e".into();
-                events.push(finish);
+                events.push(Event {
+                    binding: Some("e"),
+                    ..finish
+                });
             }
         }
-        events
+    }
+}
+
+#[derive(Serialize)]
+struct Trace<'a> {
+    #[serde(rename = "displayTimeUnit")]
+    unit: &'static str,
+    #[serde(rename = "traceEvents")]
+    events: Vec<Event<'a>>,
+}
+
+/// One event in the words of the format.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "ph")]
+    phase: &'static str,
+    name: &'a str,
+    pid: u32,
+    tid: u32,
+    ts: u64,
+    #[serde(rename = "cat", skip_serializing_if = "Option::is_none")]
+    category: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<usize>,
+    /// That an arrow ends at the slice around it and not at the next one.
+    #[serde(rename = "bp", skip_serializing_if = "Option::is_none")]
+    binding: Option<&'static str>,
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    args: Option<Args<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Args<'a> {
+    Name {
+        name: Cow<'static, str>,
+    },
+    Sort {
+        sort_index: u32,
+    },
+    Count {
+        running: i64,
+        queued: i64,
+    },
+    Slice {
+        outcome: &'static str,
+        attempts: u32,
+        own_us: u64,
+        queued_us: u64,
+        backoff_us: u64,
+        slack_us: Option<u64>,
+        drag_us: u64,
+        waited_for: Option<&'a str>,
+    },
+}
+
+impl<'a> Event<'a> {
+    fn new(phase: &'static str, name: &'a str, lane: u32, ts: u64) -> Self {
+        Self {
+            phase,
+            name,
+            pid: PID,
+            tid: lane,
+            ts,
+            category: None,
+            dur: None,
+            id: None,
+            binding: None,
+            scope: None,
+            args: None,
+        }
     }
 }
 
 /// Begin and end in microseconds; never empty, so that it can be seen and arrows can be tied to it.
 fn span(node: &NodeReport<'_>) -> (u64, u64) {
-    let micros =
-        |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX - 1);
     let from = micros(node.started_at());
     (from, micros(node.settled_at()).max(from + 1))
 }
@@ -119,56 +193,46 @@ fn lanes(ran: &[NodeReport<'_>]) -> Vec<u32> {
     lanes
 }
 
-fn names(lanes: Option<u32>) -> Vec<Value> {
-    let meta = |name: &str, lane: u32, args: Value| json!({ "ph": "M", "name": name, "pid": PID, "tid": lane, "args": args });
-    let mut events = vec![
-        meta("process_name", CHAIN_LANE, json!({ "name": "start" })),
-        meta(
-            "thread_name",
-            CHAIN_LANE,
-            json!({ "name": "critical chain" }),
-        ),
-        meta(
-            "thread_sort_index",
-            CHAIN_LANE,
-            json!({ "sort_index": CHAIN_LANE }),
-        ),
-    ];
-    for lane in CHAIN_LANE + 1..=lanes.unwrap_or(CHAIN_LANE) {
-        events.push(meta(
-            "thread_name",
-            lane,
-            json!({ "name": format!("lane {lane}") }),
-        ));
-        events.push(meta(
+fn names(lanes: Option<u32>) -> Vec<Event<'static>> {
+    let about = |name, lane, args| Event {
+        args: Some(args),
+        ..Event::new("M", name, lane, 0)
+    };
+    let named = |name: &'static str, lane, value| about(name, lane, Args::Name { name: value });
+    let mut events = vec![named("process_name", CHAIN_LANE, "start".into())];
+    for lane in CHAIN_LANE..=lanes.unwrap_or(CHAIN_LANE) {
+        let name = if lane == CHAIN_LANE {
+            "critical chain".into()
+        } else {
+            format!("lane {lane}").into()
+        };
+        events.push(named("thread_name", lane, name));
+        events.push(about(
             "thread_sort_index",
             lane,
-            json!({ "sort_index": lane }),
+            Args::Sort { sort_index: lane },
         ));
     }
     events
 }
 
-fn slice(node: &NodeReport<'_>, (from, to): (u64, u64), lane: u32) -> Value {
-    json!({
-        "ph": "X",
-        "name": node.name(),
-        "cat": node.stage().unwrap_or("component"),
-        "pid": PID,
-        "tid": lane,
-        "ts": from,
-        "dur": to - from,
-        "args": {
-            "outcome": node.outcome().word(),
-            "attempts": node.attempts(),
-            "own_us": node.own().as_micros() as u64,
-            "queued_us": node.queued().as_micros() as u64,
-            "backoff_us": node.backoff().as_micros() as u64,
-            "slack_us": node.slack().map(|slack| slack.as_micros() as u64),
-            "drag_us": node.drag().as_micros() as u64,
-            "waited_for": node.waited_for().map(|last| last.name()),
-        },
-    })
+fn slice<'a>(node: NodeReport<'a>, (from, to): (u64, u64), lane: u32) -> Event<'a> {
+    let args = Args::Slice {
+        outcome: node.outcome().word(),
+        attempts: node.attempts(),
+        own_us: micros(node.own()),
+        queued_us: micros(node.queued()),
+        backoff_us: micros(node.backoff()),
+        slack_us: node.slack().map(micros),
+        drag_us: micros(node.drag()),
+        waited_for: node.waited_for().map(|last| last.name()),
+    };
+    Event {
+        category: Some(node.stage().unwrap_or("component")),
+        dur: Some(to - from),
+        args: Some(args),
+        ..Event::new("X", node.name(), lane, from)
+    }
 }
 
 /// Whether a node was reached without running anything, as milestones are.
@@ -176,20 +240,26 @@ fn is_point(node: &NodeReport<'_>) -> bool {
     node.outcome() == Outcome::Ready && node.attempts() == 0
 }
 
-fn point(node: &NodeReport<'_>) -> Value {
-    json!({ "ph": "i", "s": "p", "name": node.name(), "pid": PID, "tid": CHAIN_LANE, "ts": node.settled_at().as_micros() as u64 })
+fn point(node: NodeReport<'_>) -> Event<'_> {
+    let at = micros(node.settled_at());
+    Event {
+        scope: Some("p"),
+        ..Event::new("i", node.name(), CHAIN_LANE, at)
+    }
 }
 
 /// One event for each moment at which the number of running or queued nodes changed.
-fn counters(ran: &[NodeReport<'_>]) -> Vec<Value> {
+fn counters(ran: &[NodeReport<'_>]) -> Vec<Event<'static>> {
     let mut changes: BTreeMap<u64, (i64, i64)> = BTreeMap::new();
     for node in ran {
         let (from, to) = span(node);
         changes.entry(from).or_default().0 += 1;
         changes.entry(to).or_default().0 -= 1;
         if !node.queued().is_zero() {
-            let free = (node.waited().as_micros() as u64).min(from);
-            changes.entry(free).or_default().1 += 1;
+            changes
+                .entry(micros(node.waited()).min(from))
+                .or_default()
+                .1 += 1;
             changes.entry(from).or_default().1 -= 1;
         }
     }
@@ -197,9 +267,17 @@ fn counters(ran: &[NodeReport<'_>]) -> Vec<Value> {
     let events = changes.into_iter().map(|(at, change)| {
         running += change.0;
         queued += change.1;
-        json!({ "ph": "C", "name": "components", "pid": PID, "ts": at, "args": { "running": running, "queued": queued } })
+        let args = Some(Args::Count { running, queued });
+        Event {
+            args,
+            ..Event::new("C", "components", CHAIN_LANE, at)
+        }
     });
     events.collect()
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX - 1)
 }
 
 const PID: u32 = 1;
@@ -213,6 +291,7 @@ mod tests {
     use std::collections::HashMap;
 
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
     use crate::report::fixture::{Scene, ms};

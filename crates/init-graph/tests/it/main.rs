@@ -12,6 +12,8 @@ mod cancelling;
 mod deps;
 mod failing;
 mod handoff;
+#[cfg(feature = "history")]
+mod history;
 #[cfg(feature = "macros")]
 mod macros;
 mod observing;
