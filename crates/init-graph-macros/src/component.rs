@@ -2,7 +2,7 @@
 //!
 //! A unit struct of the function's name would be simpler, but then no variable of that name could be bound any more.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
 use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, Path, ReturnType, Type, parse_quote};
@@ -99,19 +99,23 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
         .attrs
         .iter()
         .partition(|attribute| is_outer(attribute));
+    // In the function's own braces, or else the compiler takes it for a foreign one and never says that it is unused.
+    let body = quote! {
+        #[allow(clippy::too_many_arguments)]
+        #(#inner)*
+        #signature #block
+
+        #declaration
+
+        #returned
+    };
+    let mut body = Group::new(Delimiter::Brace, body);
+    body.set_span(block.brace_token.span.join());
     quote! {
         #(#both)*
         // Each is a dependency, and there may be many.
         #[allow(clippy::too_many_arguments)]
-        #vis #outer {
-            #[allow(clippy::too_many_arguments)]
-            #(#inner)*
-            #signature #block
-
-            #declaration
-
-            #returned
-        }
+        #vis #outer #body
     }
 }
 
@@ -125,15 +129,16 @@ fn declaration(
     let krate = &options.krate;
     let name = &function.sig.ident;
     let parameters = types.iter().map(|ty| parameter(krate, ty));
+    // Nothing rather than `()`, which lints would take for an oversight.
+    let parameters = (!types.is_empty()).then(|| quote! { (#(#parameters,)*) });
     let place = shown_at(output.span());
     let outcome = at(krate, place);
     let outcome = quote_spanned! { place => #outcome::__private::outcome::<#output>() };
     let value = quote_spanned! { place => <#output as #krate::__private::Returned>::Value };
     let calls = options.calls(&value);
     // Spanned at the name, so that `line!()` is the line of the function and not that of the attribute.
-    let place = shown_at(name.span());
-    let file = quote_spanned! { place => ::core::file!() };
-    let line = quote_spanned! { place => ::core::line!() };
+    let file = quote_spanned! { name.span() => ::core::file!() };
+    let line = quote_spanned! { name.span() => ::core::line!() };
     quote! {
         struct __Options;
 
@@ -145,7 +150,7 @@ fn declaration(
             const LINE: u32 = #line;
 
             fn parameters() -> Self::Parameters {
-                (#(#parameters,)*)
+                #parameters
             }
 
             fn outcome() -> #krate::__private::Outcome<#output> {

@@ -26,24 +26,33 @@ pub(crate) fn expand(input: &DeriveInput) -> TokenStream {
 
 /// A parameter that takes nothing, so that the uses of a struct that is wrong give no errors of their own.
 fn mistaken(input: &DeriveInput) -> Option<TokenStream> {
-    let name = &input.ident;
-    input.generics.params.is_empty().then(|| {
-        quote! {
-            impl ::init_graph::__private::Sealed for #name {}
+    let krate = parse_quote! { ::init_graph };
+    input
+        .generics
+        .params
+        .is_empty()
+        .then(|| nothing(&input.ident, &krate, &quote! { loop {} }))
+}
 
-            impl ::init_graph::__private::Param for #name {
-                fn declare(_: &mut ::init_graph::__private::Needs) {}
+fn nothing(name: &Ident, krate: &Path, made: &TokenStream) -> TokenStream {
+    quote! {
+        impl #krate::__private::Sealed for #name {}
 
-                fn fetch(_: &mut ::init_graph::__private::Fetch<'_>) -> Self {
-                    loop {}
-                }
+        impl #krate::__private::Param for #name {
+            fn declare(_: &mut #krate::__private::Needs) {}
+
+            fn fetch(_: &mut #krate::__private::Fetch<'_>) -> Self {
+                #made
             }
         }
-    })
+    }
 }
 
 fn write(input: &DeriveInput, krate: &Path, fields: &Fields) -> TokenStream {
     let name = &input.ident;
+    if fields.is_empty() {
+        return nothing(name, krate, &quote! { Self {} });
+    }
     let types: Vec<_> = fields.iter().map(|field| &field.ty).collect();
     // The bound of each field is asked for once, in here.
     let parameters = types.iter().map(|ty| component::parameter(krate, ty));

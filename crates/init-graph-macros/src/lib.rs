@@ -12,27 +12,23 @@ use syn::{DeriveInput, ItemFn, parse_macro_input};
 
 /// Writes the options of a component beside its function, so that `graph.add(function)` applies them.
 ///
-/// It takes every option of [`Component`](https://docs.rs/init-graph/latest/init_graph/struct.Component.html), each once,
-/// on a function that could be added without the attribute:
+/// On an async function that could be added without it, or with `blocking` on a plain one for `graph.add_blocking`. It takes,
+/// each once:
 ///
 /// | Option | as on `graph.add(function)` |
 /// |---|---|
-/// | `name = "primary"` | `.named("primary")` |
-/// | `stage = "storage"` | `.stage("storage")` |
-/// | `timeout = "5s"`, `total_timeout = "30s"`, `stall_timeout = "2s"`, `stop_timeout = "10s"` | the same, with a `Duration` |
-/// | `retry = 3` | `.retry(Retry::exponential(3))` |
+/// | `name = "primary"`, `stage = "storage"` | `.named("primary")`, `.stage("storage")` |
+/// | `timeout = "5s"`, and so `total_timeout`, `stall_timeout`, `stop_timeout` | `.timeout(Duration::from_secs(5))` |
+/// | `retry = 3`, `retry = an_expression()` | `.retry(Retry::exponential(3))`, `.retry(an_expression())` |
 /// | `retry(attempts = 3, initial = "100ms", max_delay = "5s", jitter = 0.5, when = worth)` | `.retry(Retry::exponential(3).initial(..)..)` |
-/// | `retry = an_expression()` | `.retry(an_expression())` |
-/// | `optional`, `background` | the same |
+/// | `optional`, `background` | `.optional()`, `.background()` |
 /// | `when = wanted` | `.when(wanted)`, a function or a closure |
-/// | `class = "cpu"`, `class = A_CONST` | `.class(Class::CPU)`, `.class(A_CONST)` |
-/// | `priority = 10` | `.priority(10)` |
-/// | `expected = "200ms"` | `.expected(Duration::from_millis(200))` |
+/// | `class = "cpu"`, `class = HEAVY` | `.class(Class::CPU)`, `.class(HEAVY)` |
+/// | `priority = 10`, `expected = "200ms"` | `.priority(10)`, `.expected(Duration::from_millis(200))` |
 /// | `after = ["a", "b"]` | `.after("a").after("b")` |
-/// | `needs = [Schema, Cache]` | `.needs::<Schema>().needs::<Cache>()` |
+/// | `needs = [Schema, dyn Clock]` | `.needs::<Schema>().needs::<dyn Clock>()` |
 /// | `provide = [dyn Repo]` | `.provide(\|made: Arc<Made>\| made as Arc<dyn Repo>)` |
-/// | `tag = Replica` | `.tagged::<Replica>()` |
-/// | `wire(Database = "replica")` | `.wire::<Database>("replica")` |
+/// | `tag = Replica`, `wire(Database = "replica")` | `.tagged::<Replica>()`, `.wire::<Database>("replica")` |
 /// | `blocking` | on a plain function, for `graph.add_blocking(function)` |
 /// | `crate = "path::to::init_graph"` | where the crate goes by another name |
 ///

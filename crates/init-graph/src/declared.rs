@@ -249,3 +249,8 @@ impl<Function: Fn() -> Mistaken> IntoBlocking<fn() -> Mistaken> for Function {
         Component::point("".into())
     }
 }
+
+/// The examples of the attribute's own package, which cannot depend on this one.
+#[cfg(all(doctest, feature = "macros"))]
+#[doc = include_str!("../../init-graph-macros/README.md")]
+struct Examples;

@@ -21,7 +21,7 @@ use crate::wiring::Wire;
 /// Sealed: the two steps behind it are this crate's own.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of a component",
-    label = "not something that a graph can provide",
+    label = "not something that a graph hands out; take a value of this type as `Dep<{Self}>`",
     note = "parameters are `Dep<T>`, `Option<Dep<T>>`, `Result<Dep<T>, Failure>`, `All<T>`, `Lazy<T>`, `Live<T>`, `After<T>`, `Context`, tuples of these and structs with `#[derive(Deps)]`"
 )]
 pub trait Param: sealed::Sealed + Sized + Send + 'static {

@@ -97,6 +97,20 @@ fn errors_name_the_line_of_the_function_too() {
           help: move what both sides need into a component of its own"#]].assert_eq(&without_lines(&error.to_string()));
 }
 
+#[test]
+fn the_line_of_a_function_is_that_of_its_name() {
+    const LINE: u32 = line!() + 2;
+    #[component(name = "lost")]
+    async fn lost(_: Dep<Cache>) -> Result<()> {
+        Ok(())
+    }
+    let mut graph = Graph::new();
+    graph.add(lost);
+    let error = graph.check().unwrap_err().to_string();
+    let place = format!("`lost` (crates/init-graph/tests/it/macros.rs:{LINE}, added at");
+    assert!(error.contains(&place), "{place} in {error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_function_can_be_called_by_hand() {
     assert!(matches!(api(None).await, Ok(Api)));
