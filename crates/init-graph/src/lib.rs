@@ -21,6 +21,10 @@ mod lazy;
 mod live;
 mod param;
 
+// For tests of graphs.
+#[cfg(feature = "testing")]
+pub mod testing;
+
 // What a user gets.
 mod error;
 mod event;
