@@ -11,8 +11,10 @@ use crate::{ProgressConfig, StepSnapshot, StepStatus};
     expect(dead_code, reason = "only a graph announces its stops")
 )]
 pub(crate) enum Change<'a> {
-    /// It begins; a failed one begins again.
+    /// It begins; a failed one begins again, and one that was stopped as well.
     Begin,
+    /// It is about to make another attempt, from nothing.
+    Again,
     Stage(&'a str),
     Total(u64),
     /// So many more units are done.
@@ -55,7 +57,9 @@ pub(crate) fn apply(
     now: Duration,
     config: &ProgressConfig,
 ) -> bool {
-    use StepStatus::{Done, Failed, Pending, Running, Stopped, Stopping};
+    use StepStatus::{
+        Abandoned, Cancelled, Done, Failed, Pending, Running, Skipped, Stopped, Stopping,
+    };
     let open = !step.status.is_over();
     match change {
         Change::Begin if matches!(step.status, Pending | Failed) => {
@@ -64,6 +68,19 @@ pub(crate) fn apply(
             step.started_ms.get_or_insert(started_ms);
             step.took_ms = None;
             step.error = None;
+            // What it waited for before it began.
+            step.message = None;
+        }
+        Change::Begin if matches!(step.status, Stopped | Skipped | Cancelled | Abandoned) => {
+            step.status = Running;
+            step.started_ms = Some(millis(now));
+            step.took_ms = None;
+            step.error = None;
+            step.message = None;
+            (step.current, step.total) = (0, None);
+        }
+        Change::Again if (step.current, step.total) != (0, None) && open => {
+            (step.current, step.total) = (0, None);
         }
         Change::Stage(stage) if open => step.stage = Some(config.cut(stage)),
         Change::Total(total) if open && step.total != Some(*total) => step.total = Some(*total),

@@ -146,6 +146,12 @@ pub struct StepSnapshot {
     pub took_ms: Option<u64>,
     /// Names of the steps that this one waits for.
     pub dependencies: Vec<String>,
+    /// Whether the start does not wait for this step.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub background: bool,
+    /// Whether this is a named point that is reached, and no work of its own.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub milestone: bool,
 }
 
 /// Where a step is in its life.

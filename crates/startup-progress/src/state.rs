@@ -22,6 +22,8 @@ pub(crate) struct NewStep<'a> {
     pub(crate) name: &'a str,
     pub(crate) stage: Option<&'a str>,
     pub(crate) dependencies: Vec<&'a str>,
+    pub(crate) background: bool,
+    pub(crate) milestone: bool,
 }
 
 /// Everything known about one run.
@@ -104,6 +106,8 @@ impl State {
                 .iter()
                 .map(|name| self.config.cut(name))
                 .collect(),
+            background: new.background,
+            milestone: new.milestone,
         };
         self.steps.push(Numbered {
             seq: self.seq,

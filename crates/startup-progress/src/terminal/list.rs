@@ -173,6 +173,8 @@ fn detail(line: &mut Line, snapshot: &Snapshot, step: &StepSnapshot) {
                 .collect();
             if !waits_for.is_empty() {
                 line.push(Role::Dim, &format!("after {}", waits_for.join(", ")));
+            } else if let Some(message) = &step.message {
+                line.push(Role::Dim, &clean(message));
             }
         }
         StepStatus::Failed => {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use init_graph::{After, Context, Dep, Graph};
+use init_graph::{After, Class, Context, Dep, Event, Graph, Lazy, Node, Observer, Plan};
 use startup_progress::{Progress, Readiness, StepStatus};
 use tokio::{sync::Notify, time::sleep};
 
@@ -197,4 +197,178 @@ async fn order_without_a_value_is_a_dependency_too() {
     });
     assert!(started.is_ok());
     assert_eq!(step(&progress, "late").started_ms, Some(5));
+}
+
+/// Lets an observer hear events as a graph of this plan would cause them.
+struct Told {
+    progress: Progress,
+    observer: startup_progress::GraphObserver,
+    plan: Plan,
+}
+
+impl Told {
+    fn new(graph: &Graph) -> Self {
+        let progress = Progress::new("test");
+        let observer = progress.observer();
+        let plan = graph.plan().expect("the graph is sound");
+        observer.on_event(&Event::Planned { plan: &plan });
+        Self {
+            progress,
+            observer,
+            plan,
+        }
+    }
+
+    fn hear(&self, event: &Event<'_>) {
+        self.observer.on_event(event);
+    }
+
+    fn node(&self, name: &str) -> &Node {
+        let mut nodes = self.plan.nodes().iter();
+        nodes.find(|node| node.name() == name).expect("a node")
+    }
+
+    fn message(&self, name: &str) -> String {
+        step(&self.progress, name).message.unwrap_or_default()
+    }
+}
+
+fn of_database() -> Told {
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.add(database).named("database");
+    Told::new(&graph)
+}
+
+#[test]
+fn a_wait_for_another_attempt_is_the_message() {
+    let told = of_database();
+    let node = told.node("database");
+    told.hear(&Event::Starting { node, attempt: 1 });
+    told.hear(&Event::Advanced {
+        node,
+        current: 3,
+        total: Some(4),
+        message: Some("migrating"),
+    });
+    let delays = [
+        (1, 4_000, "attempt 2 of 4, next in 4 s: refused"),
+        (2, 250, "attempt 3 of 4, next in 250 ms: refused"),
+        (3, 1_530, "attempt 4 of 4, next in 1.5 s: refused"),
+    ];
+    for (attempt, delay, expected) in delays {
+        let refused = std::io::Error::other("refused");
+        told.hear(&Event::Retrying {
+            node,
+            attempt,
+            attempts: 4,
+            delay: Duration::from_millis(delay),
+            error: &refused,
+        });
+        assert_eq!(told.message("database"), expected);
+        let attempt = attempt + 1;
+        told.hear(&Event::Starting { node, attempt });
+        assert_eq!(told.message("database"), format!("attempt {attempt} of 4"));
+        let again = step(&told.progress, "database");
+        assert_eq!(again.status, StepStatus::Running);
+        assert_eq!(
+            (again.current, again.total),
+            (0, None),
+            "it begins from nothing"
+        );
+    }
+}
+
+#[test]
+fn a_wait_for_a_permit_is_the_message_until_it_is_there() {
+    let told = of_database();
+    let node = told.node("database");
+    told.hear(&Event::Queued {
+        node,
+        class: &Class::new("db"),
+    });
+    assert_eq!(told.message("database"), "waits for a permit of class db");
+    assert_eq!(step(&told.progress, "database").status, StepStatus::Pending);
+    told.hear(&Event::Starting { node, attempt: 1 });
+    assert_eq!(told.message("database"), "");
+}
+
+#[test]
+fn background_steps_and_milestones_are_marked() {
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.add(cache).named("cache").background();
+    graph.add(database).named("database");
+    graph.milestone("warm").needs::<Cache>();
+    let told = Told::new(&graph);
+    let marks = |name| {
+        let step = step(&told.progress, name);
+        (step.background, step.milestone)
+    };
+    assert_eq!(marks("database"), (false, false));
+    assert!(marks("cache").0);
+    assert!(marks("warm").1);
+    let json = serde_json::to_string(&step(&told.progress, "database")).expect("JSON");
+    assert!(!json.contains("background"), "{json}");
+}
+
+#[test]
+fn a_lazy_component_is_a_step_once_it_is_used() {
+    async fn lazy_routes(_cache: Lazy<Cache>) -> init_graph::Result<Routes> {
+        Ok(Routes)
+    }
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.add(cache).named("cache");
+    graph.add(lazy_routes).named("routes");
+    let told = Told::new(&graph);
+    assert_eq!(told.progress.snapshot().steps.len(), 1);
+    let node = told.node("cache");
+    told.hear(&Event::Starting { node, attempt: 1 });
+    assert_eq!(step(&told.progress, "cache").status, StepStatus::Running);
+    let took = Duration::ZERO;
+    told.hear(&Event::Ready { node, took });
+    assert_eq!(step(&told.progress, "cache").status, StepStatus::Done);
+}
+
+#[test]
+fn what_blocks_its_thread_is_shown_as_left_behind() {
+    let told = of_database();
+    let node = told.node("database");
+    let took = Duration::ZERO;
+    told.hear(&Event::Starting { node, attempt: 1 });
+    told.hear(&Event::Abandoned { node, took });
+    let shown = step(&told.progress, "database");
+    assert_eq!(shown.status, StepStatus::Abandoned);
+    assert_eq!(told.message("database"), "blocks its thread; left behind");
+
+    let told = of_database();
+    let node = told.node("database");
+    told.hear(&Event::Starting { node, attempt: 1 });
+    told.hear(&Event::Ready { node, took });
+    told.hear(&Event::Stopping { node });
+    told.hear(&Event::Abandoned { node, took });
+    let shown = step(&told.progress, "database");
+    assert_eq!(shown.status, StepStatus::Failed);
+    assert_eq!(
+        shown.error.as_deref(),
+        Some("stop: blocks its thread; left behind")
+    );
+}
+
+#[test]
+fn a_restarted_step_runs_again() {
+    let told = of_database();
+    let node = told.node("database");
+    let took = Duration::ZERO;
+    for _ in 0..2 {
+        told.hear(&Event::Starting { node, attempt: 1 });
+        let shown = step(&told.progress, "database");
+        assert_eq!(shown.status, StepStatus::Running);
+        assert_eq!(shown.took_ms, None);
+        told.hear(&Event::Ready { node, took });
+        told.hear(&Event::Stopping { node });
+        told.hear(&Event::Stopped { node, took });
+        assert_eq!(step(&told.progress, "database").status, StepStatus::Stopped);
+    }
 }
