@@ -5,7 +5,7 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream};
 use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{Attribute, Error, FnArg, Ident, ItemFn, Pat, Path, ReturnType, Type, parse_quote};
+use syn::{Attribute, Error, FnArg, Ident, Item, ItemFn, Pat, Path, ReturnType, Type, parse_quote};
 
 use crate::options::Options;
 use crate::{all, signature};
@@ -26,6 +26,16 @@ pub(crate) fn expand(options: Result<Options, Error>, function: &ItemFn) -> Toke
         Ok(()) => write(&options, function),
         Err(error) => mistaken(&error, &options.krate, function),
     }
+}
+
+/// What cannot be read as a function stays as it is, so that editors still know what is in it.
+pub(crate) fn no_function(error: &Error, item: TokenStream) -> TokenStream {
+    let error = match syn::parse2::<Item>(item.clone()) {
+        Ok(_) => Error::new(Span::call_site(), "`#[component]` goes on a function"),
+        Err(_) => error.clone(),
+    };
+    let error = error.into_compile_error();
+    quote! { #error #item }
 }
 
 /// The errors, and a function that can be added, so that its uses give no errors of their own. The body is still

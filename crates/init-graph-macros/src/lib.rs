@@ -8,7 +8,7 @@ mod signature;
 mod value;
 
 use proc_macro::TokenStream;
-use syn::{DeriveInput, ItemFn, parse_macro_input};
+use syn::{DeriveInput, parse_macro_input};
 
 /// Writes the options of a component beside its function, so that `graph.add(function)` applies them.
 ///
@@ -36,8 +36,10 @@ use syn::{DeriveInput, ItemFn, parse_macro_input};
 /// `after`, `needs`, `wire` and `provide` both count.
 #[proc_macro_attribute]
 pub fn component(options: TokenStream, function: TokenStream) -> TokenStream {
-    let function = parse_macro_input!(function as ItemFn);
-    component::expand(syn::parse(options), &function).into()
+    match syn::parse(function.clone()) {
+        Ok(function) => component::expand(syn::parse(options), &function).into(),
+        Err(error) => component::no_function(&error, function.into()).into(),
+    }
 }
 
 /// Makes a struct of parameters a parameter: each field is taken as the parameter of its type would be.

@@ -143,7 +143,7 @@ fn retry(key: &Ident, input: ParseStream<'_>) -> Result<Setting> {
             lit: Lit::Int(attempts),
             ..
         }) => Setting::Retry(Retry {
-            attempts: several(attempts)?,
+            attempts: several(&attempts)?,
             initial: None,
             max_delay: None,
             jitter: None,
@@ -173,7 +173,7 @@ fn retry_parts(retry: &Ident, input: ParseStream<'_>) -> Result<Retry> {
             return Err(Error::new(key.span(), format!("`{key}` is given twice")));
         }
         match key.to_string().as_str() {
-            "attempts" => attempts = Some(several(value(&key, input)?)?),
+            "attempts" => attempts = Some(several(&value(&key, input)?)?),
             "initial" => initial = Some(time(&key, input)?),
             "max_delay" => max_delay = Some(time(&key, input)?),
             "jitter" => jitter = Some(share(&key, input)?),
@@ -214,7 +214,7 @@ fn retry_parts(retry: &Ident, input: ParseStream<'_>) -> Result<Retry> {
 }
 
 /// A number of attempts that is a retry at all.
-fn several(attempts: LitInt) -> Result<LitInt> {
+fn several(attempts: &LitInt) -> Result<LitInt> {
     let message = match attempts.base10_parse::<u32>() {
         Ok(0) => "no attempt at all; the number counts the first attempt too, so write 2 or more",
         Ok(1) => {

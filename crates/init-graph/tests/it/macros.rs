@@ -135,8 +135,8 @@ impl Named for Table {}
 struct Main;
 const HEAVY: Class = Class::CPU;
 
-fn wanted(config: Dep<Config>) -> bool {
-    config.0 != "none"
+fn wanted(_: Dep<Config>) -> bool {
+    true
 }
 
 fn transient(_: &Cause) -> bool {
@@ -323,6 +323,33 @@ async fn what_an_enclosing_closure_takes_is_what_counts() {
     graph.add(|_: Dep<Config>| async { api(None).await });
     let plan = graph.plan().unwrap();
     assert_eq!(plan.dependencies(plan.nodes()[1].id()).len(), 1);
+}
+
+/// Functions that another macro writes.
+mod written {
+    use super::{Config, Context, Dep, Result, component};
+
+    macro_rules! make {
+        ($name:ident, $ty:ty, $value:expr, $timeout:literal) => {
+            #[component(timeout = $timeout, needs = $ty, tag = $ty)]
+            pub(super) async fn $name(config: Dep<Config>, cx: Context) -> Result<$ty> {
+                cx.message(config.0.to_owned());
+                Ok($value)
+            }
+        };
+    }
+
+    make!(number, u8, 8, "5s");
+}
+
+#[test]
+fn another_macro_may_write_the_function() {
+    let mut graph = Graph::new();
+    graph.value(Config(""));
+    graph.value(1_u8);
+    graph.add(written::number);
+    let shown = format!("{graph:?}");
+    assert!(shown.contains("timeout: 5s"), "{shown}");
 }
 
 /// Names that the attribute could trip over.
