@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +62,8 @@ pub(crate) struct Earlier {
     pub(crate) backoff: std::time::Duration,
     /// For a permit of its class.
     pub(crate) queued: std::time::Duration,
+    /// Since when it waits for one.
+    pub(crate) queued_at: Option<Instant>,
     pub(crate) stop: Option<std::time::Duration>,
 }
 
@@ -89,6 +92,21 @@ pub(crate) enum Phase {
 }
 
 impl Phase {
+    fn of(byte: u8) -> Self {
+        match byte {
+            0 => Self::Pending,
+            1 => Self::Queued,
+            2 | ENDING => Self::Running,
+            3 => Self::Backoff,
+            4 => Self::Ready,
+            5 => Self::Failed,
+            6 => Self::Skipped,
+            7 => Self::Cancelled,
+            8 => Self::Stopping,
+            _ => Self::Stopped,
+        }
+    }
+
     /// Whether the start of the node has come to an end, one way or the other.
     pub(crate) fn is_settled(self) -> bool {
         !matches!(
@@ -111,18 +129,7 @@ impl Core {
     }
 
     pub(crate) fn phase(&self, id: NodeId) -> Phase {
-        match self.cells[id.index()].phase.load(Ordering::Acquire) {
-            0 => Phase::Pending,
-            1 => Phase::Queued,
-            2 => Phase::Running,
-            3 => Phase::Backoff,
-            4 => Phase::Ready,
-            5 => Phase::Failed,
-            6 => Phase::Skipped,
-            7 => Phase::Cancelled,
-            8 => Phase::Stopping,
-            _ => Phase::Stopped,
-        }
+        Phase::of(self.cells[id.index()].phase.load(Ordering::Acquire))
     }
 
     pub(crate) fn is_ready(&self, id: NodeId) -> bool {
@@ -133,6 +140,42 @@ impl Core {
         self.cells[id.index()]
             .phase
             .store(phase as u8, Ordering::Release);
+    }
+
+    /// Makes the caller the one who ends the start of a node, by [`settle`](Self::settle); false when another did or
+    /// does. In between the node still counts as running, so that it is told of before anybody sees it settled.
+    pub(crate) fn claim(&self, id: NodeId) -> bool {
+        self.change(id, ENDING)
+    }
+
+    /// Ends the start of a node that the caller has [claimed](Self::claim).
+    pub(crate) fn settle(&self, id: NodeId, to: Phase) {
+        self.set_phase(id, to);
+        // Whoever waits makes the extra part first and then looks at the phase: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if let Some(extra) = self.known(id) {
+            extra.settled.notify_waiters();
+        }
+    }
+
+    /// Ends when the start of `id` comes to an end the next time. To miss none, call it first and then look at the phase.
+    pub(crate) fn settled(&self, id: NodeId) -> Notified<'_> {
+        let settled = self.extra(id).settled.notified();
+        fence(Ordering::SeqCst);
+        settled
+    }
+
+    /// Lets the start of a node go on to its next phase; false when it has come to an end meanwhile.
+    pub(crate) fn go_on(&self, id: NodeId, to: Phase) -> bool {
+        self.change(id, to as u8)
+    }
+
+    fn change(&self, id: NodeId, to: u8) -> bool {
+        let open = |phase| (phase != ENDING && !Phase::of(phase).is_settled()).then_some(to);
+        self.cells[id.index()]
+            .phase
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, open)
+            .is_ok()
     }
 
     pub(crate) fn extra(&self, id: NodeId) -> &Extra {
@@ -240,6 +283,9 @@ impl Extra {
         self.begun + std::time::Duration::from_nanos(self.spoke_at.load(Ordering::Relaxed))
     }
 }
+
+/// Of a node that runs and is about to be settled.
+const ENDING: u8 = u8::MAX;
 
 /// Nothing of ours panics inside a lock; if it did, the data would still be whole.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::dep::Dep;
 use crate::error::StopError;
+use crate::exec::{Starter, Walk};
 use crate::plan::Plan;
 use crate::report::{Report, StopReport};
 use crate::run::Run;
@@ -21,15 +22,19 @@ use crate::stop;
 pub struct Running {
     /// `None` once a shutdown has taken over.
     run: Option<Arc<Run>>,
+    /// Kept for what starts later: in the background and by `Lazy`.
+    walk: Arc<Walk<Starter>>,
     report: Report,
     stop_timeout: Duration,
 }
 
 impl Running {
-    pub(crate) fn new(run: Arc<Run>, took: Duration, stop_timeout: Duration) -> Self {
+    pub(crate) fn new(run: Arc<Run>, walk: Arc<Walk<Starter>>, took: Duration) -> Self {
         let report = run.report(took);
+        let stop_timeout = run.settings.stop_timeout;
         Self {
             run: Some(run),
+            walk,
             report,
             stop_timeout,
         }
@@ -90,6 +95,8 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let Some(run) = self.run.take() else { return };
+        self.walk.visitor.closing.close();
+        self.walk.visitor.closing.cut_off();
         run.core.given_up.cancel();
         let hooks = run.core.close_hooks();
         if hooks > 0 {

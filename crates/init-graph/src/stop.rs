@@ -10,7 +10,7 @@ use tracing::{Instrument as _, debug, info_span, warn};
 use crate::core::{Hook, Phase, lock};
 use crate::error::{Cause, NodeError};
 use crate::event::Event;
-use crate::exec::{Flow, Visitor, Walk, Way};
+use crate::exec::{Flow, Visitor, Walk, Way, wind_down};
 use crate::guard::{Guarded, drop_quietly, log_quietly};
 use crate::plan::{Node, NodeId};
 use crate::report::StopReport;
@@ -41,6 +41,7 @@ pub(crate) fn spawn_detached(run: Arc<Run>, limit: Duration) {
 }
 
 async fn stop(run: Arc<Run>, limit: Duration) -> StopReport {
+    let unfinished = wind_down(&run, limit).await;
     let begun = Instant::now();
     let deadline = after(begun, limit);
     let stopper = Stopper {
@@ -58,7 +59,8 @@ async fn stop(run: Arc<Run>, limit: Duration) -> StopReport {
     drop(timeout_at(after(deadline, BLOCKED_GRACE), walk.done()).await);
     let stopper = &walk.visitor;
     // Empty when all went well; asked in any case, so that nothing that was not stopped is ever called clean.
-    let abandoned = stopper.abandoned();
+    let mut abandoned = stopper.abandoned();
+    abandoned.splice(..0, unfinished);
     let failures = std::mem::take(&mut *lock(&stopper.failures));
     let took = begun.elapsed();
     run.core.observers.emit(&Event::Finished { took });

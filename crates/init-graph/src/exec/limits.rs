@@ -8,7 +8,7 @@ use super::ready::Ranks;
 
 /// The permits of one walk. Nodes that need none never come here.
 pub(crate) struct Limits {
-    /// The class of each node, as an index.
+    /// The class of each node as an index, or [`FREE`].
     class_of: Box<[u16]>,
     /// Per class whether its nodes need a permit.
     bounded: Box<[bool]>,
@@ -51,7 +51,7 @@ impl Limits {
             .iter()
             .map(|limit| limit.is_some() || overall.is_some())
             .collect();
-        if !class_of.iter().any(|class| bounded[usize::from(*class)]) {
+        if !class_of.iter().any(|class| is_bounded(&bounded, *class)) {
             return None;
         }
         let class = |limit: &Option<usize>| Class {
@@ -72,13 +72,19 @@ impl Limits {
     }
 
     pub(crate) fn is_bounded(&self, node: u32) -> bool {
-        self.bounded[usize::from(self.class_of[node as usize])]
+        is_bounded(&self.bounded, self.class_of[node as usize])
     }
 
     /// Takes the permit of `ended` back, offers the nodes that became `ready`, and returns those that begin now: first
     /// those that need no permit, then the others, the most urgent first. All of `ready` compete before any of them begins, so that the order in which
-    /// they are listed decides nothing but ties.
-    pub(crate) fn exchange(&self, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
+    /// they are listed decides nothing but ties. Of those that have to wait `queued` is told, before any of them could
+    /// begin by another exchange; it must not come back here.
+    pub(crate) fn exchange(
+        &self,
+        ended: Option<u32>,
+        ready: &[u32],
+        mut queued: impl FnMut(u32),
+    ) -> Vec<u32> {
         let mut begin = Vec::new();
         let mut state = self.lock();
         if let Some(node) = ended.filter(|node| self.is_bounded(*node)) {
@@ -94,6 +100,12 @@ impl Limits {
         while let Some(node) = state.take() {
             begin.push(node);
         }
+        let mut begun = begin.clone();
+        begun.sort_unstable();
+        ready
+            .iter()
+            .filter(|node| begun.binary_search(node).is_err())
+            .for_each(|node| queued(*node));
         begin
     }
 
@@ -167,6 +179,13 @@ impl Waiting {
     }
 }
 
+fn is_bounded(bounded: &[bool], class: u16) -> bool {
+    class != FREE && bounded[usize::from(class)]
+}
+
+/// The class of nodes that have nothing to run; not even the limit on all counts them.
+pub(crate) const FREE: u16 = u16::MAX;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,7 +206,7 @@ mod tests {
     }
 
     fn exchange(limits: &Limits, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
-        limits.exchange(ended, ready)
+        limits.exchange(ended, ready, |_| {})
     }
 
     #[test]
@@ -196,8 +215,19 @@ mod tests {
             Limits::new(class_of.into(), &[None, Some(1)], overall, Ranks::default()).is_none()
         };
         assert!(none(&[0, 0], None));
+        assert!(none(&[FREE], Some(1)));
         assert!(!none(&[0, 1], None));
         assert!(!none(&[0, 0], Some(2)));
+    }
+
+    #[test]
+    fn only_those_that_have_to_wait_are_told_so() {
+        let limits = limits(&[0, 0, 0, FREE], &[Some(1)], None, &[]);
+        let mut queued = Vec::new();
+        limits.exchange(None, &[3, 2, 1], |node| queued.push(node));
+        limits.exchange(None, &[0], |node| queued.push(node));
+        limits.exchange(Some(2), &[], |node| queued.push(node));
+        assert_eq!(queued, [1, 0]);
     }
 
     #[test]

@@ -1,35 +1,45 @@
 //! The start as a whole: validates, lets the walk run, and decides how it all ended.
 
-use std::future::poll_fn;
+use std::future::{Future, pending, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument as _, info, info_span, warn};
 
+use super::give_up::{give_up, note_late, note_lost};
 use super::starter::Starter;
-use super::walk::{Walk, Way};
+use super::walk::Walk;
+use super::way::way;
 use crate::core::{Phase, lock};
-use crate::error::{Cause, GraphError, NodeError, StartError};
+use crate::error::GraphError;
 use crate::event::Event;
 use crate::graph::Graph;
-use crate::plan::Node;
+use crate::plan::{NodeId, Plan};
+use crate::policy::Policy;
 use crate::run::Run;
 use crate::running::Running;
-use crate::{stop, wiring};
+use crate::wiring;
+use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 
-pub(crate) async fn start(graph: Graph, _until: Option<&str>) -> Result<Running, GraphError> {
+pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, GraphError> {
     let begun = Instant::now();
     let runtime = Handle::try_current().map_err(|_| GraphError::NoRuntime)?;
     if !has_timer() {
         return Err(GraphError::NoRuntime);
     }
-    let wiring = match wiring::resolve(&graph) {
-        Ok(wiring) => wiring,
+    let resolved = wiring::resolve(&graph).and_then(|wiring| {
+        let goal = until
+            .map(|name| milestone(&wiring.plan, name))
+            .transpose()?;
+        Ok((wiring, goal))
+    });
+    let (wiring, goal) = match resolved {
+        Ok(resolved) => resolved,
         Err(errors) => {
             let error = GraphError::Wiring(errors);
             graph.observers.emit(&Event::StartFailed {
@@ -45,8 +55,6 @@ pub(crate) async fn start(graph: Graph, _until: Option<&str>) -> Result<Running,
         settings,
         ..
     } = graph;
-    let cancel_on = settings.cancel_on.clone();
-    let stop_timeout = settings.stop_timeout;
     let run = Run::new(
         wiring,
         components,
@@ -55,17 +63,40 @@ pub(crate) async fn start(graph: Graph, _until: Option<&str>) -> Result<Running,
         begun,
         runtime.clone(),
     );
-    let run = Arc::new(run);
 
     // A task of its own, so that a rollback goes on when the caller drops this future.
     let (caller, ended) = oneshot::channel();
     let span = info_span!("init_graph");
-    runtime.spawn(supervise(run, cancel_on, stop_timeout, caller).instrument(span));
+    runtime.spawn(supervise(Arc::new(run), goal, caller).instrument(span));
     match ended.await {
         Ok(Ok(handover)) => handover.take(),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(GraphError::NoRuntime),
     }
+}
+
+/// Whether the current runtime has a time driver; tokio says so only by a panic.
+fn has_timer() -> bool {
+    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
+}
+
+fn milestone(plan: &Plan, name: &str) -> Result<NodeId, WiringErrors> {
+    let mut milestones = plan.nodes().iter().filter(|node| node.milestone);
+    let found = milestones.clone().find(|node| node.name() == name);
+    found.map(|node| node.id).ok_or_else(|| {
+        let known: Vec<_> = milestones
+            .by_ref()
+            .map(|node| format!("`{}`", node.name()))
+            .collect();
+        let known = match known.len() {
+            0 => "there are none; add one with `graph.milestone(..)`".to_owned(),
+            _ => format!("there are {}", known.join(", ")),
+        };
+        WiringErrors::new(vec![WiringError {
+            kind: WiringErrorKind::Missing,
+            text: format!("no milestone `{name}` to start until\n  {known}"),
+        }])
+    })
 }
 
 type Caller = oneshot::Sender<Result<Handover, GraphError>>;
@@ -88,76 +119,112 @@ impl Drop for Handover {
     }
 }
 
-async fn supervise(
-    run: Arc<Run>,
-    cancel_on: Vec<CancellationToken>,
-    stop_timeout: Duration,
-    mut caller: Caller,
-) {
-    let core = Arc::clone(&run.core);
+/// What ends the wait for a start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// All that it waits for is settled.
+    Reached,
+    /// A component failed, and the policy gives up for it.
+    Failed,
+    Cancelled,
+    OutOfTime,
+}
+
+async fn supervise(run: Arc<Run>, goal: Option<NodeId>, mut caller: Caller) {
+    let core = &run.core;
     core.observers.emit(&Event::Planned { plan: &core.plan });
-    if cancel_on.iter().any(CancellationToken::is_cancelled) || caller.is_closed() {
-        core.given_up.cancel();
-    }
-    let starter = Starter {
-        run: Arc::clone(&run),
-    };
-    let mut way = Way::new(&starter, core.plan.nodes().len());
-    for node in core.plan.nodes().iter().filter(|node| node.lazy) {
-        way.defer(node.id);
-    }
+    let starter = Starter::new(Arc::clone(&run));
+    let way = way(&starter);
     let walk = Walk::new(starter, way);
     // Only here, and this is the one start of the run.
     let _ = run.walk.set(Arc::downgrade(&walk));
+    let closing = &walk.visitor.closing;
+    if caller.is_closed()
+        || run
+            .settings
+            .cancel_on
+            .iter()
+            .any(CancellationToken::is_cancelled)
+    {
+        closing.give_up();
+    }
     walk.begin();
+
+    let mut end = first_end(&run, &mut caller, reached(&walk, goal), closing.closed()).await;
+    if end == End::Reached {
+        if walk.is_over() {
+            note_lost(&walk);
+        }
+        let missed = goal.is_some_and(|goal| core.phase(goal) != Phase::Ready);
+        if missed && !lock(&run.failures).is_empty() {
+            closing.give_up();
+        }
+        if closing.hand_over() {
+            return hand_over(run, &walk, caller).await;
+        }
+        // A component failed at the same moment.
+        end = End::Failed;
+    }
+    if end == End::Failed && run.settings.policy == Policy::Drain && !lock(&run.failures).is_empty()
+    {
+        end = first_end(&run, &mut caller, walk.done(), pending()).await;
+    }
+    match end {
+        End::OutOfTime => note_late(&walk),
+        // What runs is told, and what it says of itself then is no cause.
+        End::Reached | End::Failed | End::Cancelled => {}
+    }
+    let error = give_up(&run, &walk).await;
+    if let Err(Err(error)) = caller.send(Err(error)) {
+        warn!(%error, "the start was dropped; everything that had started was stopped");
+    }
+}
+
+/// Waits for what comes first. Cancellation rule: a dropped start gives up like a cancelled one.
+async fn first_end(
+    run: &Run,
+    caller: &mut Caller,
+    reached: impl Future<Output = ()>,
+    closed: impl Future<Output = ()>,
+) -> End {
+    let limit = run.settings.timeout;
+    let deadline = limit.and_then(|limit| run.begun.checked_add(limit));
     tokio::select! {
         biased;
-        () = walk.done() => {}
-        () = core.given_up.cancelled() => {}
-        () = any_cancelled(&cancel_on) => core.given_up.cancel(),
-        // Cancellation rule: a dropped start gives up like a cancelled one.
-        () = caller.closed() => core.given_up.cancel(),
+        () = reached => End::Reached,
+        () = closed => End::Failed,
+        () = any_cancelled(&run.settings.cancel_on) => End::Cancelled,
+        () = caller.closed() => End::Cancelled,
+        () = reaches(deadline) => End::OutOfTime,
     }
-    if !core.given_up.is_cancelled() {
-        note_lost(&run);
-    }
-    if core.given_up.is_cancelled() {
-        let error = give_up(&run, &walk, stop_timeout).await;
-        if let Err(Err(error)) = caller.send(Err(error)) {
-            warn!(%error, "the start was dropped; everything that had started was stopped");
+}
+
+/// Waits until all is settled that the start waits for. A walk that is over settles nothing more, whatever is missing.
+async fn reached(walk: &Arc<Walk<Starter>>, goal: Option<NodeId>) {
+    let core = &walk.visitor.run.core;
+    let goal_settled = async {
+        match goal {
+            None => walk.visitor.foreground_done().await,
+            Some(goal) => loop {
+                let settled = core.settled(goal);
+                if core.phase(goal).is_settled() {
+                    return;
+                }
+                settled.await;
+            },
         }
-        return;
-    }
-    let took = run.elapsed();
-    run.telemetry.start_took(took);
-    core.observers.emit(&Event::Started { took });
-    info!(nodes = core.plan.nodes().len(), ?took, "started");
-    // When the caller is gone by now, the handover stops the graph.
-    drop(caller.send(Ok(Handover(Some(Running::new(run, took, stop_timeout))))));
-}
-
-/// Whether the current runtime has a time driver; tokio says so only by a panic.
-fn has_timer() -> bool {
-    std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
-}
-
-/// A walk whose task panicked ends early. No code of components can do that, but a `tracing` subscriber could.
-fn note_lost(run: &Run) {
-    let lost = |node: &&Node| match run.core.phase(node.id()) {
-        Phase::Ready | Phase::Skipped => false,
-        // A failure of any other would have given up the start.
-        Phase::Failed => !node.is_optional(),
-        _ => true,
     };
-    if let Some(node) = run.core.plan.nodes().iter().find(lost) {
-        let cause = Cause::Panicked("its task died outside of the initialiser".to_owned());
-        lock(&run.failures).push(NodeError {
-            node: node.clone(),
-            took: Duration::ZERO,
-            attempts: 1,
-            cause: Arc::new(cause),
-        });
-        run.core.given_up.cancel();
+    tokio::select! {
+        biased;
+        () = goal_settled => {}
+        () = walk.done() => {}
+    }
+}
+
+async fn reaches(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 
@@ -178,40 +245,26 @@ async fn any_cancelled(tokens: &[CancellationToken]) {
     .await;
 }
 
-/// Waits for what runs to be dropped, says why it was all for nothing and stops what has started.
-async fn give_up(run: &Arc<Run>, walk: &Walk<Starter>, stop_timeout: Duration) -> GraphError {
+/// Gives the running graph to the caller and stays with what goes on in the background.
+async fn hand_over(run: Arc<Run>, walk: &Arc<Walk<Starter>>, caller: Caller) {
+    let took = run.elapsed();
     let core = &run.core;
-    // Initialisers are dropped at their current await; only one that blocks its thread is late.
-    drop(timeout(CANCEL_GRACE.min(stop_timeout), walk.done()).await);
-    for node in core.plan.nodes() {
-        match core.phase(node.id) {
-            Phase::Pending => {
-                core.set_phase(node.id, Phase::Skipped);
-                core.observers.emit(&Event::Skipped {
-                    node,
-                    because: "the start was given up",
-                });
-            }
-            Phase::Running => warn!(
-                node = node.name(),
-                "initialiser blocks its thread; rolling back without it"
-            ),
-            _ => {}
-        }
+    core.observers.emit(&Event::Started { took });
+    info!(nodes = core.plan.nodes().len(), ?took, "started");
+    let settled = walk.is_over();
+    if settled {
+        core.observers.emit(&Event::Settled { took });
     }
-    let failures = std::mem::take(&mut *lock(&run.failures));
-    let mut error = if failures.is_empty() {
-        GraphError::Cancelled { rollback: None }
-    } else {
-        GraphError::Failed(StartError::new(failures))
-    };
-    core.observers.emit(&Event::StartFailed {
-        took: run.elapsed(),
-        error: &error,
-    });
-    error.set_rollback(stop::spawn(Arc::clone(run), stop_timeout).await);
-    error
+    let running = Running::new(Arc::clone(&run), Arc::clone(walk), took);
+    // When the caller is gone by now, the handover stops the graph.
+    drop(caller.send(Ok(Handover(Some(running)))));
+    if settled {
+        return;
+    }
+    walk.done().await;
+    note_lost(walk);
+    if !walk.visitor.closing.is_closed() {
+        let took = run.elapsed();
+        core.observers.emit(&Event::Settled { took });
+    }
 }
-
-/// How long a rollback waits for initialisers that block their thread; never longer than the stop timeout.
-const CANCEL_GRACE: Duration = Duration::from_secs(5);

@@ -1,34 +1,90 @@
-//! The start of one node: waits for nothing, runs the initialiser within its limits and settles how it ended.
+//! The start of one node: whether it begins, what comes of each attempt, and what that means for the others.
 
-use std::pin::pin;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::time::timeout;
-use tracing::{Instrument as _, debug, info, info_span, warn};
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info, info_span, warn};
 
+use super::attempt::{Attempt, Ended};
+use super::closing::Closing;
 use super::walk::{Flow, Visitor};
-use crate::component::{Body, Init};
-use crate::core::{Phase, lock};
-use crate::error::{BoxError, Cause, NodeError};
+use crate::class::Class;
+use crate::component::Body;
+use crate::core::{Earlier, Phase, lock};
+use crate::error::{Cause, NodeError};
 use crate::event::Event;
 use crate::failure::{Failure, Why};
-use crate::guard::{Guarded, log_quietly};
+use crate::guard::{drop_quietly, guarded, log_quietly};
 use crate::param::{Fetch, Kind};
 use crate::plan::{Node, NodeId};
+use crate::policy::Policy;
 use crate::run::Run;
 use crate::values::{Value, Values};
 
 /// Visits the nodes of a start.
 pub(crate) struct Starter {
     pub(crate) run: Arc<Run>,
+    pub(crate) closing: Closing,
+    foreground: Option<Foreground>,
+    /// Whether any node fell away, without which no node has to look for those that did.
+    fallen: AtomicBool,
 }
 
-/// How one initialiser ended.
-enum Ended {
-    Ready(Option<Value>),
-    Failed(Cause),
-    Cancelled,
+/// The nodes that a start waits for, where that is not all of them.
+struct Foreground {
+    waits: Box<[bool]>,
+    left: AtomicUsize,
+    done: Notify,
+}
+
+/// What a visit knows of its node's attempt.
+struct Try<'a> {
+    node: &'a Node,
+    earlier: Earlier,
+    /// From 1.
+    number: u32,
+    first_begun: Instant,
+    begun: Instant,
+}
+
+impl Starter {
+    /// For the start of a whole graph.
+    pub(crate) fn new(run: Arc<Run>) -> Self {
+        let foreground = Foreground::of(&run);
+        Self {
+            run,
+            closing: Closing::default(),
+            foreground,
+            fallen: AtomicBool::new(false),
+        }
+    }
+
+    /// For nodes of a running graph that start again: a failure is noted and ends nothing but what stands behind it.
+    pub(crate) fn in_running(run: Arc<Run>) -> Self {
+        let closing = Closing::default();
+        closing.hand_over();
+        Self {
+            run,
+            closing,
+            foreground: None,
+            fallen: AtomicBool::new(true),
+        }
+    }
+
+    /// Waits until all that the start waits for are settled; for ever where that is everything.
+    pub(crate) async fn foreground_done(&self) {
+        let Some(foreground) = &self.foreground else {
+            return std::future::pending().await;
+        };
+        let done = foreground.done.notified();
+        if foreground.left.load(Ordering::Acquire) > 0 {
+            done.await;
+        }
+    }
 }
 
 impl Visitor for Starter {
@@ -36,67 +92,126 @@ impl Visitor for Starter {
         self.run.dependents.of(node)
     }
 
-    async fn visit(&self, node: NodeId) -> Flow {
-        let core = &self.run.core;
-        let node = core.plan.node(node);
-        if core.given_up.is_cancelled() {
+    async fn visit(&self, id: NodeId) -> Flow {
+        let begun = Instant::now();
+        let run = &self.run;
+        let node = run.core.plan.node(id);
+        let tried = self.next_try(node, begun);
+        if self.closing.is_closed() {
+            // One that had no attempt yet is told of when all else has ended.
+            return match tried.number {
+                1 => Flow::Halt,
+                _ => self.cancelled(&tried, begun),
+            };
+        }
+        if tried.number == 1
+            && let Some(flow) = self.not_wanted(&tried)
+        {
+            return flow;
+        }
+        if !run.core.go_on(id, Phase::Running) {
             return Flow::Halt;
         }
-        let began = self.run.elapsed();
-        if let Some(failure) = self.fallen_away(node.id) {
-            let because = failure.clause();
-            let failure = Failure::new(node.name.clone(), Why::Behind(failure));
-            self.run.set_failure(node.id, failure);
-            self.settle(node, began, Phase::Skipped);
-            info!(node = node.name(), because, "skipped");
-            core.observers.emit(&Event::Skipped {
-                node,
-                because: &because,
-            });
-            return Flow::Release;
-        }
-        core.set_phase(node.id, Phase::Running);
-        core.observers.emit(&Event::Starting {
+        run.set_times(id, self.since(tried.first_begun), Duration::ZERO);
+        run.core.observers.emit(&Event::Starting {
             node,
-            attempt: FIRST_ATTEMPT,
+            attempt: tried.number,
         });
-        let Body::Init(init) = &self.run.steps[node.id.index()].body else {
-            // It was there before the start began.
-            self.settle(node, Duration::ZERO, Phase::Ready);
-            core.observers.emit(&Event::Ready {
-                node,
-                took: Duration::ZERO,
-            });
-            return Flow::Release;
-        };
+        if let Body::Value(_) | Body::Point = &run.steps[id.index()].body {
+            return self.ready(&tried, begun, None);
+        }
         let span = info_span!("component", name = node.name(), stage = node.stage());
-        let ended = self
-            .initialise(node.id, init.as_ref())
-            .instrument(span)
-            .await;
-        self.finish(node, began, ended)
+        let attempt = Attempt {
+            run,
+            id,
+            number: tried.number,
+            begun,
+            first_begun: tried.first_begun,
+            cut: self.closing.cut(),
+            span,
+        };
+        match attempt.run().await {
+            (Ended::Ready(value), at) => self.ready(&tried, at, value),
+            (Ended::Failed(cause), at) => self.failed(&tried, at, cause),
+            (Ended::Cut, at) => self.cancelled(&tried, at),
+        }
+    }
+
+    fn queued(&self, id: NodeId) {
+        let run = &self.run;
+        run.core.go_on(id, Phase::Queued);
+        let mut earlier = lock(&run.core.extra(id).earlier);
+        earlier.queued_at = Some(Instant::now());
+        drop(earlier);
+        let class = run.steps[id.index()].options().class.as_ref();
+        run.core.observers.emit(&Event::Queued {
+            node: run.core.plan.node(id),
+            class: class.unwrap_or(&Class::IO),
+        });
+    }
+
+    async fn pause(&self, id: NodeId, wait: Duration) {
+        let begun = Instant::now();
+        tokio::select! {
+            biased;
+            () = self.closing.closed() => {}
+            () = sleep(wait) => {}
+        }
+        lock(&self.run.core.extra(id).earlier).backoff += begun.elapsed();
     }
 }
 
+// === whether it begins ===
+
 impl Starter {
-    async fn initialise(
-        &self,
-        id: NodeId,
-        init: &(dyn Fn(&mut Fetch<'_>) -> Init + Send + Sync),
-    ) -> Ended {
-        let step = &self.run.steps[id.index()];
-        let initialiser =
-            Guarded::new(|| init(&mut Fetch::new(&self.run, id, FIRST_ATTEMPT, None)));
-        tokio::select! {
-            biased;
-            // Cancellation rule: a start that is given up drops an initialiser at its current await; what it
-            // registered with `on_stop` until then runs in the rollback.
-            () = self.run.core.given_up.cancelled() => Ended::Cancelled,
-            ended = limited(step.options().timeout, initialiser) => ended,
+    fn next_try<'a>(&self, node: &'a Node, begun: Instant) -> Try<'a> {
+        let run = &self.run;
+        let earlier = run.core.known(node.id).map(|extra| {
+            let mut earlier = lock(&extra.earlier);
+            if let Some(since) = earlier.queued_at.take() {
+                earlier.queued += begun.saturating_duration_since(since);
+            }
+            *earlier
+        });
+        let earlier = earlier.unwrap_or_default();
+        Try {
+            node,
+            earlier,
+            number: earlier.attempts + 1,
+            first_begun: match earlier.attempts {
+                0 => begun,
+                _ => run.begun + run.times(node.id).0,
+            },
+            begun,
         }
     }
 
-    /// Why `id` cannot run, when a provider that it cannot do without has failed or was skipped.
+    /// Settles a node that cannot run or is not wanted.
+    fn not_wanted(&self, tried: &Try<'_>) -> Option<Flow> {
+        if self.fallen.load(Ordering::Acquire)
+            && let Some(failure) = self.fallen_away(tried.node.id)
+        {
+            let because = failure.clause();
+            return Some(self.skipped(tried, Why::Behind(failure), &because));
+        }
+        let step = &self.run.steps[tried.node.id.index()];
+        let condition = step.options().condition.as_ref()?;
+        let fetch = Fetch::new(&self.run, tried.node.id, 1, None);
+        let holds = guarded(|| (condition.holds)(&mut fetch.skip(usize::from(step.parameters))));
+        match holds {
+            Ok(true) => None,
+            Ok(false) => Some(self.skipped(tried, Why::Condition, "its condition is false")),
+            Err(panic) => {
+                let tried = Try {
+                    number: 0,
+                    ..*tried
+                };
+                Some(self.failed(&tried, Instant::now(), Cause::Panicked(panic)))
+            }
+        }
+    }
+
+    /// What took a provider away that `id` cannot do without.
     fn fallen_away(&self, id: NodeId) -> Option<Failure> {
         let wires = self.run.wires.of(id).iter();
         let hard = wires.filter(|wire| matches!(wire.kind, Kind::Hard | Kind::Live));
@@ -104,118 +219,255 @@ impl Starter {
             .find(|provider| {
                 matches!(
                     self.run.core.phase(*provider),
-                    Phase::Failed | Phase::Skipped
+                    Phase::Failed | Phase::Skipped | Phase::Cancelled
                 )
             })
             .map(|provider| self.run.failure(provider))
     }
 
-    fn finish(&self, node: &Node, began: Duration, ended: Ended) -> Flow {
-        let (run, core) = (&self.run, &self.run.core);
-        match ended {
-            Ended::Ready(value) => {
-                let provides = &run.steps[node.id.index()].options().provides;
-                let values = value.map(|value| Values::new(value, provides));
-                run.replace_value(node.id, values);
-                let took = self.settle(node, began, Phase::Ready);
-                run.telemetry.node_took(node.id, took);
-                debug!(node = node.name(), ?took, "ready");
-                core.observers.emit(&Event::Ready { node, took });
-                Flow::Release
-            }
-            // An error after the start was given up is a consequence, not a cause.
-            Ended::Failed(cause) if core.given_up.is_cancelled() => {
-                log_quietly(|| {
-                    debug!(
-                        node = node.name(),
-                        error = cause.as_error(),
-                        "failed after the start was given up"
-                    );
-                });
-                self.cancelled(node, began)
-            }
-            Ended::Failed(cause) => self.failed(node, began, cause),
-            Ended::Cancelled => self.cancelled(node, began),
+    fn skipped(&self, tried: &Try<'_>, why: Why, because: &str) -> Flow {
+        let node = tried.node;
+        let failure = Failure::new(node.name.clone(), why);
+        self.run.set_failure(node.id, failure);
+        let skipped = Event::Skipped { node, because };
+        if !self.end(tried, tried.begun, Phase::Skipped, &skipped) {
+            return Flow::Halt;
         }
+        info!(node = node.name(), because, "skipped");
+        Flow::Release
+    }
+}
+
+// === how it ended ===
+
+impl Starter {
+    fn ready(&self, tried: &Try<'_>, at: Instant, value: Option<Value>) -> Flow {
+        let (run, node) = (&self.run, tried.node);
+        if let Some(value) = value {
+            let provides = &run.steps[node.id.index()].options().provides;
+            match guarded(|| Values::new(value, provides)) {
+                Ok(values) => drop(run.replace_value(node.id, Some(values))),
+                Err(panic) => return self.failed(tried, at, Cause::Panicked(panic)),
+            }
+        }
+        let took = tried.own(at);
+        if !self.end(tried, at, Phase::Ready, &Event::Ready { node, took }) {
+            // It was left behind, and everything around it has stopped.
+            drop_quietly(run.replace_value(node.id, None));
+            return Flow::Halt;
+        }
+        debug!(node = node.name(), ?took, "ready");
+        Flow::Release
     }
 
-    fn failed(&self, node: &Node, began: Duration, cause: Cause) -> Flow {
-        let core = &self.run.core;
+    fn failed(&self, tried: &Try<'_>, at: Instant, cause: Cause) -> Flow {
+        let (core, node) = (&self.run.core, tried.node);
+        if self.closing.cut().is_cancelled() || core.given_up.is_cancelled() {
+            // An error after the start was given up is a consequence, not a cause.
+            log_quietly(|| {
+                let error = cause.as_error();
+                debug!(
+                    node = node.name(),
+                    error, "failed after the start was given up"
+                );
+            });
+            return self.cancelled(tried, at);
+        }
+        if let Some(delay) = self.next_delay(tried, at, &cause) {
+            return self.again(tried, at, &cause, delay);
+        }
         let cause = Arc::new(cause);
-        let failure = Failure::new(node.name.clone(), Why::Failed(Arc::clone(&cause)));
-        self.run.set_failure(node.id, failure);
-        let took = self.settle(node, began, Phase::Failed);
+        let why = Why::Failed(Arc::clone(&cause));
+        self.run
+            .set_failure(node.id, Failure::new(node.name.clone(), why));
+        let took = tried.own(at);
+        let failed = Event::Failed {
+            node,
+            took,
+            attempts: tried.number,
+            error: cause.as_error(),
+        };
+        if !self.end(tried, at, Phase::Failed, &failed) {
+            return Flow::Halt;
+        }
+        // What only a `Lazy` started fails for the one who asked.
+        let tolerated = node.is_optional() || node.is_lazy();
         log_quietly(|| {
+            let (attempts, error) = (tried.number, cause.as_error());
             warn!(
                 node = node.name(),
                 ?took,
-                optional = node.is_optional(),
-                error = cause.as_error(),
+                attempts,
+                optional = tolerated,
+                error,
                 "failed"
             );
         });
-        core.observers.emit(&Event::Failed {
-            node,
-            took,
-            attempts: FIRST_ATTEMPT,
-            error: cause.as_error(),
-        });
-        if node.is_optional() {
+        if tolerated {
             return Flow::Release;
         }
         // Noted before the others are told, so that whoever sees the start given up also finds the reason.
         lock(&self.run.failures).push(NodeError {
             node: node.clone(),
             took,
-            attempts: FIRST_ATTEMPT,
+            attempts: tried.number,
             cause,
         });
-        core.given_up.cancel();
+        self.give_up_by_policy()
+    }
+
+    fn give_up_by_policy(&self) -> Flow {
+        let settings = &self.run.settings;
+        if settings.policy == Policy::KeepGoing || !self.closing.give_up() {
+            return Flow::Release;
+        }
+        if settings.policy == Policy::FailFast {
+            self.run.core.given_up.cancel();
+            if settings.cancel_grace.is_zero() {
+                self.closing.cut_off();
+            }
+        }
         Flow::Halt
     }
 
-    fn cancelled(&self, node: &Node, began: Duration) -> Flow {
-        let took = self.settle(node, began, Phase::Cancelled);
-        debug!(node = node.name(), ?took, "cancelled");
-        self.run
-            .core
-            .observers
-            .emit(&Event::Cancelled { node, took });
+    /// How long to wait for another attempt, if there is to be one.
+    fn next_delay(&self, tried: &Try<'_>, at: Instant, cause: &Cause) -> Option<Duration> {
+        let options = self.run.steps[tried.node.id.index()].options();
+        let retry = options.retry.as_ref()?;
+        if tried.number == 0 || self.closing.is_closed() {
+            return None;
+        }
+        let delay = retry.delay(tried.number, chance())?;
+        let end = options
+            .total_timeout
+            .and_then(|limit| tried.first_begun.checked_add(limit));
+        // What would begin when its time is up need not be waited for.
+        if end.is_some_and(|end| at + delay >= end) {
+            return None;
+        }
+        // It is the user's code, and one that panics does not know.
+        let worth = guarded(|| retry.is_worth(cause)).unwrap_or(false);
+        worth.then_some(delay)
+    }
+
+    fn again(&self, tried: &Try<'_>, at: Instant, cause: &Cause, delay: Duration) -> Flow {
+        let (core, node) = (&self.run.core, tried.node);
+        let mut earlier = lock(&core.extra(node.id).earlier);
+        earlier.attempts = tried.number;
+        earlier.own += at.saturating_duration_since(tried.begun);
+        drop(earlier);
+        if !core.go_on(node.id, Phase::Backoff) {
+            return Flow::Halt;
+        }
+        log_quietly(|| {
+            let (attempt, error) = (tried.number, cause.as_error());
+            warn!(
+                node = node.name(),
+                attempt,
+                ?delay,
+                error,
+                "failed; will be tried again"
+            );
+        });
+        let options = self.run.steps[node.id.index()].options();
+        core.observers.emit(&Event::Retrying {
+            node,
+            attempt: tried.number,
+            attempts: options.retry.as_ref().map_or(1, |retry| retry.attempts),
+            delay,
+            error: cause.as_error(),
+        });
+        Flow::Again(delay)
+    }
+
+    fn cancelled(&self, tried: &Try<'_>, at: Instant) -> Flow {
+        let node = tried.node;
+        let took = tried.own(at);
+        if self.end(
+            tried,
+            at,
+            Phase::Cancelled,
+            &Event::Cancelled { node, took },
+        ) {
+            debug!(node = node.name(), ?took, "cancelled");
+        }
         Flow::Halt
     }
 
-    /// Writes down when `node` was settled and returns its own time.
-    fn settle(&self, node: &Node, began: Duration, phase: Phase) -> Duration {
-        let settled = if node.is_value() {
-            Duration::ZERO
+    /// Writes down and tells how and when a node came to its end; false when it was left behind before.
+    fn end(&self, tried: &Try<'_>, at: Instant, phase: Phase, event: &Event<'_>) -> bool {
+        let (run, id) = (&self.run, tried.node.id);
+        if !run.core.claim(id) {
+            return false;
+        }
+        let times = if tried.node.is_value() {
+            Default::default()
         } else {
-            self.run.elapsed()
+            (self.since(tried.first_begun), self.since(at))
         };
-        self.run.set_times(node.id, began, settled);
-        self.run.core.set_phase(node.id, phase);
-        settled.saturating_sub(began)
+        run.set_times(id, times.0, times.1);
+        if tried.number > 1 {
+            lock(&run.core.extra(id).earlier).attempts = tried.number;
+        }
+        run.core.observers.emit(event);
+        if phase != Phase::Ready {
+            self.fallen.store(true, Ordering::Release);
+        }
+        run.core.settle(id, phase);
+        if let Some(foreground) = &self.foreground {
+            foreground.note(id);
+        }
+        true
+    }
+
+    fn since(&self, at: Instant) -> Duration {
+        at.saturating_duration_since(self.run.begun)
     }
 }
 
-async fn limited(
-    limit: Option<Duration>,
-    initialiser: Guarded<Result<Option<Value>, BoxError>>,
-) -> Ended {
-    let mut initialiser = pin!(initialiser);
-    let result = match limit {
-        None => initialiser.await,
-        // The initialiser is polled once more when its time is up: a result that is there counts.
-        Some(limit) => match timeout(limit, &mut initialiser).await {
-            Ok(result) => result,
-            Err(_) => return Ended::Failed(Cause::TimedOut(limit)),
-        },
-    };
-    match result {
-        Ok(Ok(value)) => Ended::Ready(value),
-        Ok(Err(error)) => Ended::Failed(Cause::Failed(error)),
-        Err(panic) => Ended::Failed(Cause::Panicked(panic)),
+impl Try<'_> {
+    /// The own time of all attempts.
+    fn own(&self, at: Instant) -> Duration {
+        self.earlier.own + at.saturating_duration_since(self.begun)
     }
 }
 
-/// There are no retries yet.
-const FIRST_ATTEMPT: u32 = 1;
+impl Foreground {
+    /// Without those in the background, those that wait to be asked for, and those behind either.
+    fn of(run: &Run) -> Option<Self> {
+        let nodes = run.core.plan.nodes();
+        if !nodes.iter().any(|node| node.background || node.lazy) {
+            return None;
+        }
+        let mut waits: Box<[bool]> = nodes
+            .iter()
+            .map(|node| !node.background && !node.lazy)
+            .collect();
+        // In start order, so that what is behind comes later.
+        for node in nodes {
+            if !waits[node.id.index()] {
+                for behind in run.dependents.of(node.id) {
+                    waits[behind.index()] = false;
+                }
+            }
+        }
+        let left = waits.iter().filter(|waits| **waits).count();
+        Some(Self {
+            waits,
+            left: AtomicUsize::new(left),
+            done: Notify::new(),
+        })
+    }
+
+    fn note(&self, id: NodeId) {
+        if self.waits[id.index()] && self.left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.done.notify_waiters();
+        }
+    }
+}
+
+/// From 0 to 1, other in each replica of a service; nothing secret hangs on it.
+fn chance() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    (random >> 11) as f64 / (1_u64 << 53) as f64
+}

@@ -27,7 +27,8 @@ pub(crate) trait Visitor: Send + Sync + 'static {
     /// visited other nodes, and may visit others afterwards.
     fn visit(&self, node: NodeId) -> impl Future<Output = Flow> + Send;
 
-    /// Notes that `node`, which is free and would begin now, may have to wait for a permit.
+    /// Notes that `node` could begin and has to wait for a permit. Called under the lock of the permits, so that it
+    /// cannot begin before: it must not wait.
     fn queued(&self, _node: NodeId) {}
 
     /// Waits until a node that asked for it has its turn [again](Flow::Again); may end early.
@@ -140,6 +141,11 @@ impl<V: Visitor> Walk<V> {
         }
     }
 
+    /// Whether no node is on its way.
+    pub(crate) fn is_over(&self) -> bool {
+        self.handoff.is_over()
+    }
+
     /// Waits until no node is on its way; those that are activated later bring it back to life.
     pub(crate) async fn done(&self) {
         loop {
@@ -236,11 +242,7 @@ impl<V: Visitor> Walk<V> {
     }
 
     fn exchange(&self, limits: &Limits, ended: Option<u32>, ready: &[u32]) -> Vec<u32> {
-        // Before they are offered, since another task may visit them right after.
-        for node in ready.iter().filter(|node| limits.is_bounded(**node)) {
-            self.visitor.queued(NodeId(*node));
-        }
-        limits.exchange(ended, ready)
+        limits.exchange(ended, ready, |node| self.visitor.queued(NodeId(node)))
     }
 
     /// Lets `node` wait without its permit, and then in the queue for a new one.

@@ -242,7 +242,8 @@ async fn a_failed_optional_component_takes_its_optional_dependents_with_it_and_n
         skipped warm_up because `cache` failed
         starting api 1
         ready api
-        started in 0ns"#]]
+        started in 0ns
+        settled in 0ns"#]]
     .assert_eq(&log.text());
     running.shutdown().await.unwrap();
 }

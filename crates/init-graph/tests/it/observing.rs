@@ -38,6 +38,7 @@ async fn events_tell_the_whole_story_in_order() {
         advanced Database 4/None Some("connecting")
         ready Database
         started in 5ms
+        settled in 5ms
         stopping Database
         stopped Database
         stopping Config
@@ -85,7 +86,10 @@ async fn a_shared_observer_is_an_observer() {
     let mut graph = Graph::new();
     graph.observe(Arc::clone(&log));
     graph.start().await.unwrap().shutdown().await.unwrap();
-    assert_eq!(log.lines(), ["planned 0", "started in 0ns", "finished"]);
+    assert_eq!(
+        log.lines(),
+        ["planned 0", "started in 0ns", "settled in 0ns", "finished"]
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -90,7 +90,7 @@ async fn the_hooks_of_a_component_run_last_registered_first_even_if_some_fail() 
     let running = graph.start().await.unwrap();
     let error = running.shutdown().await.unwrap_err();
     assert_eq!(
-        log.lines()[4..],
+        log.lines()[5..],
         [
             "stopping Server",
             "4",
