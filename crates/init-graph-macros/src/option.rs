@@ -1,7 +1,7 @@
 //! One option of the attribute: how it is read, and the call of `Component` that it stands for.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens as _, format_ident, quote, quote_spanned};
 use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
@@ -297,13 +297,16 @@ fn wires(key: &Ident, input: ParseStream<'_>) -> Result<Vec<(Type, LitStr)>> {
     }
     let wires: Vec<(Type, LitStr)> = wires.into_iter().collect();
     let mut errors = Vec::new();
-    for (at, (ty, name)) in wires.iter().enumerate() {
+    let mut wired: Vec<String> = Vec::new();
+    for (ty, name) in &wires {
         if name.value().trim().is_empty() {
             errors.push(Error::new(name.span(), "the name of the provider is empty"));
         }
-        if wires.iter().take(at).any(|(other, _)| other == ty) {
+        let written = ty.to_token_stream().to_string();
+        if wired.contains(&written) {
             errors.push(Error::new_spanned(ty, "this type is wired twice"));
         }
+        wired.push(written);
     }
     all(errors).map(|()| wires)
 }

@@ -106,16 +106,12 @@ impl Options {
                 errors.push(Error::new(inner.span(), message));
             }
         }
-        for (name, later) in [("name", "after")] {
-            let (Some(Setting::Text(own)), Some(Setting::After(others))) =
-                (self.setting(name), self.setting(later))
-            else {
-                continue;
-            };
-            for other in others.iter().filter(|other| *other == own) {
-                let message = "a component cannot come after itself";
-                errors.push(Error::new(other.span(), message));
-            }
+        if let (Some(Setting::Text(own)), Some(Setting::After(others))) =
+            (self.setting("name"), self.setting("after"))
+        {
+            let itself = others.iter().filter(|other| other.value() == own.value());
+            let message = "a component cannot come after itself";
+            errors.extend(itself.map(|other| Error::new(other.span(), message)));
         }
     }
 

@@ -20,6 +20,11 @@ async fn database() -> Result<Database> {
     Ok(Database)
 }
 
+#[component(wire(Config = "one", Database = "", Config = "two"))]
+async fn wired() -> Result<u16> {
+    Ok(0)
+}
+
 #[component(provide = dyn Repo)]
 async fn repo() -> Result<Config> {
     Ok(Config)
@@ -33,6 +38,7 @@ async fn wanted() -> Result<u8> {
 fn main() {
     let mut graph = Graph::new();
     graph.add(database);
+    graph.add(wired);
     graph.add(repo);
     graph.add(wanted);
 }
