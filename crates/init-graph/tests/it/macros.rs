@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::expect;
-use init_graph::{Cause, Class, Context, Dep, Graph, Result, Retry, component};
+use init_graph::{Cause, Class, Component, Context, Dep, Graph, Result, Retry, component};
 
 use crate::support::{Log, ms, without_lines};
 
@@ -307,6 +307,57 @@ async fn a_provided_trait_object_is_taken_by_its_trait() {
     graph.add(table);
     let running = graph.start().await.unwrap();
     assert_eq!(*running.get::<usize>().unwrap(), 3);
+    running.shutdown().await.unwrap();
+}
+
+/// Two databases and those who choose between them.
+mod chosen {
+    use super::{Component, Database, Dep, Graph, Main, Result, component};
+
+    struct Seen(String);
+
+    #[component(tag = Main)]
+    async fn first() -> Result<Database> {
+        Ok(Database("first".to_owned()))
+    }
+
+    #[component(name = "replica", needs = u8, after = "late")]
+    async fn second() -> Result<Database> {
+        Ok(Database("second".to_owned()))
+    }
+
+    #[component(wire(Database = "replica"))]
+    async fn wired(database: Dep<Database>) -> Result<Seen> {
+        Ok(Seen(database.0.clone()))
+    }
+
+    #[component(name = "by tag")]
+    async fn tagged(database: Dep<Database, Main>, wired: Dep<Seen>) -> Result<String> {
+        Ok(format!("{} {}", database.0, wired.0))
+    }
+
+    pub(super) fn add(graph: &mut Graph) {
+        let _: &mut Component = graph.add(first);
+        graph.add(second);
+        graph.add(wired);
+        graph.add(tagged);
+        graph.value(8_u8);
+        graph.node("late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tags_wires_and_orders_of_the_attribute_reach_the_graph() {
+    let mut graph = Graph::new();
+    chosen::add(&mut graph);
+    let plan = graph.plan().unwrap();
+    let replica = plan.nodes().iter().find(|node| node.name() == "replica");
+    let before = plan.dependencies(replica.unwrap().id());
+    let mut before: Vec<_> = before.iter().map(|id| plan.node(*id).name()).collect();
+    before.sort_unstable();
+    assert_eq!(before, ["late", "u8"]);
+    let running = graph.start().await.unwrap();
+    assert_eq!(*running.get::<String>().unwrap(), "first second");
     running.shutdown().await.unwrap();
 }
 
