@@ -361,6 +361,161 @@ async fn tags_wires_and_orders_of_the_attribute_reach_the_graph() {
     running.shutdown().await.unwrap();
 }
 
+/// What the attribute asks for happens.
+mod carried_out {
+    use std::thread::{self, ThreadId};
+
+    use super::{Config, Context, Dep, Result, Table, component, ms};
+
+    pub(super) struct Third(pub(super) u32);
+    pub(super) struct Model(pub(super) ThreadId);
+    pub(super) struct Slow;
+
+    #[component(retry(attempts = 3, initial = "10ms", jitter = 0))]
+    pub(super) async fn third_time(cx: Context) -> Result<Third> {
+        match cx.attempt() {
+            3 => Ok(Third(3)),
+            attempt => Err(format!("attempt {attempt}").into()),
+        }
+    }
+
+    #[component(when = |config: Dep<Config>| config.0 == "wanted", optional)]
+    pub(super) async fn conditional() -> Result<Table> {
+        Ok(Table(1))
+    }
+
+    #[component(blocking)]
+    pub(super) fn model(_: Dep<Config>) -> Result<Model> {
+        Ok(Model(thread::current().id()))
+    }
+
+    #[component(background)]
+    pub(super) async fn slow() -> Result<Slow> {
+        tokio::time::sleep(ms(1_000)).await;
+        Ok(Slow)
+    }
+
+    #[component(optional, stall_timeout = "20ms", total_timeout = "1s")]
+    pub(super) async fn silent(cx: Context) -> Result<u64> {
+        tokio::time::sleep(ms(15)).await;
+        cx.keep_alive();
+        tokio::time::sleep(ms(900)).await;
+        Ok(1)
+    }
+
+    #[component(
+        optional,
+        retry(attempts = 100, initial = "30ms", max_delay = "30ms", jitter = 0),
+        total_timeout = "80ms"
+    )]
+    pub(super) async fn hopeless() -> Result<i64> {
+        Err("no".into())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_the_attribute_are_made() {
+    let mut graph = Graph::new();
+    graph.add(carried_out::third_time);
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.get::<carried_out::Third>().unwrap().0, 3);
+    assert_eq!(running.report().took(), ms(30));
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_of_the_attribute_decides() {
+    for (config, there) in [("wanted", true), ("not wanted", false)] {
+        let mut graph = Graph::new();
+        graph.value(Config(config));
+        graph.add(carried_out::conditional);
+        let running = graph.start().await.unwrap();
+        assert_eq!(running.get::<Table>().is_some(), there, "{config}");
+        running.shutdown().await.unwrap();
+    }
+}
+
+/// Four that share one permit.
+mod limited {
+    use super::{Result, component, ms};
+
+    macro_rules! limited {
+        ($($name:ident($($option:tt)*))*) => {$(
+            #[component(class = "own", $($option)*)]
+            pub(super) async fn $name() -> Result<()> {
+                tokio::time::sleep(ms(10)).await;
+                Ok(())
+            }
+        )*};
+    }
+
+    limited! {
+        last(priority = -1)
+        quick(expected = "10ms")
+        long(expected = "5s")
+        first(priority = 10)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn classes_priorities_and_expected_times_of_the_attribute_make_the_order() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.limit(Class::new("own"), 1);
+    graph.add(limited::last);
+    graph.add(limited::quick);
+    graph.add(limited::long);
+    graph.add(limited::first);
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.report().took(), ms(40));
+    let begun = log.lines();
+    let begun: Vec<_> = begun
+        .iter()
+        .filter_map(|line| line.strip_prefix("starting "))
+        .collect();
+    assert_eq!(begun, ["first 1", "long 1", "quick 1", "last 1"]);
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_blocking_function_runs_on_a_thread_of_its_own() {
+    let mut graph = Graph::new();
+    graph.value(Config(""));
+    graph.add_blocking(carried_out::model);
+    let running = graph.start().await.unwrap();
+    let thread = running.get::<carried_out::Model>().unwrap().0;
+    assert_ne!(thread, std::thread::current().id());
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_background_of_the_attribute_is_not_waited_for() {
+    let mut graph = Graph::new();
+    graph.add(carried_out::slow);
+    let running = graph.start().await.unwrap();
+    assert!(running.get::<carried_out::Slow>().is_none());
+    tokio::time::sleep(ms(1_001)).await;
+    assert!(running.get::<carried_out::Slow>().is_some());
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_limits_of_the_attribute_end_what_takes_too_long() {
+    let mut graph = Graph::new();
+    graph.add(carried_out::silent);
+    let running = graph.start().await.unwrap();
+    assert_eq!(running.report().took(), ms(35));
+    running.shutdown().await.unwrap();
+
+    let mut graph = Graph::new();
+    graph.add(carried_out::hopeless);
+    let running = graph.start().await.unwrap();
+    assert!(running.report().took() <= ms(80));
+    assert!(running.get::<i64>().is_none());
+    running.shutdown().await.unwrap();
+}
+
 #[test]
 fn a_blocking_function_can_be_called_by_hand() {
     let table = twice::by_attribute::blocking(Dep::from(Config("")));
