@@ -8,6 +8,7 @@ mod pairing;
 mod support;
 
 mod cancelling;
+mod conditions;
 #[cfg(feature = "macros")]
 mod deps;
 mod failing;
@@ -16,9 +17,11 @@ mod handoff;
 mod history;
 #[cfg(feature = "macros")]
 mod macros;
+mod limits;
 mod observing;
 mod random_graphs;
 mod reporting;
+mod retrying;
 mod scale;
 mod starting;
 mod stopping;
