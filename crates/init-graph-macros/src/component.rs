@@ -29,7 +29,7 @@ pub(crate) fn expand(options: Result<Options, Error>, function: &ItemFn) -> Toke
 }
 
 /// What cannot be read as a function stays as it is, so that editors still know what is in it.
-pub(crate) fn no_function(error: &Error, item: TokenStream) -> TokenStream {
+pub(crate) fn no_function(error: &Error, item: &TokenStream) -> TokenStream {
     let error = match syn::parse2::<Item>(item.clone()) {
         Ok(_) => Error::new(Span::call_site(), "`#[component]` goes on a function"),
         Err(_) => error.clone(),

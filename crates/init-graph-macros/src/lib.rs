@@ -4,6 +4,7 @@ mod component;
 mod deps;
 mod option;
 mod options;
+mod retry;
 mod signature;
 mod value;
 
@@ -38,7 +39,7 @@ use syn::{DeriveInput, parse_macro_input};
 pub fn component(options: TokenStream, function: TokenStream) -> TokenStream {
     match syn::parse(function.clone()) {
         Ok(function) => component::expand(syn::parse(options), &function).into(),
-        Err(error) => component::no_function(&error, function.into()).into(),
+        Err(error) => component::no_function(&error, &function.into()).into(),
     }
 }
 

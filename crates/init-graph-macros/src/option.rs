@@ -6,13 +6,14 @@ use syn::parse::ParseStream;
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned as _;
 use syn::{
-    Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitFloat, LitInt, LitStr, Path, Result, Token,
-    Type, UnOp, parenthesized, token,
+    Error, Expr, ExprLit, ExprUnary, Ident, Lit, LitStr, Path, Result, Token, Type, UnOp,
+    parenthesized, token,
 };
 
 use crate::all;
 use crate::component::shown_at;
-use crate::value::{Time, equals, list, text, texts, time, value};
+use crate::retry::{self, Retry};
+use crate::value::{Time, list, text, texts, time, value};
 
 /// An option that becomes a call; `blocking` and `crate` are none.
 pub(crate) enum Setting {
@@ -29,20 +30,12 @@ pub(crate) enum Setting {
     Wire(Vec<(Type, LitStr)>),
 }
 
-pub(crate) struct Retry {
-    attempts: LitInt,
-    initial: Option<Time>,
-    max_delay: Option<Time>,
-    jitter: Option<f64>,
-    when: Option<Expr>,
-}
-
 impl Setting {
     /// Reads what follows `key`, which is one of [`OPTIONS`].
     pub(crate) fn parse(key: &Ident, input: ParseStream<'_>) -> Result<Self> {
         Ok(match key.to_string().as_str() {
             "name" | "stage" => Self::Text(text(key, input)?),
-            "retry" => retry(key, input)?,
+            "retry" => retry::parse(key, input)?,
             "when" => Self::Expression(value(key, input)?),
             "priority" => Self::Expression(priority(key, input)?),
             "class" => class(key, input)?,
@@ -105,7 +98,7 @@ impl Setting {
 }
 
 impl Time {
-    fn call(&self) -> TokenStream {
+    pub(crate) fn call(&self) -> TokenStream {
         let milliseconds = self.milliseconds;
         quote! { ::core::time::Duration::from_millis(#milliseconds) }
     }
@@ -114,7 +107,7 @@ impl Time {
 /// How `key` is written, for whoever wrote it otherwise.
 pub(crate) fn shape(key: &Ident) -> String {
     let name = key.to_string();
-    let shapes = OPTIONS.iter().chain(RETRY_OPTIONS);
+    let shapes = OPTIONS.iter().chain(retry::PARTS);
     let shape = shapes
         .into_iter()
         .find(|(option, _)| *option == name)
@@ -131,115 +124,6 @@ pub(crate) fn flag(key: &Ident, input: ParseStream<'_>) -> Result<()> {
 }
 
 // === options with rules of their own ===
-
-fn retry(key: &Ident, input: ParseStream<'_>) -> Result<Setting> {
-    if input.peek(token::Paren) {
-        let inside;
-        parenthesized!(inside in input);
-        return retry_parts(key, &inside).map(Setting::Retry);
-    }
-    Ok(match value(key, input)? {
-        Expr::Lit(ExprLit {
-            lit: Lit::Int(attempts),
-            ..
-        }) => Setting::Retry(Retry {
-            attempts: several(&attempts)?,
-            initial: None,
-            max_delay: None,
-            jitter: None,
-            when: None,
-        }),
-        Expr::Lit(other) => return Err(Error::new_spanned(other, shape(key))),
-        Expr::Unary(
-            negative @ ExprUnary {
-                op: UnOp::Neg(_), ..
-            },
-        ) => {
-            return Err(Error::new_spanned(negative, shape(key)));
-        }
-        expression => Setting::Expression(expression),
-    })
-}
-
-fn retry_parts(retry: &Ident, input: ParseStream<'_>) -> Result<Retry> {
-    let (mut attempts, mut initial, mut max_delay) = (None, None, None);
-    let (mut jitter, mut when) = (None, None);
-    let mut seen: Vec<String> = Vec::new();
-    while !input.is_empty() {
-        let key: Ident = input
-            .parse()
-            .map_err(|_| Error::new(input.span(), shape(retry)))?;
-        if seen.contains(&key.to_string()) {
-            return Err(Error::new(key.span(), format!("`{key}` is given twice")));
-        }
-        match key.to_string().as_str() {
-            "attempts" => attempts = Some(several(&value(&key, input)?)?),
-            "initial" => initial = Some(time(&key, input)?),
-            "max_delay" => max_delay = Some(time(&key, input)?),
-            "jitter" => jitter = Some(share(&key, input)?),
-            "when" => when = Some(value(&key, input)?),
-            unknown => {
-                let message = format!("`retry` has no `{unknown}`; {}", shape(retry));
-                return Err(Error::new(key.span(), message));
-            }
-        }
-        seen.push(key.to_string());
-        if !input.is_empty() {
-            input.parse::<Token![,]>()?;
-        }
-    }
-    let attempts = attempts.ok_or_else(|| {
-        let message = "`retry(..)` needs `attempts`: how many in all, the first included";
-        Error::new(retry.span(), message)
-    })?;
-    if let (Some(initial), Some(max)) = (&initial, &max_delay)
-        && initial.milliseconds > max.milliseconds
-    {
-        return Err(Error::new(
-            initial.text.span(),
-            format!(
-                "the first wait of {} is longer than `max_delay = \"{}\"`",
-                initial.text.value(),
-                max.text.value()
-            ),
-        ));
-    }
-    Ok(Retry {
-        attempts,
-        initial,
-        max_delay,
-        jitter,
-        when,
-    })
-}
-
-/// A number of attempts that is a retry at all.
-fn several(attempts: &LitInt) -> Result<LitInt> {
-    let message = match attempts.base10_parse::<u32>() {
-        Ok(0) => "no attempt at all; the number counts the first attempt too, so write 2 or more",
-        Ok(1) => {
-            "one attempt is no retry; the number counts the first attempt too, so write 2 or more"
-        }
-        Ok(_) => return Ok(LitInt::new(attempts.base10_digits(), attempts.span())),
-        Err(_) => "more attempts than a `u32` counts",
-    };
-    Err(Error::new(attempts.span(), message))
-}
-
-fn share(key: &Ident, input: ParseStream<'_>) -> Result<f64> {
-    equals(key, input)?;
-    let at = input.span();
-    let number: Option<f64> = if input.peek(LitInt) {
-        input.parse::<LitInt>()?.base10_parse().ok()
-    } else if input.peek(LitFloat) {
-        input.parse::<LitFloat>()?.base10_parse().ok()
-    } else {
-        None
-    };
-    number
-        .filter(|share| (0.0..=1.0).contains(share))
-        .ok_or_else(|| Error::new(at, shape(key)))
-}
 
 fn priority(key: &Ident, input: ParseStream<'_>) -> Result<Expr> {
     let priority: Expr = value(key, input)?;
@@ -311,23 +195,6 @@ fn wires(key: &Ident, input: ParseStream<'_>) -> Result<Vec<(Type, LitStr)>> {
     all(errors).map(|()| wires)
 }
 
-impl Retry {
-    fn call(&self, krate: &Path) -> TokenStream {
-        let attempts = &self.attempts;
-        let initial = self.initial.iter().map(Time::call);
-        let max_delay = self.max_delay.iter().map(Time::call);
-        let jitter = self.jitter.iter();
-        let when = self.when.iter();
-        quote! {
-            #krate::__private::Retry::exponential(#attempts)
-                #(.initial(#initial))*
-                #(.max_delay(#max_delay))*
-                #(.jitter(#jitter))*
-                #(.when(#when))*
-        }
-    }
-}
-
 /// Every option in the order of the documentation, and how it is written.
 pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ("name", "`name = \"...\"`"),
@@ -362,11 +229,4 @@ pub(crate) const OPTIONS: &[(&str, &str)] = &[
     ("wire", "`wire(Type = \"name\", Other = \"name\")`"),
     ("blocking", "`blocking`, without a value"),
     ("crate", "`crate = \"path::to::init_graph\"`"),
-];
-
-const RETRY_OPTIONS: &[(&str, &str)] = &[
-    ("attempts", "`attempts = 3`"),
-    ("initial", "`initial = \"100ms\"`"),
-    ("max_delay", "`max_delay = \"10s\"`"),
-    ("jitter", "`jitter = 0.5`, from 0 to 1"),
 ];
