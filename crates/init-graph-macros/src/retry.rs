@@ -96,17 +96,8 @@ fn parts(retry: &Ident, input: ParseStream<'_>) -> Result<Retry> {
         let message = "`retry(..)` needs `attempts`: how many in all, the first included";
         Error::new(retry.span(), message)
     })?;
-    if let (Some(initial), Some(max)) = (&initial, &max_delay)
-        && initial.milliseconds > max.milliseconds
-    {
-        return Err(Error::new(
-            initial.text.span(),
-            format!(
-                "the first wait of {} is longer than `max_delay = \"{}\"`",
-                initial.text.value(),
-                max.text.value()
-            ),
-        ));
+    if let Some(initial) = &initial {
+        first_wait(initial, max_delay.as_ref())?;
     }
     Ok(Retry {
         attempts,
@@ -116,6 +107,23 @@ fn parts(retry: &Ident, input: ParseStream<'_>) -> Result<Retry> {
         when,
     })
 }
+
+/// Longer than the longest, it would silently be cut.
+fn first_wait(initial: &Time, max_delay: Option<&Time>) -> Result<()> {
+    let longest = max_delay.map_or(MAX_DELAY, |max| max.milliseconds);
+    if initial.milliseconds <= longest {
+        return Ok(());
+    }
+    let longer = format!("the first wait of {} is longer than", initial.text.value());
+    let message = match max_delay {
+        Some(max) => format!("{longer} `max_delay = \"{}\"`", max.text.value()),
+        None => format!("{longer} the longest of 10s; give `max_delay` as well"),
+    };
+    Err(Error::new(initial.text.span(), message))
+}
+
+/// The default of `init_graph::Retry`, in milliseconds.
+const MAX_DELAY: u64 = 10_000;
 
 /// A number of attempts that is a retry at all.
 fn several(attempts: &LitInt) -> Result<LitInt> {

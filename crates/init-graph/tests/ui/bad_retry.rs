@@ -7,6 +7,8 @@ struct B;
 struct C;
 struct D;
 struct E;
+struct F;
+struct G;
 
 #[component(retry = 0)]
 async fn a() -> Result<A> {
@@ -31,6 +33,16 @@ async fn d() -> Result<D> {
 #[component(retry(attempts = 3, jitter = 50))]
 async fn e() -> Result<E> {
     Ok(E)
+}
+
+#[component(retry(attempts = 3, initial = "30s"))]
+async fn f() -> Result<F> {
+    Ok(F)
+}
+
+#[component(retry = "often")]
+async fn g() -> Result<G> {
+    Ok(G)
 }
 
 fn main() {}
