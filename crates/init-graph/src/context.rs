@@ -112,7 +112,7 @@ impl Context {
     }
 
     fn advance(&self, change: impl FnOnce(&mut Advance)) {
-        if !self.core.advance(self.id, change) {
+        if !self.core.advance(self.id, self.attempt, change) {
             return;
         }
         self.keep_alive();
@@ -134,12 +134,24 @@ impl fmt::Debug for Context {
 /// The latest words of an initialiser; a cheap clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Advance {
+    /// Whose words they are.
+    attempt: u32,
     pub(crate) current: u64,
     pub(crate) total: Option<u64>,
     pub(crate) message: Option<Arc<str>>,
 }
 
 impl Advance {
+    /// Forgets the words of an earlier attempt.
+    pub(crate) fn begin(&mut self, attempt: u32) {
+        if self.attempt != attempt {
+            *self = Self {
+                attempt,
+                ..Self::default()
+            };
+        }
+    }
+
     pub(crate) fn event<'a>(&'a self, node: &'a Node) -> Event<'a> {
         Event::Advanced {
             node,

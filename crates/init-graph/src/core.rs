@@ -200,14 +200,22 @@ impl Core {
         }
     }
 
-    /// Changes what a running node says of itself; false when it is not running.
-    pub(crate) fn advance(&self, id: NodeId, change: impl FnOnce(&mut Advance)) -> bool {
-        let mut advance = lock(&self.extra(id).advance);
-        let running = self.phase(id) == Phase::Running;
-        if running {
+    /// Changes what a running node says of itself; false when this attempt of it is not running.
+    pub(crate) fn advance(
+        &self,
+        id: NodeId,
+        attempt: u32,
+        change: impl FnOnce(&mut Advance),
+    ) -> bool {
+        let extra = self.extra(id);
+        let mut advance = lock(&extra.advance);
+        let runs = lock(&extra.earlier).attempts.saturating_add(1) == attempt
+            && self.phase(id) == Phase::Running;
+        if runs {
+            advance.begin(attempt);
             change(&mut advance);
         }
-        running
+        runs
     }
 
     /// The latest words of a node.

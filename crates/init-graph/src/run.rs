@@ -19,7 +19,6 @@ use crate::observers::Observers;
 use crate::options::Options;
 use crate::plan::NodeId;
 use crate::settings::Settings;
-use crate::telemetry::Telemetry;
 use crate::values::Values;
 use crate::wiring::{Csr, Offer, Wires, Wiring};
 
@@ -41,7 +40,6 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     /// What earlier starts took, where they are kept.
     pub(crate) earlier: OnceLock<Arc<History>>,
-    pub(crate) telemetry: Telemetry,
     pub(crate) begun: Instant,
     /// Of the runtime that the start was called on; the stop runs there as well.
     pub(crate) runtime: Handle,
@@ -78,7 +76,6 @@ impl Run {
         begun: Instant,
         runtime: Handle,
     ) -> Self {
-        let telemetry = Telemetry::new(&wiring.plan);
         let mut components: Vec<_> = components.into_iter().map(Some).collect();
         let in_order = wiring.components.iter();
         let parts = in_order.filter_map(|at| components[*at as usize].take());
@@ -104,7 +101,6 @@ impl Run {
             walk: OnceLock::new(),
             settings,
             earlier: OnceLock::new(),
-            telemetry,
             begun,
             runtime,
         }

@@ -85,19 +85,18 @@ impl Metrics {
             Event::Failed { .. } => self.failures.increment(1),
             Event::StopFailed { .. } | Event::Abandoned { .. } => self.stop_failures.increment(1),
             Event::Restarting { .. } => self.restarts.increment(1),
-            Event::Started { took } => {
-                self.publish_nodes();
-                self.start.set(took.as_secs_f64());
-            }
-            Event::Settled { .. } | Event::StartFailed { .. } => self.publish_nodes(),
+            Event::Started { took } => self.start.set(took.as_secs_f64()),
             Event::Finished { took } => self.stop.set(took.as_secs_f64()),
             _ => {}
         }
     }
 
-    fn publish_nodes(&self) {
+    /// Sets the gauges of all nodes that were ready so far; those that become so later are set at once.
+    ///
+    /// Making the gauges takes longer than starting small nodes, so whoever waits for the start is told first.
+    pub(crate) fn publish(&self) {
         if let Some(nodes) = &self.nodes {
-            nodes.publish();
+            quietly(|| nodes.publish());
         }
     }
 }
@@ -195,17 +194,4 @@ fn describe() {
         Unit::Count,
         "Restarts of parts of a running graph"
     );
-}
-
-/// Until the executor tells by events alone.
-pub(crate) struct Telemetry;
-
-impl Telemetry {
-    pub(crate) fn new(_: &Plan) -> Self {
-        Self
-    }
-
-    pub(crate) fn node_took(&self, _: crate::plan::NodeId, _: Duration) {}
-
-    pub(crate) fn start_took(&self, _: Duration) {}
 }

@@ -19,6 +19,7 @@ use crate::core::{Phase, lock};
 use crate::error::GraphError;
 use crate::event::Event;
 use crate::graph::Graph;
+use crate::guard::{drop_quietly, log_quietly};
 use crate::plan::{NodeId, Plan};
 use crate::policy::Policy;
 use crate::run::Run;
@@ -176,8 +177,12 @@ async fn supervise(run: Arc<Run>, goal: Option<NodeId>, mut caller: Caller) {
     }
     let error = give_up(&run, &walk).await;
     if let Err(Err(error)) = caller.send(Err(error)) {
-        warn!(%error, "the start was dropped; everything that had started was stopped");
+        log_quietly(|| {
+            warn!(%error, "the start was dropped; everything that had started was stopped");
+        });
+        drop_quietly(error);
     }
+    core.observers.publish();
 }
 
 /// Waits for what comes first. Cancellation rule: a dropped start gives up like a cancelled one.
@@ -258,6 +263,7 @@ async fn hand_over(run: Arc<Run>, walk: &Arc<Walk<Starter>>, caller: Caller) {
     let running = Running::new(Arc::clone(&run), Arc::clone(walk), took);
     // When the caller is gone by now, the handover stops the graph.
     drop(caller.send(Ok(Handover(Some(running)))));
+    core.observers.publish();
     if settled {
         return;
     }

@@ -120,7 +120,12 @@ impl Visitor for Starter {
         if let Body::Value(_) | Body::Point = &run.steps[id.index()].body {
             return self.ready(&tried, begun, None);
         }
-        let span = info_span!("component", name = node.name(), stage = node.stage());
+        let span = info_span!(
+            "component",
+            name = node.name(),
+            stage = node.stage(),
+            attempt = tried.number
+        );
         let attempt = Attempt {
             run,
             id,

@@ -75,6 +75,13 @@ impl Observers {
         }
     }
 
+    /// Completes the metrics of a start that is over; after everybody else was told.
+    pub(crate) fn publish(&self) {
+        if let Some(metrics) = self.metrics.get() {
+            metrics.publish();
+        }
+    }
+
     fn tell(&self, event: &Event<'_>) {
         if self.finished.load(Ordering::Acquire) {
             return;

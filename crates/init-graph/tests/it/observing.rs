@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use expect_test::expect;
-use init_graph::{BoxError, Context, Dep, Event, Graph, Node, Observer};
+use init_graph::{BoxError, Class, Context, Dep, Event, Graph, Node, Observer, Retry};
 use tokio::time::sleep;
 
 use crate::support::{Log, ms};
@@ -321,4 +321,96 @@ async fn an_observer_that_panics_while_it_is_dropped_is_contained() {
     graph.value(Config);
     let running = graph.start().await.unwrap();
     assert_eq!(running.shutdown().await.unwrap().stopped(), 1);
+}
+#[tokio::test(start_paused = true)]
+async fn words_of_an_attempt_that_is_over_are_not_those_of_the_next() {
+    let log = Log::default();
+    let first: Arc<Mutex<Option<Context>>> = Arc::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph
+        .add(move |cx: Context| {
+            let earlier = first.lock().unwrap().replace(cx.clone());
+            async move {
+                cx.message(format!("attempt {}", cx.attempt()));
+                match earlier {
+                    None => Err::<Config, BoxError>("not yet".into()),
+                    Some(earlier) => {
+                        earlier.message("from the grave");
+                        Ok(Config)
+                    }
+                }
+            }
+        })
+        .named("config")
+        .retry(Retry::fixed(3, ms(7)));
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    expect![[r#"
+        planned 1
+        starting config 1
+        advanced config 0/None Some("attempt 1")
+        retrying config after 1/3 in 7ms: not yet
+        starting config 2
+        advanced config 0/None Some("attempt 2")
+        ready config
+        started in 7ms
+        settled in 7ms
+        stopping config
+        stopped config
+        finished"#]]
+    .assert_eq(&log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_permits_and_for_further_attempts_are_events() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.limit(Class::new("db"), 1);
+    let mut calls = 0;
+    let calls = Arc::new(Mutex::new(move || {
+        calls += 1;
+        calls
+    }));
+    graph
+        .add(move || {
+            let call = calls.lock().unwrap()();
+            async move {
+                sleep(ms(10)).await;
+                match call {
+                    1 => Err("not yet".into()),
+                    _ => Ok::<_, BoxError>(Config),
+                }
+            }
+        })
+        .named("first")
+        .priority(1)
+        .class(Class::new("db"))
+        .retry(Retry::fixed(2, ms(3)));
+    graph
+        .add(|| async {
+            sleep(ms(20)).await;
+            Ok::<_, BoxError>(Database)
+        })
+        .named("second")
+        .class(Class::new("db"));
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    expect![[r#"
+        planned 2
+        queued second in db
+        starting first 1
+        retrying first after 1/2 in 3ms: not yet
+        starting second 1
+        queued first in db
+        ready second
+        starting first 2
+        ready first
+        started in 40ms
+        settled in 40ms
+        stopping first
+        stopped first
+        stopping second
+        stopped second
+        finished"#]]
+    .assert_eq(&log.text());
 }

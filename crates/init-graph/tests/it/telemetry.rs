@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use init_graph::{BoxError, Context, Dep, Event, Graph};
+use init_graph::{BoxError, Context, Dep, Event, Graph, Retry};
 use metrics::{
     Counter, CounterFn, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString,
     Unit,
@@ -147,10 +147,7 @@ fn gauges_tell_how_long_the_latest_start_its_components_and_the_stop_took() {
         graph.start().await.unwrap().shutdown().await.unwrap();
     });
     let expected = [
-        "init_graph_node_seconds node=Database 0.25",
-        "init_graph_node_seconds node=slow to stop 0",
         "init_graph_start_seconds 0.25",
-        // Once more when everything is settled, which here is at once.
         "init_graph_node_seconds node=Database 0.25",
         "init_graph_node_seconds node=slow to stop 0",
         "init_graph_stop_seconds 0.125",
@@ -167,8 +164,8 @@ fn counters_tell_of_failures_and_gauges_of_what_was_ready_before() {
     });
     let expected = [
         "init_graph_failures_total +1",
-        "init_graph_node_seconds node=Database 0.25",
         "init_graph_stop_seconds 0",
+        "init_graph_node_seconds node=Database 0.25",
     ];
     assert_eq!(measured, expected);
 }
@@ -255,7 +252,7 @@ async fn what_a_component_logs_is_inside_its_span() {
     let text = logged.text();
     let line = text.lines().find(|line| line.ends_with("inside")).unwrap();
     assert!(
-        line.contains("init_graph:component{name=\"Database\" stage=\"storage\"}"),
+        line.contains("init_graph:component{name=\"Database\" stage=\"storage\" attempt=1}"),
         "{text}"
     );
 }
@@ -340,4 +337,84 @@ async fn a_stop_hook_whose_error_panics_while_it_is_logged_does_not_end_the_stop
     assert_eq!(error.report().failures().len(), 1);
     assert_eq!(error.report().stopped(), 2);
     assert_eq!(log.lines(), ["config stopped"]);
+}
+
+#[test]
+fn counters_tell_of_retries_stop_failures_and_what_was_ready_later() {
+    let measured = measured(async {
+        let mut graph = Graph::new();
+        graph
+            .add(|cx: Context| async move {
+                cx.on_stop(|| async { Err("stuck".into()) });
+                match cx.attempt() {
+                    1 => Err("not yet".into()),
+                    _ => Ok::<_, BoxError>(Config),
+                }
+            })
+            .named("config")
+            .retry(Retry::fixed(2, ms(1)));
+        graph
+            .add(|_: Dep<Config>| async {
+                sleep(ms(500)).await;
+                Ok::<_, BoxError>(Database)
+            })
+            .named("database")
+            .background();
+        let running = graph.start().await.unwrap();
+        sleep(ms(1_000)).await;
+        running.shutdown().await.unwrap_err();
+    });
+    let expected = [
+        "init_graph_retries_total +1",
+        "init_graph_start_seconds 0.001",
+        "init_graph_node_seconds node=config 0",
+        "init_graph_node_seconds node=database 0.5",
+        "init_graph_stop_failures_total +1",
+        "init_graph_stop_seconds 0",
+    ];
+    assert_eq!(measured, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_attempt_has_a_span_of_its_own() {
+    let logged = Logged::default();
+    let _guard = logged.install();
+    let mut graph = Graph::new();
+    graph
+        .add(|cx: Context| async move {
+            match cx.attempt() {
+                1 => Err("not yet".into()),
+                _ => {
+                    tracing::info!("inside");
+                    Ok::<_, BoxError>(Config)
+                }
+            }
+        })
+        .named("config")
+        .retry(Retry::fixed(2, ms(1)));
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let text = logged.text();
+    let line = text.lines().find(|line| line.ends_with("inside")).unwrap();
+    assert!(line.contains("attempt=2"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stop_hook_logs_is_inside_its_span() {
+    let logged = Logged::default();
+    let _guard = logged.install();
+    let mut graph = Graph::new();
+    graph
+        .add(|cx: Context| async move {
+            cx.on_stop(|| async {
+                tracing::info!("inside");
+                Ok(())
+            });
+            Ok::<_, BoxError>(Config)
+        })
+        .stage("storage");
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let text = logged.text();
+    let line = text.lines().find(|line| line.ends_with("inside")).unwrap();
+    let span = "init_graph_stop:component_stop{name=\"Config\" stage=\"storage\"}";
+    assert!(line.contains(span), "{text}");
 }
