@@ -135,7 +135,7 @@ impl fmt::Debug for Context {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Advance {
     /// Whose words they are.
-    attempt: u32,
+    pub(crate) attempt: u32,
     pub(crate) current: u64,
     pub(crate) total: Option<u64>,
     pub(crate) message: Option<Arc<str>>,
