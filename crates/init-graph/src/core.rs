@@ -265,6 +265,15 @@ impl Core {
     }
 }
 
+impl Drop for Extra {
+    /// The error and the hooks are the component's own.
+    fn drop(&mut self) {
+        drop_quietly(lock(&self.failure).take());
+        let hooks = std::mem::take(&mut lock(&self.hooks).stack);
+        hooks.into_iter().for_each(drop_quietly);
+    }
+}
+
 impl Extra {
     fn new(given_up: &CancellationToken, begun: Instant) -> Self {
         Self {

@@ -14,6 +14,7 @@ use crate::core::{Core, lock};
 use crate::error::NodeError;
 use crate::exec::{Starter, Walk};
 use crate::failure::{Failure, Why};
+use crate::guard::drop_quietly;
 use crate::history::History;
 use crate::observers::Observers;
 use crate::options::Options;
@@ -151,6 +152,17 @@ impl Run {
         let times = &self.times[id.index()];
         let read = |nanos: &AtomicU64| Duration::from_nanos(nanos.load(Ordering::Relaxed));
         (read(&times.began), read(&times.settled))
+    }
+}
+
+impl Drop for Run {
+    /// On whichever task lets go last, which values and functions of components must not harm.
+    fn drop(&mut self) {
+        for value in &self.values {
+            drop_quietly(lock(value).take());
+        }
+        std::mem::take(&mut self.steps).into_iter().for_each(drop_quietly);
+        lock(&self.failures).drain(..).for_each(drop_quietly);
     }
 }
 

@@ -276,10 +276,14 @@ impl Starter {
                     error, "failed after the start was given up"
                 );
             });
-            return self.cancelled(tried, at);
+            let flow = self.cancelled(tried, at);
+            drop_quietly(cause);
+            return flow;
         }
         if let Some(delay) = self.next_delay(tried, at, &cause) {
-            return self.again(tried, at, &cause, delay);
+            let flow = self.again(tried, at, &cause, delay);
+            drop_quietly(cause);
+            return flow;
         }
         let cause = Arc::new(cause);
         let why = Why::Failed(Arc::clone(&cause));

@@ -28,6 +28,8 @@ struct State {
     speaking: bool,
     /// Whether the node was left behind, so that nothing more is heard of this start or stop of it.
     left: bool,
+    /// Whether its stop has ended, so that it cannot be left behind any more.
+    stopped: bool,
     /// Whether nothing is heard of it ever again.
     silenced: bool,
     /// Whether somebody waits for the one that speaks.
@@ -82,9 +84,11 @@ impl Voice {
             // It was restarted.
             state.left = false;
         }
-        if state.left || state.silenced {
+        let beyond = state.stopped && matches!(event, Event::Abandoned { .. });
+        if state.left || state.silenced || beyond {
             return None;
         }
+        state.stopped = matches!(event, Event::Stopped { .. } | Event::StopFailed { .. });
         state.open = 0;
         state.left = matches!(event, Event::Abandoned { .. });
         let mut state = self.wait(state, inside, WAIT_MAX);
@@ -289,5 +293,16 @@ mod tests {
             attempt: 2,
         };
         assert!(voice.begin(&again, false).is_none());
+    }
+
+    #[test]
+    fn a_node_that_stopped_at_the_last_moment_is_not_left_behind() {
+        let (voice, node) = (Voice::default(), node());
+        let took = Duration::ZERO;
+        let stopped = Event::Stopped { node: &node, took };
+        assert!(voice.begin(&stopped, false).is_some());
+        voice.end(&stopped);
+        let abandoned = Event::Abandoned { node: &node, took };
+        assert!(voice.begin(&abandoned, false).is_none());
     }
 }

@@ -19,6 +19,7 @@ mod history;
 mod macros;
 mod limits;
 mod observing;
+mod panics;
 mod random_graphs;
 mod reporting;
 mod retrying;
