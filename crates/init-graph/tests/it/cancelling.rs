@@ -214,3 +214,121 @@ async fn tasks_of_a_component_hear_that_the_start_was_given_up() {
     assert_eq!(log.count("worker ended"), 1);
     assert_eq!(begun.elapsed(), ms(11));
 }
+
+#[tokio::test(start_paused = true)]
+async fn within_the_grace_initialisers_end_by_themselves_and_then_they_are_dropped() {
+    for (needs, ended) in [(30, true), (80, false)] {
+        let log = Log::default();
+        let hook_log = log.clone();
+        let mut graph = Graph::new();
+        graph.observe(log.clone());
+        graph.cancel_grace(ms(50));
+        graph
+            .add(move |cx: Context| {
+                let log = hook_log.clone();
+                async move {
+                    cx.on_stop(|| async { Ok(()) });
+                    cx.cancelled().cancelled().await;
+                    log.say("told");
+                    sleep(ms(needs)).await;
+                    log.say("ended");
+                    Ok::<_, BoxError>(())
+                }
+            })
+            .named("careful");
+        graph
+            .add(|| async {
+                sleep(ms(10)).await;
+                Err::<(), _>("no luck")
+            })
+            .named("bad");
+        let begun = Instant::now();
+        let error = graph.start().await.unwrap_err();
+        assert_eq!(begun.elapsed(), ms(10 + needs.min(50)));
+        assert_eq!(log.count("told"), 1);
+        assert_eq!(log.count("ended"), usize::from(ended));
+        assert_eq!(log.count("ready careful"), usize::from(ended));
+        assert_eq!(error.failures().len(), 1);
+        assert_eq!(error.rollback().unwrap().stopped(), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_initialiser_that_is_dropped_at_any_await_is_undone() {
+    /// Awaits `awaits` times without any time passing.
+    async fn step(cx: Context, log: Log, awaits: u32) -> Result<()> {
+        for number in 0..awaits {
+            let undo = log.clone();
+            log.say(format!("done {number}"));
+            cx.on_stop(move || async move {
+                undo.say(format!("undone {number}"));
+                Ok(())
+            });
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    }
+    for rounds in 0..30 {
+        let (log, token) = (Log::default(), CancellationToken::new());
+        let step_log = log.clone();
+        let mut graph = Graph::new();
+        graph.cancel_on(token.clone());
+        graph.add(move |cx: Context| step(cx, step_log.clone(), 10));
+        let cancel = async {
+            for _ in 0..rounds {
+                tokio::task::yield_now().await;
+            }
+            token.cancel();
+        };
+        let (started, ()) = tokio::join!(graph.start(), cancel);
+        if let Ok(running) = started {
+            running.shutdown().await.unwrap();
+        }
+        for number in 0..10 {
+            let done = log.count(&format!("done {number}"));
+            assert_eq!(
+                log.count(&format!("undone {number}")),
+                done,
+                "{}",
+                log.text()
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_drops_what_still_starts_in_the_background() {
+    let log = Log::default();
+    let hook_log = log.clone();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph
+        .add(move |cx: Context| {
+            let log = hook_log.clone();
+            async move {
+                cx.on_stop(move || async move {
+                    log.say("undone");
+                    Ok(())
+                });
+                std::future::pending::<Result<()>>().await
+            }
+        })
+        .named("slow")
+        .background();
+    graph
+        .add(|| async { Ok::<_, BoxError>(()) })
+        .named("behind")
+        .after("slow");
+    let running = graph.start().await.unwrap();
+    sleep(ms(10)).await;
+    running.shutdown().await.unwrap();
+    assert!(log.at("cancelled slow after 10ms") < log.at("undone"));
+    log.at("skipped behind because the start was given up");
+    assert_eq!(
+        log.lines()
+            .iter()
+            .filter(|line| line.starts_with("settled"))
+            .count(),
+        0
+    );
+}

@@ -4,8 +4,9 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use expect_test::expect;
-use init_graph::{After, BoxError, Cause, Context, Dep, Event, Graph, GraphError, Result};
+use init_graph::{After, BoxError, Cause, Context, Dep, Event, Graph, GraphError, Policy, Result};
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 
 use crate::support::{Log, ms, without_lines};
 
@@ -347,4 +348,185 @@ async fn the_event_of_a_failure_carries_the_components_own_error() {
     let error = graph.start().await.unwrap_err();
     assert_eq!(log.lines(), ["true"]);
     assert!(error.source().unwrap().downcast_ref::<Own>().is_some());
+}
+
+// === policies ===
+
+/// `slow` takes 50 ms, `bad` fails after 10, `behind` needs `bad`, `later` needs `slow`.
+fn with_policy(policy: Policy, log: &Log) -> Graph {
+    struct Slow;
+    struct Bad;
+    let mut graph = Graph::new();
+    graph.policy(policy);
+    graph.observe(log.clone());
+    graph
+        .add(|cx: Context| async move {
+            cx.on_stop(|| async { Ok(()) });
+            sleep(ms(50)).await;
+            Ok::<_, BoxError>(Slow)
+        })
+        .named("slow");
+    graph
+        .add(|| async {
+            sleep(ms(10)).await;
+            Err::<Bad, _>("no luck")
+        })
+        .named("bad");
+    graph
+        .add(|_: Dep<Bad>| async { Ok::<_, BoxError>(()) })
+        .named("behind");
+    graph
+        .add(|_: Dep<Slow>| async { Ok::<_, BoxError>(()) })
+        .named("later");
+    graph
+}
+
+#[tokio::test(start_paused = true)]
+async fn drain_lets_what_runs_end_and_begins_nothing_new() {
+    let log = Log::default();
+    let begun = Instant::now();
+    let error = with_policy(Policy::Drain, &log).start().await.unwrap_err();
+    assert_eq!(begun.elapsed(), ms(50));
+    assert_eq!(error.failures().len(), 1);
+    assert_eq!(error.rollback().unwrap().stopped(), 1);
+    expect![[r#"
+        planned 4
+        starting slow 1
+        starting bad 1
+        failed bad: no luck
+        ready slow
+        skipped behind because the start was given up
+        skipped later because the start was given up
+        start failed: start failed: `bad` failed (added at crates/init-graph/tests/it/failing.rs:N)
+        stopping slow
+        stopped slow
+        finished"#]]
+    .assert_eq(&without_lines(&log.text()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_failure_while_draining_is_a_cause_as_well() {
+    let mut graph = with_policy(Policy::Drain, &Log::default());
+    graph
+        .add(|| async {
+            sleep(ms(30)).await;
+            Err::<(), _>("bad luck too")
+        })
+        .named("worse");
+    let error = graph.start().await.unwrap_err();
+    let names: Vec<_> = error
+        .failures()
+        .iter()
+        .map(|failure| failure.node().name())
+        .collect();
+    assert_eq!(names, ["bad", "worse"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_ends_when_the_start_is_cancelled() {
+    let token = CancellationToken::new();
+    let mut graph = with_policy(Policy::Drain, &Log::default());
+    graph.cancel_on(token.clone());
+    let cancel = async {
+        sleep(ms(20)).await;
+        token.cancel();
+    };
+    let begun = Instant::now();
+    let (error, ()) = tokio::join!(graph.start(), cancel);
+    assert_eq!(begun.elapsed(), ms(20));
+    assert_eq!(
+        error.unwrap_err().failures().len(),
+        1,
+        "it had failed before"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn keep_going_starts_all_that_is_not_behind_a_failure() {
+    let log = Log::default();
+    let running = with_policy(Policy::KeepGoing, &log).start().await.unwrap();
+    expect![[r#"
+        planned 4
+        starting slow 1
+        starting bad 1
+        failed bad: no luck
+        skipped behind because `bad` failed
+        ready slow
+        starting later 1
+        ready later
+        started in 50ms
+        settled in 50ms"#]]
+    .assert_eq(&log.text());
+    assert!(running.shutdown().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_optional_failure_triggers_no_policy() {
+    for policy in [Policy::FailFast, Policy::Drain, Policy::KeepGoing] {
+        let mut graph = Graph::new();
+        graph.policy(policy);
+        graph
+            .add(|| async { Err::<Cache, _>("no luck") })
+            .optional();
+        graph.add(|| async {
+            sleep(ms(10)).await;
+            Ok::<_, BoxError>(Warm)
+        });
+        let running = graph.start().await.unwrap();
+        assert!(running.get::<Warm>().is_some());
+        running.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_the_whole_start_is_limited_and_what_it_waited_for_is_named() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.timeout(ms(100));
+    graph
+        .add(|cx: Context| async move {
+            cx.on_stop(|| async { Ok(()) });
+            assert_eq!(cx.deadline().unwrap(), Instant::now() + ms(100));
+            std::future::pending::<Result<Cache>>().await
+        })
+        .named("cache");
+    graph.add(|_: Dep<Cache>| async { Ok::<_, BoxError>(Warm) });
+    let begun = Instant::now();
+    let error = graph.start().await.unwrap_err();
+    assert_eq!(begun.elapsed(), ms(100));
+    let [failure] = error.failures() else {
+        panic!("{error}")
+    };
+    assert_eq!(failure.node().name(), "cache");
+    assert!(matches!(failure.cause(), Cause::Deadline(limit) if *limit == ms(100)));
+    assert_eq!(error.rollback().unwrap().stopped(), 1);
+    assert_eq!(log.count("cancelled cache after 100ms"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_on_in_the_background_may_fail_without_ending_the_rest() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph
+        .add(|| async {
+            sleep(ms(50)).await;
+            Err::<Cache, _>("no luck")
+        })
+        .named("cache")
+        .background();
+    graph
+        .add(|_: Dep<Cache>| async { Ok::<_, BoxError>(Warm) })
+        .named("warm");
+    graph.add(|| async { Ok::<_, BoxError>(Api(true)) });
+    let begun = Instant::now();
+    let running = graph.start().await.unwrap();
+    assert_eq!(begun.elapsed(), ms(0));
+    sleep(ms(100)).await;
+    log.at("failed cache: no luck");
+    log.at("skipped warm because `cache` failed");
+    assert!(running.get::<Api>().is_some());
+    assert!(log.at("settled in 50ms") > log.at("started in 0ns"));
+    running.shutdown().await.unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use init_graph::{BoxError, Context, Event, Graph, Result};
+use init_graph::{BoxError, Context, Dep, Event, Graph, Result};
 
 /// 0 before, 1 while, 2 after the initialiser; 3 while, 4 after the hook.
 #[derive(Default)]
@@ -232,5 +232,166 @@ async fn an_initialiser_that_blocks_its_thread_does_not_hold_up_the_rollback_for
     let error = start.await.unwrap().unwrap_err();
     assert!(error.is_cancelled());
     assert_eq!(error.rollback().unwrap().stopped(), 1);
+    drop(release);
+}
+
+/// Lets as many threads through as it was made for, and only together.
+struct Together {
+    count: std::sync::Mutex<usize>,
+    all: std::sync::Condvar,
+}
+
+impl Together {
+    fn new(threads: usize) -> Arc<Self> {
+        Arc::new(Self {
+            count: std::sync::Mutex::new(threads),
+            all: std::sync::Condvar::new(),
+        })
+    }
+
+    /// Whether all came in time; the time is only for a test that fails.
+    fn wait(&self) -> bool {
+        let mut count = self.count.lock().unwrap();
+        *count -= 1;
+        self.all.notify_all();
+        let waited = self
+            .all
+            .wait_timeout_while(count, Duration::from_secs(20), |count| *count > 0);
+        !waited.unwrap().1.timed_out()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn an_initialiser_that_blocks_its_thread_at_once_delays_no_other() {
+    struct Root;
+    for behind_a_root in [false, true] {
+        let together = Together::new(3);
+        let mut graph = Graph::new();
+        if behind_a_root {
+            graph
+                .add(|| async { Ok::<_, BoxError>(Root) })
+                .named("root");
+        } else {
+            graph.value(Root);
+        }
+        for name in ["a", "b", "c"] {
+            let together = Arc::clone(&together);
+            graph
+                .add(move |_: Dep<Root>| {
+                    let together = Arc::clone(&together);
+                    async move { together.wait().then_some(()).ok_or("alone") }
+                })
+                .named(name);
+        }
+        let running = graph.start().await.unwrap();
+        running.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn initialisers_that_block_in_place_run_side_by_side_beyond_the_number_of_threads() {
+    let together = Together::new(8);
+    let mut graph = Graph::new();
+    for number in 0..8 {
+        let together = Arc::clone(&together);
+        graph
+            .add(move || {
+                let together = Arc::clone(&together);
+                async move {
+                    let came = tokio::task::block_in_place(|| together.wait());
+                    came.then_some(()).ok_or("alone")
+                }
+            })
+            .named(format!("n{number}"));
+    }
+    graph.start().await.unwrap().shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocking_components_run_side_by_side_and_get_what_they_need() {
+    struct Config(u32);
+    let together = Together::new(8);
+    let sum = Arc::new(AtomicU32::new(0));
+    let mut graph = Graph::new();
+    graph.value(Config(3));
+    for number in 0..8 {
+        let (together, sum) = (Arc::clone(&together), Arc::clone(&sum));
+        graph
+            .add_blocking(move |config: Dep<Config>, cx: Context| {
+                assert_eq!(cx.attempt(), 1);
+                sum.fetch_add(config.0, Ordering::SeqCst);
+                together.wait().then_some(()).ok_or("alone")
+            })
+            .named(format!("n{number}"));
+    }
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    assert_eq!(sum.load(Ordering::SeqCst), 24);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_component_that_panics_fails_by_its_name() {
+    let mut graph = Graph::new();
+    graph
+        .add_blocking(|| -> Result<()> { panic!("lost my head") })
+        .named("model");
+    let error = graph.start().await.unwrap_err();
+    assert_eq!(error.failures()[0].node().name(), "model");
+    assert_eq!(
+        error.failures()[0].cause().to_string(),
+        "panicked: lost my head"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_component_that_does_not_end_is_left_behind_and_named() {
+    let (release, block) = blocker();
+    let ends = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let heard = Arc::clone(&ends);
+    let (finished, mut has_finished) = tokio::sync::watch::channel(false);
+    let (entered, mut has_entered) = tokio::sync::watch::channel(false);
+    let token = tokio_util::sync::CancellationToken::new();
+    let mut graph = Graph::new();
+    graph.stop_timeout(Duration::from_millis(100));
+    graph.cancel_on(token.clone());
+    graph.observe(move |event: &Event<'_>| {
+        if event.node().is_some() {
+            heard.lock().unwrap().push(format!("{event:?}"));
+        }
+    });
+    graph
+        .add_blocking(move || {
+            entered.send_replace(true);
+            block();
+            finished.send_replace(true);
+            Ok::<_, BoxError>(())
+        })
+        .named("model");
+    let start = tokio::spawn(graph.start());
+    has_entered.wait_for(|entered| *entered).await.unwrap();
+    token.cancel();
+    let error = start.await.unwrap().unwrap_err();
+    assert_eq!(error.rollback().unwrap().abandoned(), ["model"]);
+    drop(release);
+    has_finished.wait_for(|finished| *finished).await.unwrap();
+    let ends = ends.lock().unwrap();
+    assert_eq!(ends.len(), 2, "{ends:?}");
+    assert!(ends[0].starts_with("Starting") && ends[1].starts_with("Abandoned"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_blocking_component_out_of_time_fails_while_its_thread_goes_on() {
+    let (release, block) = blocker();
+    let mut graph = Graph::new();
+    graph
+        .add_blocking(move || {
+            block();
+            Ok::<_, BoxError>(())
+        })
+        .timeout(Duration::from_millis(20));
+    let error = graph.start().await.unwrap_err();
+    assert!(matches!(
+        error.failures()[0].cause(),
+        init_graph::Cause::TimedOut(_)
+    ));
     drop(release);
 }
