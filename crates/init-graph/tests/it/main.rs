@@ -15,6 +15,8 @@ mod failing;
 mod handoff;
 #[cfg(feature = "history")]
 mod history;
+#[cfg(feature = "history")]
+mod learning;
 #[cfg(feature = "macros")]
 mod macros;
 mod limits;
@@ -27,5 +29,7 @@ mod scale;
 mod starting;
 mod stopping;
 mod telemetry;
+#[cfg(feature = "testing")]
+mod test_kit;
 mod threads;
 mod wiring;
