@@ -52,7 +52,7 @@ pub fn graph(given: Given) -> Graph {
     graph.stop_timeout(given.config.shutdown.timeout);
     graph.observe(given.progress.observer());
     graph.value(given);
-    graph.add(data_lock);
+    graph.add_blocking(data_lock);
     graph.add(store);
     graph.add(hold);
     graph.add(schema);
@@ -63,10 +63,10 @@ pub fn graph(given: Given) -> Graph {
     graph
 }
 
-#[component(name = "data folder", stage = "storage")]
-async fn data_lock(given: Dep<Given>) -> Result<DataLock, BoxError> {
-    let pool = given.config.database.pool();
-    Ok(tokio::task::spawn_blocking(move || DataLock::take(&pool)).await??)
+/// Opens and locks a file, which may block: it gets a thread where that is allowed.
+#[component(blocking, name = "data folder", stage = "storage")]
+fn data_lock(given: Dep<Given>) -> Result<DataLock, BoxError> {
+    Ok(DataLock::take(&given.config.database.pool())?)
 }
 
 #[component(name = "database", stage = "storage", timeout = "30s")]
@@ -235,4 +235,20 @@ async fn state(
         store: (*store).clone(),
         records: (*records).clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_components_fit_together() {
+        let graph = graph(Given {
+            config: Config::default(),
+            progress: Progress::new("test"),
+            monitor: None,
+            demo: false,
+        });
+        graph.check().unwrap();
+    }
 }
