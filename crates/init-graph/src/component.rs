@@ -13,12 +13,13 @@ use crate::class::Class;
 use crate::condition::IntoCondition;
 use crate::declared::Declaration;
 use crate::error::BoxError;
+use crate::handles::Handles;
 use crate::into_component::IntoComponent;
 use crate::options::{Options, Provide, WireTo};
 use crate::param::{Fetch, Key, Kind, Need, Source};
 use crate::retry::Retry;
 use crate::values::{Value, value_of};
-use crate::wiring::names::type_label;
+use crate::wiring::names::short_label;
 
 /// A component of a graph and its options; made by [`Graph::add`](crate::Graph::add) and its siblings.
 ///
@@ -34,7 +35,7 @@ pub struct Component {
     /// How many of `needs` are the body's.
     pub(crate) parameters: u16,
     /// Orders by handle, apart because they are small.
-    pub(crate) after: Vec<ComponentId>,
+    pub(crate) after: Handles,
     pub(crate) added_at: &'static Location<'static>,
     pub(crate) body: Body,
     options: Option<Box<Options>>,
@@ -178,7 +179,8 @@ impl Component {
     /// [`After<T>`](crate::After) says the same in the signature. May be called several times.
     pub fn after(&mut self, target: impl Into<Target>) -> &mut Self {
         match target.into().0 {
-            Key::Id(id) => self.after.push(id),
+            Key::Id(id) if id.graph == self.id.graph => self.after.push(id.index),
+            Key::Id(_) => self.after.push(Handles::FOREIGN),
             key => self.needs.push(Need {
                 key,
                 kind: Kind::Order,
@@ -277,13 +279,13 @@ impl Component {
 
     #[track_caller]
     pub(crate) fn of_value<T: Send + Sync + 'static>(value: T) -> Self {
-        let name = type_label(type_name::<T>()).into();
+        let name = short_label(type_name::<T>());
         Self::new::<T>(name, Vec::new(), Body::Value(value_of(value)))
     }
 
     #[track_caller]
     pub(crate) fn of_arc<T: ?Sized + Send + Sync + 'static>(value: Arc<T>) -> Self {
-        let name = type_label(type_name::<T>()).into();
+        let name = short_label(type_name::<T>());
         Self::new::<T>(name, Vec::new(), Body::Value(Some(Box::new(value))))
     }
 
@@ -318,7 +320,7 @@ impl Component {
             output: (output.0 != TypeId::of::<()>()).then_some(output),
             parameters: u16::try_from(needs.len()).unwrap_or(u16::MAX),
             needs,
-            after: Vec::new(),
+            after: Handles::default(),
             added_at: Location::caller(),
             body,
             options: None,
@@ -334,6 +336,11 @@ impl Component {
     pub(crate) fn options(&self) -> &Options {
         const NONE: &Options = &Options::NONE;
         self.options.as_deref().unwrap_or(NONE)
+    }
+
+    /// Whether anything was said of it at all.
+    pub(crate) fn has_options(&self) -> bool {
+        self.options.is_some()
     }
 
     pub(crate) fn options_mut(&mut self) -> &mut Options {

@@ -183,10 +183,11 @@ impl Graph {
     /// Checks that the components fit together, without running anything; meant for a unit test.
     ///
     /// # Errors
-    /// [`GraphError::Wiring`] with every error at once: types and names without provider, two providers of one type,
-    /// two components of one name, cycles, required components that need optional ones, and time limits of zero.
+    /// [`GraphError::Wiring`] with every error at once: types and names without provider, providers that nothing tells
+    /// apart, two components of one name, cycles, required components that need optional ones, handles of another
+    /// graph, choices that choose nothing, and times, limits and attempts of zero.
     pub fn check(&self) -> Result<(), GraphError> {
-        self.plan().map(drop)
+        wiring::check(self).map_err(GraphError::Wiring)
     }
 
     /// What a start would do.
@@ -194,9 +195,7 @@ impl Graph {
     /// # Errors
     /// As [`check`](Self::check).
     pub fn plan(&self) -> Result<Plan, GraphError> {
-        wiring::resolve(self)
-            .map(|wiring| wiring.plan)
-            .map_err(GraphError::Wiring)
+        wiring::plan(self).map_err(GraphError::Wiring)
     }
 
     /// Starts every component as soon as its own dependencies are ready, with nothing else to wait for.

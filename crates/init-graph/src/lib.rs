@@ -6,6 +6,7 @@ mod component;
 mod condition;
 mod declared;
 mod graph;
+mod handles;
 mod into_component;
 mod options;
 mod policy;
@@ -66,7 +67,7 @@ pub use crate::lazy::{Lazy, LazyError};
 pub use crate::live::Live;
 pub use crate::param::Param;
 
-pub use crate::plan::{Node, NodeId, Plan};
+pub use crate::plan::{Edge, EdgeKind, Node, NodeId, Plan};
 pub use crate::history::{History, PastNode, PastRun};
 pub use crate::report::{Comparison, NodeReport, Outcome, Report, Slower, StopReport};
 pub use crate::running::Running;

@@ -52,11 +52,26 @@ impl Error for WiringErrors {}
 /// One reason why the components do not fit together.
 #[derive(Clone, Debug)]
 pub struct WiringError {
-    pub(crate) kind: WiringErrorKind,
-    pub(crate) text: String,
+    kind: WiringErrorKind,
+    text: String,
+    nodes: Box<[String]>,
 }
 
 impl WiringError {
+    pub(crate) fn new(kind: WiringErrorKind, text: String, nodes: Vec<String>) -> Self {
+        Self {
+            kind,
+            text,
+            nodes: nodes.into(),
+        }
+    }
+
+    /// The names of the nodes that it is about: of a cycle every member, each before the one that it depends on; of
+    /// what is doubled every provider; otherwise first the one at fault. Empty for settings of the graph.
+    pub fn nodes(&self) -> &[String] {
+        &self.nodes
+    }
+
     /// What sort of error this is.
     pub fn kind(&self) -> WiringErrorKind {
         self.kind
@@ -75,16 +90,28 @@ impl Error for WiringError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum WiringErrorKind {
-    /// A parameter's type, or a name given to `after`, has no provider.
+    /// A parameter's type, or a name given to `after` or `wire`, has no provider.
     Missing,
-    /// Two nodes provide the same type.
+    /// Several nodes provide the same type and nothing tells them apart, in general or for one consumer.
     DuplicateType,
     /// Two nodes were given the same name.
     DuplicateName,
-    /// Components wait for each other.
+    /// A name is empty.
+    EmptyName,
+    /// Components wait for each other, or one for itself.
     Cycle,
     /// A component that must start needs one that may fail.
     NeedsOptional,
+    /// A choice by `wire` that the named node cannot meet, or that no parameter goes by.
+    WrongWire,
+    /// A view by `provide` of a type that the component does not make.
+    WrongProvide,
+    /// A handle of another graph.
+    ForeignHandle,
     /// A time limit of zero, which nothing can meet.
     ZeroTimeout,
+    /// A number of attempts, a limit of a class or a concurrency of zero, with which nothing can run.
+    ZeroLimit,
+    /// A start that is to return at something that is no milestone.
+    NoMilestone,
 }

@@ -20,12 +20,11 @@ use crate::error::GraphError;
 use crate::event::Event;
 use crate::graph::Graph;
 use crate::guard::{drop_quietly, log_quietly};
-use crate::plan::{NodeId, Plan};
+use crate::plan::NodeId;
 use crate::policy::Policy;
 use crate::run::Run;
 use crate::running::Running;
 use crate::wiring;
-use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 
 pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, GraphError> {
     let begun = Instant::now();
@@ -35,7 +34,7 @@ pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, 
     }
     let resolved = wiring::resolve(&graph).and_then(|wiring| {
         let goal = until
-            .map(|name| milestone(&wiring.plan, name))
+            .map(|name| wiring::milestone(&wiring.plan, name))
             .transpose()?;
         Ok((wiring, goal))
     });
@@ -79,25 +78,6 @@ pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, 
 /// Whether the current runtime has a time driver; tokio says so only by a panic.
 fn has_timer() -> bool {
     std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
-}
-
-fn milestone(plan: &Plan, name: &str) -> Result<NodeId, WiringErrors> {
-    let mut milestones = plan.nodes().iter().filter(|node| node.milestone);
-    let found = milestones.clone().find(|node| node.name() == name);
-    found.map(|node| node.id).ok_or_else(|| {
-        let known: Vec<_> = milestones
-            .by_ref()
-            .map(|node| format!("`{}`", node.name()))
-            .collect();
-        let known = match known.len() {
-            0 => "there are none; add one with `graph.milestone(..)`".to_owned(),
-            _ => format!("there are {}", known.join(", ")),
-        };
-        WiringErrors::new(vec![WiringError {
-            kind: WiringErrorKind::Missing,
-            text: format!("no milestone `{name}` to start until\n  {known}"),
-        }])
-    })
 }
 
 type Caller = oneshot::Sender<Result<Handover, GraphError>>;

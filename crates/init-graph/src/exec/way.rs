@@ -66,5 +66,5 @@ fn ranks_of(run: &Run) -> Ranks {
         }
     };
     let unknown = earlier.and_then(|history| history.expected_of_unknown());
-    ranks(plan.edges(), expectation, unknown).map_or_else(Ranks::default, Ranks::new)
+    ranks(plan.rows(), expectation, unknown).map_or_else(Ranks::default, Ranks::new)
 }

@@ -173,6 +173,8 @@ mod tests {
             milestone: false,
             lazy: false,
             value: false,
+            conditional: false,
+            class: None,
             added_at: Location::caller(),
         }
     }

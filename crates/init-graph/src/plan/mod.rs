@@ -1,11 +1,19 @@
 //! What a graph is going to do, as plain data: the nodes in a valid start order and the edges between them.
 
+mod dot;
+mod edge;
+#[cfg(feature = "json")]
+mod json;
+mod mermaid;
+mod text;
+mod unused;
+
 use std::borrow::Cow;
-use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::render::counted;
+pub use self::edge::{Edge, EdgeKind};
+use crate::class::Class;
 use crate::wiring::Csr;
 
 /// Names one node of a [`Plan`]; small, `Copy`, and its [`index`](Self::index) is the position in start order.
@@ -42,6 +50,8 @@ pub struct Node {
     pub(crate) milestone: bool,
     pub(crate) lazy: bool,
     pub(crate) value: bool,
+    pub(crate) conditional: bool,
+    pub(crate) class: Option<Class>,
     pub(crate) added_at: &'static Location<'static>,
 }
 
@@ -66,7 +76,7 @@ impl Node {
         self.optional
     }
 
-    /// Whether the start returns without waiting for this node.
+    /// Whether the start returns without waiting for this node: it was declared so, or depends on one that was.
     pub fn is_background(&self) -> bool {
         self.background
     }
@@ -86,6 +96,17 @@ impl Node {
         self.value
     }
 
+    /// Whether a condition decides if this node is wanted at all.
+    pub fn is_conditional(&self) -> bool {
+        self.conditional
+    }
+
+    /// The class whose limit this node shares.
+    pub fn class(&self) -> &Class {
+        const IO: &Class = &Class::IO;
+        self.class.as_ref().unwrap_or(IO)
+    }
+
     /// Where the node was added to the graph.
     pub fn added_at(&self) -> &'static Location<'static> {
         self.added_at
@@ -98,35 +119,46 @@ impl Node {
 /// dependency first, then by the order of adding. `Display` prints one line a node.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    nodes: Arc<[Node]>,
-    dependencies: Arc<Csr<NodeId>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    nodes: Box<[Node]>,
+    rows: Csr<NodeId>,
+    /// Beside the targets of the rows; empty where all are orders.
+    kinds: Box<[EdgeKind]>,
+    /// Who (second) may ask for whom (first).
+    lazy: Box<[(NodeId, NodeId)]>,
 }
 
 impl Plan {
-    pub(crate) fn new(nodes: Vec<Node>, dependencies: Csr<NodeId>) -> Self {
-        Self {
+    /// A plan whose edges are orders.
+    #[cfg(test)]
+    pub(crate) fn new(nodes: Vec<Node>, rows: Csr<NodeId>) -> Self {
+        Self::with_kinds(nodes, rows, Vec::new(), Vec::new())
+    }
+
+    pub(crate) fn with_kinds(
+        nodes: Vec<Node>,
+        rows: Csr<NodeId>,
+        kinds: Vec<EdgeKind>,
+        lazy: Vec<(NodeId, NodeId)>,
+    ) -> Self {
+        let inner = Inner {
             nodes: nodes.into(),
-            dependencies: Arc::new(dependencies),
+            rows,
+            kinds: kinds.into(),
+            lazy: lazy.into(),
+        };
+        Self {
+            inner: Arc::new(inner),
         }
-    }
-
-    /// The nodes that are settled before the node `id` begins, each once; none when `id` comes from the plan of another,
-    /// larger graph.
-    pub fn dependencies(&self, id: NodeId) -> &[NodeId] {
-        if id.index() < self.nodes.len() {
-            self.dependencies.of(id)
-        } else {
-            &[]
-        }
-    }
-
-    pub(crate) fn edges(&self) -> &Csr<NodeId> {
-        &self.dependencies
     }
 
     /// Every node; a node comes after all of its dependencies.
     pub fn nodes(&self) -> &[Node] {
-        &self.nodes
+        &self.inner.nodes
     }
 
     /// The node that `id` names.
@@ -134,45 +166,48 @@ impl Plan {
     /// # Panics
     /// When `id` comes from the plan of another, larger graph.
     pub fn node(&self, id: NodeId) -> &Node {
-        &self.nodes[id.index()]
+        &self.inner.nodes[id.index()]
     }
-}
 
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let nodes = self.nodes.len();
-        let edges = self.dependencies.edges();
-        write!(f, "{}, {edges} dependencies", counted(nodes, "node"))?;
-        let width = self
-            .nodes
-            .iter()
-            .map(|node| node.name.chars().count())
-            .max()
-            .unwrap_or(0);
-        for node in self.nodes.iter() {
-            let line = self.line(node, width);
-            write!(f, "\n{}", line.trim_end())?;
+    /// The nodes that are settled before the node `id` begins, each once; none when `id` comes from the plan of another,
+    /// larger graph. What it may ask for by [`Lazy`](crate::Lazy) is not among them.
+    pub fn dependencies(&self, id: NodeId) -> &[NodeId] {
+        if id.index() < self.inner.nodes.len() {
+            self.inner.rows.of(id)
+        } else {
+            &[]
         }
-        Ok(())
     }
-}
 
-impl Plan {
-    fn line(&self, node: &Node, width: usize) -> String {
-        let mut line = format!("  {:<width$}", node.name);
-        if node.value {
-            line.push_str("  value");
-        }
-        if let Some(stage) = &node.stage {
-            line.push_str(&format!("  [{stage}]"));
-        }
-        if node.optional {
-            line.push_str("  optional");
-        }
-        for (position, id) in self.dependencies(node.id).iter().enumerate() {
-            line.push_str(if position == 0 { "  after " } else { ", " });
-            line.push_str(self.node(*id).name());
-        }
-        line
+    /// Every edge with its kind: first those that a start respects, by dependent in start order, then those of
+    /// [`EdgeKind::Lazy`].
+    ///
+    /// Two nodes are joined once, by the strongest of what one needs of the other, and by one of kind `Lazy` besides.
+    pub fn edges(&self) -> impl Iterator<Item = Edge> + '_ {
+        let Inner { rows, lazy, .. } = &*self.inner;
+        let eager = rows.pairs().enumerate().map(|(place, (to, from))| Edge {
+            from,
+            to,
+            kind: self.kind(place),
+        });
+        let lazy = lazy.iter().map(|(from, to)| Edge {
+            from: *from,
+            to: *to,
+            kind: EdgeKind::Lazy,
+        });
+        eager.chain(lazy)
+    }
+
+    fn kind(&self, place: usize) -> EdgeKind {
+        self.inner
+            .kinds
+            .get(place)
+            .copied()
+            .unwrap_or(EdgeKind::Order)
+    }
+
+    /// Dependencies by dependent.
+    pub(crate) fn rows(&self) -> &Csr<NodeId> {
+        &self.inner.rows
     }
 }

@@ -48,6 +48,8 @@ impl Scene {
             milestone: false,
             lazy: false,
             value: false,
+            conditional: false,
+            class: None,
             added_at: Location::caller(),
         });
         self.edges.extend(

@@ -9,6 +9,7 @@ use super::inject::{made_with, named};
 use crate::component::{Body, Component};
 use crate::dep::Dep;
 use crate::graph::Graph;
+use crate::handles::Handles;
 use crate::into_component::IntoComponent;
 use crate::values::Value;
 
@@ -336,7 +337,7 @@ fn put<T: ?Sized + 'static>(old: &mut Component, made: Component) -> &mut Compon
     old.output = made.output;
     old.needs = made.needs;
     old.parameters = made.parameters;
-    old.after = Vec::new();
+    old.after = Handles::default();
     old.added_at = made.added_at;
     old.body = made.body;
     let options = old.options_mut();

@@ -8,6 +8,7 @@ use super::edit_error::EditError;
 use crate::component::ComponentId;
 use crate::error::GraphError;
 use crate::graph::Graph;
+use crate::handles::Handles;
 use crate::param::Key;
 use crate::plan::NodeId;
 use crate::wiring::{self, Wiring};
@@ -118,7 +119,9 @@ fn keep(graph: &mut Graph, wiring: &Wiring, mut open: Vec<NodeId>) {
     };
     for component in &mut graph.components {
         now(&mut component.id);
-        component.after.iter_mut().for_each(now);
+        for handle in component.after.as_mut_slice() {
+            *handle = moved.get(handle).copied().unwrap_or(Handles::FOREIGN);
+        }
         for need in &mut component.needs {
             if let Key::Id(id) = &mut need.key {
                 now(id);

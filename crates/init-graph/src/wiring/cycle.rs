@@ -1,7 +1,5 @@
 //! Finds cycles that a person can read: the shortest of each knot, never all of them.
 
-use std::collections::VecDeque;
-
 use super::Csr;
 
 /// A set of nodes that all reach each other.
@@ -13,23 +11,24 @@ pub(crate) struct Knot {
     pub(crate) size: usize,
 }
 
-/// One shortest cycle for each knot, as far as [`WORK_MAX`] goes. Enumerating all cycles would take exponential time.
-pub(crate) fn knots(dependencies: &Csr) -> Vec<Knot> {
-    let (component_of, members) = strongly_connected(dependencies);
+/// One shortest cycle for each knot among the nodes that `order`, a start order, leaves out: exact in knots of up to
+/// [`EXACT_MAX`] nodes, beyond as far as [`WORK_MAX`] goes. Enumerating all cycles would take exponential time.
+pub(super) fn knots(dependencies: &Csr, order: &[u32]) -> Vec<Knot> {
+    let (component_of, members) = strongly_connected(dependencies, order);
     let mut search = Search {
+        edges: dependencies,
+        component_of: &component_of,
         seen: vec![0; dependencies.len()],
         stamp: 0,
         work: 0,
+        reached: Vec::new(),
     };
     let mut knots: Vec<_> = members
         .iter()
         .filter(|members| members.len() > 1 || dependencies.of(members[0]).contains(&members[0]))
         .filter_map(|members| {
-            let inside =
-                |node: u32| component_of[node as usize] == component_of[members[0] as usize];
-            let cycle = search.shortest(dependencies, members, inside)?;
             Some(Knot {
-                cycle: lowest_first(cycle),
+                cycle: lowest_first(search.shortest(members)?),
                 size: members.len(),
             })
         })
@@ -38,68 +37,106 @@ pub(crate) fn knots(dependencies: &Csr) -> Vec<Knot> {
     knots
 }
 
-struct Search {
+struct Search<'a> {
+    edges: &'a Csr,
+    component_of: &'a [u32],
     /// The stamp of the search that saw a node last, so that nothing is cleared in between.
     seen: Vec<u32>,
     stamp: u32,
+    /// Edges looked at for large knots.
     work: usize,
+    /// Nodes in the order of reaching them, each with the position of the one it was reached from.
+    reached: Vec<(u32, u32)>,
 }
 
-impl Search {
-    fn shortest(
-        &mut self,
-        edges: &Csr,
-        members: &[u32],
-        inside: impl Fn(u32) -> bool,
-    ) -> Option<Vec<u32>> {
-        let mut best: Option<Vec<u32>> = None;
-        self.work = 0;
-        for start in members {
-            if let Some(cycle) = self.through(*start, edges, &inside)
-                && best.as_ref().is_none_or(|best| cycle.len() < best.len())
-            {
-                best = Some(cycle);
+impl Search<'_> {
+    fn shortest(&mut self, members: &[u32]) -> Option<Vec<u32>> {
+        let starts = self.starts(members);
+        let mut best = self.through(starts[0], usize::MAX)?;
+        if members.len() <= EXACT_MAX {
+            for start in &starts {
+                if best.len() == 1 {
+                    break;
+                }
+                // All that is still of interest is shorter than the best.
+                best = self.through(*start, best.len() - 1).unwrap_or(best);
             }
-            let shortest_possible = best.as_ref().is_some_and(|best| best.len() <= 1);
-            if shortest_possible || self.work > WORK_MAX {
-                break;
+            return Some(best);
+        }
+        let limit = self.work + WORK_MAX;
+        for longest in 1.. {
+            for start in &starts {
+                if longest >= best.len() || self.work > limit {
+                    return Some(best);
+                }
+                if let Some(cycle) = self.through(*start, longest) {
+                    return Some(cycle);
+                }
             }
         }
-        best
+        Some(best)
     }
 
-    /// The shortest cycle through `start`, breadth first.
-    fn through(
-        &mut self,
-        start: u32,
-        edges: &Csr,
-        inside: impl Fn(u32) -> bool,
-    ) -> Option<Vec<u32>> {
+    /// Nodes of which every cycle of a knot has one: where several edges of the knot meet. A cycle without such a node
+    /// cannot be entered, so that it is the whole knot.
+    fn starts(&mut self, members: &[u32]) -> Vec<u32> {
+        let component = self.component_of[members[0] as usize];
+        let (once, twice) = (self.stamp + 1, self.stamp + 2);
+        self.stamp = twice;
+        for node in members {
+            for next in self.edges.of(*node) {
+                if self.component_of[*next as usize] == component {
+                    let seen = &mut self.seen[*next as usize];
+                    *seen = if *seen < once { once } else { twice };
+                }
+            }
+        }
+        let met = members.iter().copied();
+        let mut starts: Vec<_> = met
+            .filter(|node| self.seen[*node as usize] == twice)
+            .collect();
+        starts.sort_unstable();
+        if starts.is_empty() {
+            starts.extend(members.iter().min());
+        }
+        starts
+    }
+
+    /// The shortest cycle through `start` of at most `longest` nodes, breadth first.
+    fn through(&mut self, start: u32, longest: usize) -> Option<Vec<u32>> {
         self.stamp += 1;
-        // Each entry is a node and the position of the entry it was reached from.
-        let mut reached = vec![(start, 0_usize)];
-        let mut queue = VecDeque::from([0_usize]);
-        while let Some(at) = queue.pop_front() {
-            for next in edges.of(reached[at].0) {
-                self.work += 1;
+        let component = self.component_of[start as usize];
+        self.reached.clear();
+        self.reached.push((start, 0));
+        // The nodes from `at` to `level` are `depth` edges from the start.
+        let (mut at, mut level, mut depth) = (0, 1, 0);
+        while at < self.reached.len() && depth < longest {
+            let node = self.reached[at].0;
+            let row = self.edges.of(node);
+            self.work += row.len() + 1;
+            for next in row {
                 if *next == start {
-                    return Some(path_to(&reached, at));
+                    return Some(path_to(&self.reached, at));
                 }
-                if inside(*next) && self.seen[*next as usize] != self.stamp {
-                    self.seen[*next as usize] = self.stamp;
-                    reached.push((*next, at));
-                    queue.push_back(reached.len() - 1);
+                let seen = &mut self.seen[*next as usize];
+                if self.component_of[*next as usize] == component && *seen != self.stamp {
+                    *seen = self.stamp;
+                    self.reached.push((*next, at as u32));
                 }
+            }
+            at += 1;
+            if at == level {
+                (level, depth) = (self.reached.len(), depth + 1);
             }
         }
         None
     }
 }
 
-fn path_to(reached: &[(u32, usize)], mut at: usize) -> Vec<u32> {
+fn path_to(reached: &[(u32, u32)], mut at: usize) -> Vec<u32> {
     let mut path = vec![reached[at].0];
     while at != 0 {
-        at = reached[at].1;
+        at = reached[at].1 as usize;
         path.push(reached[at].0);
     }
     path.reverse();
@@ -113,12 +150,15 @@ fn lowest_first(mut cycle: Vec<u32>) -> Vec<u32> {
 }
 
 /// Tarjan's algorithm with a stack of its own, so that a ring of any length fits. Returns the component of each node
-/// and the members of each component.
-fn strongly_connected(edges: &Csr) -> (Vec<u32>, Vec<Vec<u32>>) {
+/// and the members of each component; nodes in `order` are in no cycle and left out.
+fn strongly_connected(edges: &Csr, order: &[u32]) -> (Vec<u32>, Vec<Vec<u32>>) {
     let nodes = edges.len();
     let (mut index, mut low, mut component) =
         (vec![UNSEEN; nodes], vec![0; nodes], vec![UNSEEN; nodes]);
     let (mut stack, mut calls, mut members, mut counter) = (Vec::new(), Vec::new(), Vec::new(), 0);
+    for (node, place) in order.iter().zip(0..) {
+        (index[*node as usize], component[*node as usize]) = (place, IN_ORDER);
+    }
     for root in 0..nodes as u32 {
         if index[root as usize] == UNSEEN {
             calls.push((root, 0_usize));
@@ -175,7 +215,13 @@ fn next_step(
 
 const UNSEEN: u32 = u32::MAX;
 
-/// Edges looked at per knot before the best cycle so far is taken: some hundredths of a second.
+/// The component of all nodes that are in no cycle.
+const IN_ORDER: u32 = u32::MAX - 1;
+
+/// Nodes of a knot whose shortest cycle is found for certain.
+const EXACT_MAX: usize = 1_000;
+
+/// Edges looked at in a larger knot before the best cycle so far is taken: some hundredths of a second.
 const WORK_MAX: usize = 2_000_000;
 
 #[cfg(test)]
@@ -185,7 +231,7 @@ mod tests {
     #[test]
     fn the_shortest_cycle_of_each_knot_is_found() {
         // 0 -> 1 -> 2 -> 0 with the shortcut 1 -> 0, apart from it 4 -> 4, and 3 in no cycle.
-        let csr = Csr::new(5, &[(0, 1), (1, 2), (2, 0), (1, 0), (3, 0), (4, 4)]);
+        let csr = Csr::new(5, &[(0, 1), (1, 2), (2, 0), (1, 0), (3, 4), (4, 4)]);
         let expected = [
             Knot {
                 cycle: vec![0, 1],
@@ -196,12 +242,18 @@ mod tests {
                 size: 1,
             },
         ];
-        assert_eq!(knots(&csr), expected);
+        assert_eq!(knots(&csr, &[]), expected);
     }
 
     #[test]
     fn a_graph_without_cycle_has_no_knot() {
-        assert_eq!(knots(&Csr::new(4, &[(1, 0), (2, 0), (3, 1), (3, 2)])), []);
+        assert_eq!(
+            knots(
+                &Csr::new(4, &[(1, 0), (2, 0), (3, 1), (3, 2)]),
+                &[0, 1, 2, 3]
+            ),
+            []
+        );
     }
 
     #[test]
@@ -210,7 +262,7 @@ mod tests {
         let edges: Vec<_> = (0..nodes)
             .flat_map(|node| (1..50).map(move |step| (node, (node + step) % nodes)))
             .collect();
-        let knots = knots(&Csr::new(nodes as usize, &edges));
+        let knots = knots(&Csr::new(nodes as usize, &edges), &[]);
         assert_eq!(knots.len(), 1);
         assert_eq!(knots[0].size, 2_000);
         assert_eq!(knots[0].cycle.len(), 2_000_usize.div_ceil(49));

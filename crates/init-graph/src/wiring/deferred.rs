@@ -1,32 +1,27 @@
 //! Which components wait until somebody asks for them: those that only `Lazy` reaches.
 
 use super::Csr;
-use super::index::Resolved;
+use super::resolve::{Resolved, ResolvedWire};
 use crate::param::Kind;
 
 /// Per component whether it is started on demand only.
 ///
 /// A component starts by itself when nobody depends on it and no `Lazy` points at it, and so does everything that such
-/// a component depends on by anything but `Lazy`. Where a group reaches itself only through a `Lazy` of its own, the
+/// a component depends on by anything but `Lazy`. A `Lazy` of one's own value counts for nothing. Where a group reaches itself only through a `Lazy` of its own, the
 /// first of it that no `Lazy` points at starts.
 pub(super) fn deferred(resolved: &Resolved, dependencies: &Csr) -> Vec<bool> {
     let count = dependencies.len();
     let mut targeted = vec![false; count];
-    let mut any = false;
     let lazy = |at: u32| {
         resolved
             .of(at)
             .iter()
-            .filter(|wire| wire.kind == Kind::Lazy)
+            .filter(move |wire| wire.kind == Kind::Lazy && wire.provider != Some(at))
     };
     for at in 0..count as u32 {
         for provider in lazy(at).filter_map(|wire| wire.provider) {
             targeted[provider as usize] = true;
-            any = true;
         }
-    }
-    if !any {
-        return targeted;
     }
     let mut wanted = vec![false; count];
     for at in 0..count as u32 {
@@ -58,7 +53,7 @@ struct Marks {
 impl Marks {
     fn start<'a, I>(&mut self, first: u32, dependencies: &Csr, lazy: impl Fn(u32) -> I)
     where
-        I: Iterator<Item = &'a super::index::ResolvedWire>,
+        I: Iterator<Item = &'a ResolvedWire>,
     {
         let mut open = vec![(first, true)];
         while let Some((at, eager)) = open.pop() {

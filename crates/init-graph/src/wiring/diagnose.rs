@@ -1,262 +1,316 @@
 //! The texts of the wiring errors: what is wrong, where to look, and the likely way out.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::Errors;
-use super::cycle::Knot;
-use super::index::{Resolved, needs};
+use super::named::Names;
 use super::names::type_label;
+use super::offers::Offers;
+use super::problem::{Problem, Problems};
+use super::resolve::Resolved;
 use crate::component::Component;
-use crate::options::WireTo;
+use crate::options::{Provide, WireTo};
 use crate::param::{Key, Kind, Need, Source};
-use crate::settings::Settings;
-use crate::wiring_error::{WiringError, WiringErrorKind};
+use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 
-/// Knows the components by their final names.
-pub(crate) struct Diagnose<'a> {
-    pub(crate) components: &'a [Component],
-    pub(crate) names: &'a [Cow<'static, str>],
+/// Knows everything that an error may want to point at.
+pub(super) struct Diagnose<'d, 'a> {
+    pub(super) components: &'a [Component],
+    pub(super) names: &'d Names<'a>,
+    pub(super) offers: &'d Offers,
+    pub(super) resolved: &'d Resolved,
 }
 
-impl Diagnose<'_> {
-    /// `earlier` is the number of errors before this one; only the first ones get a suggestion, which takes a while.
-    pub(crate) fn missing(&self, at: usize, need: &Need, earlier: usize) -> WiringError {
-        let mut text = match &need.key {
-            Key::Type(key) => format!("nothing provides `{}`\n  ", key.name),
-            Key::Name(name) => format!("there is no node named `{name}`\n  "),
-            Key::Id(_) => "there is no such node\n  ".to_owned(),
-        };
-        self.write_need(&mut text, at, need);
-        let suggestion = if earlier < SUGGESTIONS_MAX {
-            self.suggestion(need)
-        } else {
-            None
-        };
-        match (suggestion, &need.key) {
-            (Some(suggestion), _) => write!(text, "\n  help: did you mean {suggestion}?"),
-            (None, Key::Type(key)) => {
-                let label = type_label(key.name);
-                write!(
-                    text,
-                    "\n  help: add a component that returns `{label}`, or a value of it"
+impl Diagnose<'_, '_> {
+    pub(super) fn errors(&self, problems: &Problems<'_>) -> WiringErrors {
+        let errors = problems.iter().enumerate();
+        // Only the first ones get a suggestion, which takes a while.
+        let errors = errors.map(|(earlier, (at, problem))| {
+            self.error(*at as usize, problem, earlier < SUGGESTIONS_MAX)
+        });
+        WiringErrors::new(errors.collect())
+    }
+
+    fn error(&self, at: usize, problem: &Problem<'_>, looks: bool) -> WiringError {
+        use WiringErrorKind as K;
+        let (kind, text, others) = match problem {
+            Problem::Missing(need) => (K::Missing, self.missing(at, need, looks), vec![]),
+            Problem::Ambiguous(need, several) => (
+                K::DuplicateType,
+                self.ambiguous(at, need, several),
+                several.clone(),
+            ),
+            Problem::NeedsOptional(need, provider) => (
+                K::NeedsOptional,
+                self.needs_optional(at, need, *provider),
+                vec![*provider],
+            ),
+            Problem::WrongWire(wire, Some(named)) => (
+                K::WrongWire,
+                self.wrong_wire(at, wire, *named),
+                vec![*named],
+            ),
+            Problem::WrongWire(wire, None) => (K::Missing, self.missing_wire(at, wire), vec![]),
+            Problem::UnusedWire(wire) => (K::WrongWire, self.unused_wire(at, wire), vec![]),
+            Problem::ForeignHandle => (K::ForeignHandle, self.foreign_handle(at), vec![]),
+            Problem::WrongProvide(provide) => {
+                (K::WrongProvide, self.wrong_provide(at, provide), vec![])
+            }
+            Problem::EmptyName => (K::EmptyName, self.empty_name(at), vec![]),
+            Problem::DoubledName(first) => (
+                K::DuplicateName,
+                self.doubled_name(*first as usize, at),
+                vec![*first],
+            ),
+            Problem::DoubledType(all, provided, tag) => {
+                let others = all.iter().copied().filter(|other| *other as usize != at);
+                (
+                    K::DuplicateType,
+                    self.doubled_type(all, provided, *tag),
+                    others.collect(),
                 )
             }
-            (None, _) => write!(
-                text,
-                "\n  help: names are those given by `named`, or the functions' own"
+            Problem::ZeroTimeout(what) => (K::ZeroTimeout, self.zero_timeout(at, what), vec![]),
+            Problem::NoAttempt => (K::ZeroLimit, self.no_attempt(at), vec![]),
+            Problem::Setting(is_time, what, help) => {
+                let kind = if *is_time {
+                    K::ZeroTimeout
+                } else {
+                    K::ZeroLimit
+                };
+                let text = format!("{what} is zero\n  help: {help}");
+                return WiringError::new(kind, text, Vec::new());
+            }
+            Problem::Cycle(knot) => (K::Cycle, self.cycle(knot), knot.cycle[1..].to_vec()),
+        };
+        let nodes = std::iter::once(at as u32).chain(others);
+        let nodes = nodes.map(|at| self.names.of(at as usize).into_owned());
+        WiringError::new(kind, text, nodes.collect())
+    }
+
+    // === needs ===
+
+    fn missing(&self, at: usize, need: &Need, looks: bool) -> String {
+        let (what, help) = match &need.key {
+            Key::Type(key) => {
+                let what = match key.tag {
+                    Some((_, tag)) => {
+                        format!(
+                            "nothing provides `{}` tagged `{}`",
+                            key.name,
+                            type_label(tag)
+                        )
+                    }
+                    None => format!("nothing provides `{}`", key.name),
+                };
+                (what, self.help_with_type(key, looks))
+            }
+            Key::Name(name) => (
+                format!("there is no node named `{name}`"),
+                self.help_with_name(name, looks),
             ),
-        }
-        .expect("writing to a String cannot fail");
-        WiringError {
-            kind: WiringErrorKind::Missing,
-            text,
+            Key::Id(_) => return self.foreign_handle(at),
+        };
+        format!("{what}\n  {}\n  help: {help}", self.need(at, need))
+    }
+
+    fn help_with_name(&self, name: &str, looks: bool) -> String {
+        match self.near_name(name).filter(|_| looks) {
+            Some(near) => format!("did you mean {}?", self.place(near)),
+            None => "names are those given by `named`, or the functions' own".to_owned(),
         }
     }
 
     /// Several providers of what one consumer wants one of.
-    pub(crate) fn ambiguous(&self, at: usize, need: &Need, several: &[u32]) -> WiringError {
+    fn ambiguous(&self, at: usize, need: &Need, several: &[u32]) -> String {
         let mut text = format!(
-            "{} nodes provide what `{}` wants one of\n  ",
+            "{} nodes provide what `{}` wants one of\n  {}",
             several.len(),
-            self.names[at]
+            self.names.of(at),
+            self.need(at, need)
         );
-        self.write_need(&mut text, at, need);
-        for provider in several {
-            let _ = write!(text, "\n  {}", self.place(*provider as usize));
-        }
-        text.push_str(
-            "\n  help: name them and choose with `wire`, tag them with `tagged`, or take `All<T>`",
-        );
-        WiringError {
-            kind: WiringErrorKind::DuplicateType,
-            text,
-        }
-    }
-
-    pub(crate) fn wrong_wire(&self, at: usize, wire: &WireTo, named: Option<u32>) -> WiringError {
-        let label = type_label(wire.wanted.1);
-        let (place, name) = (self.place(at), &wire.name);
-        let text = match named {
-            Some(other) => format!(
-                "`{name}` does not provide `{label}`\n  {place} is wired to it\n  {}",
-                self.place(other as usize)
-            ),
-            None => {
-                format!("there is no node named `{name}`\n  {place} is wired to it for `{label}`")
-            }
+        self.write_places(&mut text, several);
+        let label = match &need.key {
+            Key::Type(key) => type_label(key.name),
+            _ => "T".to_owned(),
         };
-        WiringError {
-            kind: WiringErrorKind::Missing,
-            text,
-        }
-    }
-
-    pub(crate) fn foreign_handle(&self, at: usize) -> WiringError {
-        let text = format!(
-            "a handle of another graph\n  {} is to begin after it\n  help: handles are valid in the graph that made them",
-            self.place(at)
-        );
-        WiringError {
-            kind: WiringErrorKind::Missing,
-            text,
-        }
-    }
-
-    pub(crate) fn duplicate_name(&self, first: usize, second: usize) -> WiringError {
-        let (name, first, second) = (&self.names[first], self.place(first), self.place(second));
-        let text = format!(
-            "two nodes are named `{name}`\n  {first}\n  {second}\n  help: rename one with `named`"
-        );
-        WiringError {
-            kind: WiringErrorKind::DuplicateName,
-            text,
-        }
-    }
-
-    pub(crate) fn needs_optional(&self, at: usize, need: &Need, provider: usize) -> WiringError {
-        let mut text = format!(
-            "`{}` must start but needs `{}`, which may fail\n  ",
-            self.names[at], self.names[provider]
-        );
-        self.write_need(&mut text, at, need);
-        let _ = write!(text, "\n  {} as optional", self.place(provider));
+        let given = several
+            .iter()
+            .find(|provider| self.components[**provider as usize].named);
+        let name = given.map_or("name".into(), |provider| self.names.of(*provider as usize));
         let _ = write!(
             text,
-            "\n  help: take `Option<{}>`, or make `{}` optional too",
-            self.wanted(need),
-            self.names[at]
+            "\n  help: choose with `.wire::<{label}>(\"{name}\")`, tell them apart with `tagged`, or take `All<{label}>`"
         );
-        WiringError {
-            kind: WiringErrorKind::NeedsOptional,
-            text,
-        }
+        text
     }
 
-    pub(crate) fn cycle(&self, knot: &Knot, resolved: &Resolved) -> WiringError {
-        let length = knot.cycle.len();
-        let mut text = match length {
-            1 => format!("`{}` depends on itself", self.names[knot.cycle[0] as usize]),
-            _ => format!("dependency cycle of {length} nodes"),
+    fn needs_optional(&self, at: usize, need: &Need, provider: u32) -> String {
+        let name = self.names.of(at);
+        let instead = match need.source {
+            Source::NeedsCall => "come `after` it".to_owned(),
+            _ => format!("take `Option<{}>`", self.wanted(need)),
         };
-        if knot.size > length {
-            let _ = write!(
-                text,
-                " (the shortest among {} nodes that depend on each other)",
-                knot.size
-            );
-        }
-        for (position, at) in knot.cycle.iter().enumerate() {
-            let left_out = length.saturating_sub(CYCLE_SHOWN_MAX);
-            if left_out > 0 && position == CYCLE_SHOWN_MAX / 2 {
-                let _ = write!(text, "\n  ... {left_out} more ...");
-            }
-            if left_out == 0
-                || !(CYCLE_SHOWN_MAX / 2..CYCLE_SHOWN_MAX / 2 + left_out).contains(&position)
-            {
-                text.push_str("\n  ");
-                let next = knot.cycle[(position + 1) % length];
-                self.write_cycle_edge(&mut text, *at as usize, next, resolved);
-            }
-        }
-        text.push_str("\n  help: move what both sides need into a component of its own");
-        WiringError {
-            kind: WiringErrorKind::Cycle,
-            text,
-        }
+        format!(
+            "`{name}` must start but needs `{}`, which may fail\n  {}\n  {} as optional\n  help: {instead}, or make `{name}` optional too",
+            self.names.of(provider as usize),
+            self.need(at, need),
+            self.place(provider as usize),
+        )
     }
 
-    pub(crate) fn settings(&self, settings: &Settings, errors: &mut Errors) {
-        let error = |text: &str| WiringError {
-            kind: WiringErrorKind::ZeroTimeout,
-            text: text.to_owned(),
+    fn foreign_handle(&self, at: usize) -> String {
+        format!(
+            "a handle of another graph\n  {} is to begin after it\n  help: handles are valid in the graph that made them",
+            self.place(at)
+        )
+    }
+
+    // === choices ===
+
+    fn wrong_wire(&self, at: usize, wire: &WireTo, named: u32) -> String {
+        let (label, name) = (type_label(wire.wanted.1), &wire.name);
+        format!(
+            "`{name}` does not provide `{label}`\n  {} is wired to it\n  {}{}",
+            self.place(at),
+            self.place(named as usize),
+            self.help_with_wire(wire),
+        )
+    }
+
+    fn missing_wire(&self, at: usize, wire: &WireTo) -> String {
+        let (label, name) = (type_label(wire.wanted.1), &wire.name);
+        let near = match self.near_name(name) {
+            Some(near) => format!("\n  help: did you mean {}?", self.place(near)),
+            None => self.help_with_wire(wire),
         };
-        let at = self.components.len();
-        if settings.stop_timeout.is_zero() {
-            let text = "the stop timeout of the graph is zero\n  help: give `Graph::stop_timeout` the time that hooks may take";
-            errors.push((at, error(text)));
-        }
-        if settings.timeout.is_some_and(|limit| limit.is_zero()) {
-            let text =
-                "the timeout of the graph is zero\n  help: leave out `Graph::timeout` for no limit";
-            errors.push((at, error(text)));
+        format!(
+            "there is no node named `{name}`\n  {} is wired to it for `{label}`{near}",
+            self.place(at)
+        )
+    }
+
+    /// Who does provide what was wired.
+    fn help_with_wire(&self, wire: &WireTo) -> String {
+        let label = type_label(wire.wanted.1);
+        let offers = self.offers.of(wire.wanted.0).iter();
+        let names: Vec<_> = offers
+            .map(|offer| self.names.of(offer.component as usize))
+            .collect();
+        match names.len() {
+            0 => format!("\n  help: nothing provides `{label}`"),
+            _ => format!(
+                "\n  help: `{label}` is provided by {}",
+                super::suggest::quoted_list(&names)
+            ),
         }
     }
 
-    pub(crate) fn options(&self, errors: &mut Errors) {
-        let error = |text| WiringError {
-            kind: WiringErrorKind::ZeroTimeout,
-            text,
+    fn unused_wire(&self, at: usize, wire: &WireTo) -> String {
+        let (label, place) = (type_label(wire.wanted.1), self.place(at));
+        format!(
+            "no parameter goes by `wire::<{label}>(\"{}\")`\n  {place}\n  help: `wire` chooses for `Dep<{label}>` and its like, not for tags and not for `All`; otherwise leave it out",
+            wire.name
+        )
+    }
+
+    fn wrong_provide(&self, at: usize, provide: &Provide) -> String {
+        let (from, to) = (type_label(provide.from.1), type_label(provide.to.1));
+        let made = self.components[at].output.map(|(_, made)| type_label(made));
+        let made = made.map_or("no value".to_owned(), |made| format!("`{made}`"));
+        let place = self.place(at);
+        format!(
+            "`provide` makes `{to}` of `{from}`, but the component makes {made}\n  {place}\n  help: the closure of `provide` takes the `Arc` of what the component returns"
+        )
+    }
+
+    // === doubled ===
+
+    fn empty_name(&self, at: usize) -> String {
+        let place = self.place(at);
+        format!("a name is empty\n  {place}\n  help: leave out `named` for the function's own name")
+    }
+
+    fn doubled_name(&self, first: usize, second: usize) -> String {
+        let (name, first, second) = (self.names.of(first), self.place(first), self.place(second));
+        format!(
+            "two nodes are named `{name}`\n  {first}\n  {second}\n  help: rename one with `named`"
+        )
+    }
+
+    fn doubled_type(&self, all: &[u32], provided: &str, tag: Option<&str>) -> String {
+        let label = type_label(provided);
+        let mut text = match all.len() {
+            2 => "two".to_owned(),
+            count => count.to_string(),
         };
-        for (at, component) in self.components.iter().enumerate() {
-            let options = component.options();
-            let limits = [
-                ("timeout", options.timeout),
-                ("total_timeout", options.total_timeout),
-                ("stall_timeout", options.stall_timeout),
-                ("stop_timeout", options.stop_timeout),
-            ];
-            for (what, _) in limits
-                .iter()
-                .filter(|(_, limit)| limit.is_some_and(|limit| limit.is_zero()))
-            {
-                let text = format!(
-                    "the {what} of `{}` is zero\n  {}\n  help: leave out `{what}` for no limit of its own",
-                    self.names[at],
-                    self.place(at)
-                );
-                errors.push((at, error(text)));
-            }
+        let _ = write!(text, " nodes provide `{provided}`");
+        if let Some(tag) = tag {
+            let _ = write!(text, " tagged `{}`", type_label(tag));
+        }
+        self.write_places(&mut text, all);
+        let plain = label
+            .chars()
+            .all(|letter| letter.is_alphanumeric() || letter == '_');
+        let own = match plain {
+            true => format!("such as `struct Second{label}({label});`"),
+            false => "by a struct around it".to_owned(),
+        };
+        let _ = write!(
+            text,
+            "\n  help: give one of them a type of its own, {own}; or tell them apart with `named` and `wire`, or with `tagged`; or take `All<{label}>`"
+        );
+        text
+    }
+
+    // === limits ===
+
+    fn zero_timeout(&self, at: usize, what: &str) -> String {
+        let (name, place) = (self.names.of(at), self.place(at));
+        format!(
+            "the {what} of `{name}` is zero\n  {place}\n  help: leave out `{what}` for no limit of its own"
+        )
+    }
+
+    fn no_attempt(&self, at: usize) -> String {
+        let (name, place) = (self.names.of(at), self.place(at));
+        format!(
+            "the retry of `{name}` has no attempts\n  {place}\n  help: the first attempt counts as well: leave out `retry` for that one alone"
+        )
+    }
+
+    // === parts ===
+
+    fn write_places(&self, text: &mut String, several: &[u32]) {
+        for provider in several.iter().take(PLACES_MAX) {
+            let _ = write!(text, "\n  {}", self.place(*provider as usize));
+        }
+        if several.len() > PLACES_MAX {
+            let _ = write!(text, "\n  ... {} more ...", several.len() - PLACES_MAX);
         }
     }
 
-    fn write_cycle_edge(&self, text: &mut String, at: usize, next: u32, resolved: &Resolved) {
-        let wires = resolved.of(at as u32).iter();
-        let wire = wires
-            .filter(|wire| wire.kind != Kind::Lazy)
-            .find(|wire| wire.provider == Some(next));
-        let need = wire.and_then(|wire| needs(&self.components[at]).nth(usize::from(wire.need)));
-        match need {
-            Some(need) => {
-                self.write_need(text, at, need);
-                if matches!(need.key, Key::Type(..)) {
-                    let _ = write!(text, ", made by `{}`", self.names[next as usize]);
-                }
-            }
-            None => {
-                let next = &self.names[next as usize];
-                let _ = write!(text, "{} is to begin after `{next}`", self.place(at));
-            }
-        }
-    }
-
-    fn write_need(&self, text: &mut String, at: usize, need: &Need) {
+    /// Who needs what, and where that was said.
+    pub(super) fn need(&self, at: usize, need: &Need) -> String {
         let (place, wanted) = (self.place(at), self.wanted(need));
-        let _ = match need.source {
+        match need.source {
             Source::Parameter(number, None) => {
-                write!(text, "{place} takes `{wanted}` as parameter {number}")
+                format!("{place} takes `{wanted}` as parameter {number}")
             }
             Source::Parameter(number, Some(field)) => {
-                write!(
-                    text,
-                    "{place} takes `{wanted}` as `{field}` of parameter {number}"
-                )
+                format!("{place} takes `{wanted}` as `{field}` of parameter {number}")
             }
             Source::Condition(number) => {
-                write!(
-                    text,
-                    "the condition of {place} takes `{wanted}` as parameter {number}"
-                )
+                format!("the condition of {place} takes `{wanted}` as parameter {number}")
             }
-            Source::AfterCall => write!(text, "{place} is to begin after `{wanted}`"),
-            Source::NeedsCall => write!(text, "{place} needs `{wanted}`"),
-        };
+            Source::AfterCall => format!("{place} is to begin after `{wanted}`"),
+            Source::NeedsCall => format!("{place} needs `{wanted}`"),
+        }
     }
 
-    fn wanted(&self, need: &Need) -> String {
+    pub(super) fn wanted(&self, need: &Need) -> String {
         let key = match &need.key {
             Key::Name(name) => return name.to_string(),
-            Key::Id(id) => return self.names[id.index as usize].to_string(),
+            Key::Id(id) => return self.names.of(id.index as usize).into_owned(),
             Key::Type(key) => key,
         };
         let label = type_label(key.name);
@@ -279,7 +333,8 @@ impl Diagnose<'_> {
         }
     }
 
-    fn place(&self, at: usize) -> String {
+    /// The name of a component with where it is written and where it was added.
+    pub(super) fn place(&self, at: usize) -> String {
         let component = &self.components[at];
         let added_at = component.added_at;
         let defined = component
@@ -289,99 +344,15 @@ impl Diagnose<'_> {
             .unwrap_or_default();
         format!(
             "`{}` ({defined}added at {}:{})",
-            self.names[at],
+            self.names.of(at),
             added_at.file(),
             added_at.line()
         )
     }
-
-    /// The provider whose type or name looks most like what was asked for.
-    fn suggestion(&self, need: &Need) -> Option<String> {
-        let wanted = match &need.key {
-            Key::Type(key) => key.name,
-            Key::Name(wanted) => {
-                let named = (0..self.names.len()).map(|at| (distance(wanted, &self.names[at]), at));
-                let (far, at) = named.min()?;
-                return (far <= DISTANCE_MAX).then(|| self.place(at));
-            }
-            Key::Id(_) => return None,
-        };
-        let bare = unwrapped(&type_label(wanted)).to_owned();
-        let providers = self.components.iter().enumerate();
-        let typed = providers.filter_map(|(at, component)| Some((at, component.output?.1)));
-        let (far, at, full) = typed
-            .map(|(at, full)| (distance(&bare, unwrapped(&type_label(full))), at, full))
-            .min()?;
-        // Types of the same name from different modules are told apart only by their paths.
-        let shown = if type_label(full) == type_label(wanted) {
-            full.to_owned()
-        } else {
-            type_label(full)
-        };
-        (far <= DISTANCE_MAX).then(|| format!("`{shown}`, provided by {}", self.place(at)))
-    }
 }
 
-/// `Arc<T>`, `Box<T>` and the like without the wrapper: `Dep` shares by itself, so wrapping is a usual slip.
-fn unwrapped(label: &str) -> &str {
-    let inner = ["Arc<", "Box<", "Rc<", "Option<", "Dep<"]
-        .iter()
-        .find_map(|wrapper| label.strip_prefix(wrapper));
-    inner
-        .and_then(|inner| inner.strip_suffix('>'))
-        .map_or(label, unwrapped)
-}
-
-/// How many letters differ (Levenshtein), without regard to case; far too many for words of very different length.
-fn distance(a: &str, b: &str) -> usize {
-    let (a, b) = (a.to_lowercase(), b.to_lowercase());
-    let b: Vec<_> = b.chars().collect();
-    if a.chars().count().abs_diff(b.len()) > DISTANCE_MAX {
-        return usize::MAX;
-    }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (line, letter) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = line + 1;
-        for (column, other) in b.iter().enumerate() {
-            let substitute = diagonal + usize::from(letter != *other);
-            diagonal = row[column + 1];
-            row[column + 1] = substitute.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    // Two letters are most of a short word.
-    if row[b.len()] * 3 > b.len() {
-        usize::MAX
-    } else {
-        row[b.len()]
-    }
-}
-
-/// The nodes of a long cycle that are printed.
-const CYCLE_SHOWN_MAX: usize = 12;
-
-/// Letters by which a suggestion may differ.
-const DISTANCE_MAX: usize = 2;
-
-/// Missing providers that get a suggestion; each compares with every provider.
+/// Errors that get a suggestion; each compares with many names.
 const SUGGESTIONS_MAX: usize = 20;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn words_that_differ_by_a_slip_are_near() {
-        assert_eq!(distance("Database", "database"), 0);
-        assert_eq!(distance("databse", "database"), 1);
-        assert_eq!(distance("cache", "queue"), usize::MAX);
-        assert_eq!(distance("a", "b"), usize::MAX);
-    }
-
-    #[test]
-    fn wrappers_do_not_count() {
-        assert_eq!(unwrapped("Arc<Database>"), "Database");
-        assert_eq!(unwrapped("Box<Arc<Database>>"), "Database");
-        assert_eq!(unwrapped("Vec<Database>"), "Vec<Database>");
-    }
-}
+/// Providers that one error lists.
+const PLACES_MAX: usize = 8;

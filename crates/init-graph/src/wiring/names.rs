@@ -6,17 +6,37 @@ use std::borrow::Cow;
 /// named after what it makes.
 pub(crate) fn function_name(function: &'static str, output: &'static str) -> Cow<'static, str> {
     let path = without_generics(function);
-    let mut segments = path.rsplit("::");
-    let last = segments.next().unwrap_or(path);
+    let (outer, last) = split_last(path);
     if last.starts_with('{') {
         return match output {
             "()" => "closure".into(),
-            output => type_label(output).into(),
+            output => short_label(output),
         };
     }
-    match segments.next() {
-        Some(owner) if owner.starts_with(char::is_uppercase) => format!("{owner}::{last}").into(),
+    match outer.map(|outer| split_last(outer).1) {
+        // Both together are the end of the path.
+        Some(owner) if owner.starts_with(char::is_uppercase) => {
+            path[path.len() - owner.len() - "::".len() - last.len()..].into()
+        }
         _ => last.into(),
+    }
+}
+
+/// The last segment of a path and what is in front of it. Byte by byte, which is faster than a search for short paths.
+fn split_last(path: &'static str) -> (Option<&'static str>, &'static str) {
+    match path.bytes().rposition(|byte| byte == b':') {
+        Some(at) if at > 0 => (Some(&path[..at - 1]), &path[at + 1..]),
+        _ => (None, path),
+    }
+}
+
+/// As [`type_label`], borrowed for types without parameters.
+pub(crate) fn short_label(full: &'static str) -> Cow<'static, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_:".contains(&byte);
+    if full.bytes().all(plain) {
+        split_last(full).1.into()
+    } else {
+        type_label(full).into()
     }
 }
 
@@ -40,7 +60,8 @@ pub(crate) fn type_label(full: &str) -> String {
 }
 
 fn without_generics(path: &'static str) -> &'static str {
-    path.find('<')
+    path.bytes()
+        .position(|byte| byte == b'<')
         .filter(|at| *at > 0)
         .map_or(path, |at| &path[..at])
 }
@@ -68,6 +89,11 @@ mod tests {
             "Config"
         );
         assert_eq!(function_name("app::main::{{closure}}", "()"), "closure");
+        assert_eq!(function_name("noop", "()"), "noop");
+        assert_eq!(
+            function_name("app::main::{{closure}}", "alloc::vec::Vec<app::Config>"),
+            "Vec<Config>"
+        );
     }
 
     #[test]

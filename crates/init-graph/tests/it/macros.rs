@@ -94,7 +94,7 @@ fn errors_name_the_line_of_the_function_too() {
           `api` (crates/init-graph/tests/it/macros.rs:N, added at crates/init-graph/tests/it/macros.rs:N) takes `Option<Dep<Database>>` as parameter 1, made by `circular_config`
           `circular_config` (crates/init-graph/tests/it/macros.rs:N, added at crates/init-graph/tests/it/macros.rs:N) takes `Dep<Cache>` as parameter 1, made by `cache`
           `cache` (crates/init-graph/tests/it/macros.rs:N, added at crates/init-graph/tests/it/macros.rs:N) takes `Dep<Api>` as parameter 1, made by `api`
-          help: move what both sides need into a component of its own"#]].assert_eq(&without_lines(&error.to_string()));
+          help: `api` can do without `circular_config`: take `Lazy<Database>` there to break the cycle, and ask for it after the start"#]].assert_eq(&without_lines(&error.to_string()));
 }
 
 #[test]

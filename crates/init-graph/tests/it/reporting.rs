@@ -125,10 +125,10 @@ async fn the_report_of_a_large_graph_shows_the_slowest() {
 fn the_plan_lists_the_nodes_in_start_order() {
     expect![[r#"
         5 nodes, 5 dependencies
-          Config    value
-          Database  [storage]  after Config
+          Config               value
+          Database  [storage]            after Config
           Cache     [storage]  optional  after Config
-          Warm      optional  after Cache
-          Api       after Database, Cache"#]]
+          Warm                 optional  after Cache
+          Api                            after Database, Cache (optional)"#]]
     .assert_eq(&graph().plan().unwrap().to_string());
 }

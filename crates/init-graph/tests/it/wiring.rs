@@ -56,11 +56,11 @@ fn a_cycle_is_shown_as_a_path() {
     let kinds = check(
         &graph,
         &expect![[r#"
-        dependency cycle of 3 nodes
-          `database` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Cache>` as parameter 2, made by `cache`
-          `cache` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Metrics>` as parameter 1, made by `metrics`
-          `metrics` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Option<Dep<Database>>` as parameter 1, made by `database`
-          help: move what both sides need into a component of its own"#]],
+            dependency cycle of 3 nodes
+              `database` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Cache>` as parameter 2, made by `cache`
+              `cache` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Metrics>` as parameter 1, made by `metrics`
+              `metrics` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Option<Dep<Database>>` as parameter 1, made by `database`
+              help: `metrics` can do without `database`: take `Lazy<Database>` there to break the cycle, and ask for it after the start"#]],
     );
     assert_eq!(kinds, [WiringErrorKind::Cycle]);
 }
@@ -73,9 +73,9 @@ fn a_component_that_needs_itself_is_a_cycle() {
         check(
             &graph,
             &expect![[r#"
-        `Api` depends on itself
-          `Api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Api>` as parameter 1, made by `Api`
-          help: move what both sides need into a component of its own"#]]
+                `Api` depends on itself
+                  `Api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Api>` as parameter 1, made by `Api`
+                  help: take the value of another provider of `Api`, chosen by `wire`, or leave it out"#]]
         ),
         [WiringErrorKind::Cycle]
     );
@@ -98,7 +98,7 @@ fn the_shortest_of_several_cycles_is_shown() {
                 dependency cycle of 2 nodes (the shortest among 3 nodes that depend on each other)
                   `a` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `b`
                   `b` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after `a`
-                  help: move what both sides need into a component of its own"#]]
+                  help: `a` takes no value of `b`, only the order: leave out `after` there to break the cycle"#]]
         ),
         [WiringErrorKind::Cycle]
     );
@@ -152,17 +152,15 @@ fn a_near_miss_is_suggested() {
 fn two_providers_of_a_type_are_shown_with_both_places() {
     let mut graph = Graph::new();
     graph.value(Config);
-    graph
-        .add(|| async { Ok::<_, BoxError>(Config) })
-        .named("from file");
+    graph.add(|| async { Ok::<_, BoxError>(Config) });
     assert_eq!(
         check(
             &graph,
             &expect![[r#"
-            two nodes provide `it::wiring::Config`
-              `Config` (added at crates/init-graph/tests/it/wiring.rs:N)
-              `from file` (added at crates/init-graph/tests/it/wiring.rs:N)
-              help: give one of them a type of its own, such as `struct SecondConfig(Config);`"#]]
+                two nodes provide `it::wiring::Config`
+                  `Config` (added at crates/init-graph/tests/it/wiring.rs:N)
+                  `Config-2` (added at crates/init-graph/tests/it/wiring.rs:N)
+                  help: give one of them a type of its own, such as `struct SecondConfig(Config);`; or tell them apart with `named` and `wire`, or with `tagged`; or take `All<Config>`"#]]
         ),
         [WiringErrorKind::DuplicateType]
     );

@@ -1,0 +1,131 @@
+//! The plan for a terminal: a line for each node, in columns.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use crate::class::Class;
+use crate::plan::{EdgeKind, Node, NodeId, Plan};
+use crate::render::counted;
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (nodes, edges) = (self.nodes().len(), self.rows().edges());
+        let edges = match edges {
+            1 => "1 dependency".to_owned(),
+            edges => format!("{edges} dependencies"),
+        };
+        write!(f, "{}, {edges}", counted(nodes, "node"))?;
+        let mut lazy = self.inner.lazy.iter().peekable();
+        let mut asked: Vec<Vec<NodeId>> = Vec::new();
+        if lazy.peek().is_some() {
+            asked.resize(nodes, Vec::new());
+            lazy.for_each(|(from, to)| asked[to.index()].push(*from));
+        }
+        let columns = [label, stage, |node: &Node| marks(node).join(", ")];
+        let widths = columns.map(|column| {
+            let all = self.nodes().iter();
+            all.map(|node| column(node).chars().count())
+                .max()
+                .unwrap_or(0)
+        });
+        for node in self.nodes() {
+            let mut line = String::from(" ");
+            for (column, width) in columns.iter().zip(widths).filter(|(_, width)| *width > 0) {
+                line.push_str(&format!(" {:<width$} ", column(node)));
+            }
+            let asked = asked
+                .get(node.id.index())
+                .map_or(&[] as &[_], |asked| asked);
+            self.write_needs(&mut line, node.id, asked);
+            write!(f, "\n{}", line.trim_end())?;
+        }
+        let unused: Vec<_> = self.unused().into_iter().map(label).collect();
+        if !unused.is_empty() {
+            write!(
+                f,
+                "\nunused: {}",
+                cut_list(unused.iter().map(String::as_str))
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn write_needs(&self, line: &mut String, id: NodeId, asked: &[NodeId]) {
+        let range = self.rows().range(id);
+        let own = self.dependencies(id).iter().zip(range);
+        let own = own.map(|(other, place)| {
+            let name = shown(self.node(*other).name());
+            match self.kind(place) {
+                EdgeKind::Soft => format!("{name} (optional)").into(),
+                _ => name,
+            }
+        });
+        let asked = asked.iter().map(|other| shown(self.node(*other).name()));
+        for (word, list) in [("after", cut_list(own)), ("may ask for", cut_list(asked))] {
+            if !list.is_empty() {
+                line.push_str(&format!(" {word} {list} "));
+            }
+        }
+    }
+}
+
+fn label(node: &Node) -> String {
+    shown(node.name()).into_owned()
+}
+
+fn stage(node: &Node) -> String {
+    node.stage()
+        .map(|stage| format!("[{}]", shown(stage)))
+        .unwrap_or_default()
+}
+
+/// What is out of the ordinary about a node, in words.
+pub(super) fn marks(node: &Node) -> Vec<Cow<'_, str>> {
+    let words = [
+        (node.value, "value"),
+        (node.milestone, "milestone"),
+        (node.lazy, "lazy"),
+        (node.background, "background"),
+        (node.optional, "optional"),
+        (node.conditional, "conditional"),
+    ];
+    let words = words.into_iter().filter(|(holds, _)| *holds);
+    let words = words.map(|(_, word)| Cow::Borrowed(word));
+    let class = Some(node.class()).filter(|class| **class != Class::IO);
+    let class = class.map(|class| format!("class {}", shown(class.name())).into());
+    words.chain(class).collect()
+}
+
+/// A name without what would break a line.
+fn shown(name: &str) -> Cow<'_, str> {
+    if !name.contains(char::is_control) {
+        return name.into();
+    }
+    let escaped = name.chars().map(|letter| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    });
+    escaped.collect::<String>().into()
+}
+
+fn cut_list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
+    let mut list = String::new();
+    let mut more = 0_usize;
+    for (position, name) in names.enumerate() {
+        if position < LISTED_MAX {
+            list.push_str(if position == 0 { "" } else { ", " });
+            list.push_str(name.as_ref());
+        } else {
+            more += 1;
+        }
+    }
+    if more > 0 {
+        list.push_str(&format!(" and {more} more"));
+    }
+    list
+}
+
+/// Names in one line; the JSON has all.
+const LISTED_MAX: usize = 8;
