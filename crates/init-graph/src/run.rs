@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::component::{Body, Component};
@@ -41,6 +42,10 @@ pub(crate) struct Run {
     pub(crate) settings: Settings,
     /// What earlier starts took, where they are kept.
     pub(crate) earlier: OnceLock<Arc<History>>,
+    /// Writes this start down, for the next ones.
+    pub(crate) history_write: Mutex<Option<JoinHandle<()>>>,
+    /// The milestone that the start waits for, where it does not wait for everything.
+    pub(crate) goal: OnceLock<NodeId>,
     pub(crate) begun: Instant,
     /// Of the runtime that the start was called on; the stop runs there as well.
     pub(crate) runtime: Handle,
@@ -102,6 +107,8 @@ impl Run {
             walk: OnceLock::new(),
             settings,
             earlier: OnceLock::new(),
+            history_write: Mutex::default(),
+            goal: OnceLock::new(),
             begun,
             runtime,
         }

@@ -76,7 +76,8 @@ impl Running {
             .run
             .take()
             .expect("only `shutdown`, which consumes `self`, takes the run");
-        let report = stop::spawn(run, self.stop_timeout).await;
+        let report = stop::spawn(Arc::clone(&run), self.stop_timeout).await;
+        crate::history::written(&run).await;
         if report.is_clean() {
             Ok(report)
         } else {

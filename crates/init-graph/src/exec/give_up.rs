@@ -15,13 +15,14 @@ use crate::event::Event;
 use crate::failure::{Failure, Why};
 use crate::plan::Node;
 use crate::run::Run;
-use crate::stop;
+use crate::{history, stop};
 
 /// Ends what still runs, says why it was all for nothing and stops what has started.
 pub(super) async fn give_up(run: &Arc<Run>, walk: &Arc<Walk<Starter>>) -> GraphError {
     run.core.given_up.cancel();
     let limit = run.settings.stop_timeout;
     let abandoned = wind_down_walk(walk, limit).await;
+    history::write(run, || run.report_of_failed());
     let failures = std::mem::take(&mut *lock(&run.failures));
     let mut error = if failures.is_empty() {
         GraphError::Cancelled { rollback: None }
@@ -33,6 +34,7 @@ pub(super) async fn give_up(run: &Arc<Run>, walk: &Arc<Walk<Starter>>) -> GraphE
         error: &error,
     });
     let mut report = stop::spawn(Arc::clone(run), limit).await;
+    history::written(run).await;
     report.abandoned.splice(..0, abandoned);
     error.set_rollback(report);
     error

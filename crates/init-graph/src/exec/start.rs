@@ -24,7 +24,7 @@ use crate::plan::NodeId;
 use crate::policy::Policy;
 use crate::run::Run;
 use crate::running::Running;
-use crate::wiring;
+use crate::{history, waiting, wiring};
 
 pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, GraphError> {
     let begun = Instant::now();
@@ -63,6 +63,12 @@ pub(crate) async fn start(graph: Graph, until: Option<&str>) -> Result<Running, 
         begun,
         runtime.clone(),
     );
+
+    if let Some(goal) = goal {
+        // A run starts once.
+        let _ = run.goal.set(goal);
+    }
+    history::read(&run).await;
 
     // A task of its own, so that a rollback goes on when the caller drops this future.
     let (caller, ended) = oneshot::channel();
@@ -177,6 +183,7 @@ async fn first_end(
     tokio::select! {
         biased;
         () = reached => End::Reached,
+        never = waiting::tell(run) => match never {},
         () = closed => End::Failed,
         () = any_cancelled(&run.settings.cancel_on) => End::Cancelled,
         () = caller.closed() => End::Cancelled,
@@ -241,6 +248,9 @@ async fn hand_over(run: Arc<Run>, walk: &Arc<Walk<Starter>>, caller: Caller) {
         core.observers.emit(&Event::Settled { took });
     }
     let running = Running::new(Arc::clone(&run), Arc::clone(walk), took);
+    if settled {
+        history::write(&run, || run.report(took));
+    }
     // When the caller is gone by now, the handover stops the graph.
     drop(caller.send(Ok(Handover(Some(running)))));
     core.observers.publish();
@@ -249,6 +259,7 @@ async fn hand_over(run: Arc<Run>, walk: &Arc<Walk<Starter>>, caller: Caller) {
     }
     walk.done().await;
     note_lost(walk);
+    history::write(&run, || run.report(took));
     if !walk.visitor.closing.is_closed() {
         let took = run.elapsed();
         core.observers.emit(&Event::Settled { took });

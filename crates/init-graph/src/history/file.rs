@@ -1,4 +1,4 @@
-//! The history in a file: read with suspicion, replaced as a whole. Blocks, so it runs on blocking threads.
+//! The history in a file: read with suspicion, replaced as a whole. All of this blocks on the file system.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -8,12 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{error, fmt, process};
 
-use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::timeout;
-use tracing::warn;
-
 use super::{History, line};
-use crate::report::Report;
 
 /// What is wrong with a history file. It never fails a start: what can be read is used, the rest is ignored and replaced
 /// when the next start is written down.
@@ -94,39 +89,6 @@ impl History {
         }
         lines.iter().rev().flat_map(|line| [line, "\n"]).collect()
     }
-}
-
-/// Reads the history on a blocking thread; says in the log what is wrong with it. A file system that hangs delays a start
-/// by two seconds at most.
-pub(crate) async fn read(path: PathBuf) -> History {
-    let shown = path.clone();
-    match timeout(READ_TIMEOUT, spawn_blocking(move || History::load(path))).await {
-        Ok(Ok((history, error))) => {
-            if let Some(error) = error {
-                warn!(%error, "the history of earlier starts is damaged");
-            }
-            history
-        }
-        Ok(Err(_)) => History::new(),
-        Err(_) => {
-            warn!(path = %shown.display(), "the history of earlier starts could not be read in time");
-            History::new()
-        }
-    }
-}
-
-/// Adds a start to the file on a blocking thread; says in the log when that fails.
-///
-/// The file is read once more, so that what another process wrote meanwhile stays.
-pub(crate) fn write(path: PathBuf, report: Report) -> JoinHandle<()> {
-    spawn_blocking(move || {
-        // What was wrong with it was said when it was read.
-        let (mut history, _) = History::load(&path);
-        history.record(&report);
-        if let Err(error) = history.save(&path) {
-            warn!(%error, "this start is not added to the history");
-        }
-    })
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
@@ -245,7 +207,6 @@ const WRITTEN_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// More than is ever written, so that what one release writes another one reads.
 const READ_BYTES_MAX: u64 = 16 * 1024 * 1024;
-const READ_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Files of a folder that are looked at for leftovers.
 const ENTRIES_MAX: usize = 1_000;

@@ -4,6 +4,11 @@
 mod file;
 #[cfg(feature = "history")]
 mod line;
+#[cfg(feature = "history")]
+mod of_run;
+#[cfg(not(feature = "history"))]
+#[path = "without.rs"]
+mod of_run;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::OnceLock;
@@ -11,8 +16,7 @@ use std::time::Duration;
 
 #[cfg(feature = "history")]
 pub use self::file::HistoryError;
-#[cfg(feature = "history")]
-pub(crate) use self::file::{read, write};
+pub(crate) use self::of_run::{read, write, written};
 
 use crate::report::{Outcome, Report};
 
@@ -21,7 +25,8 @@ use crate::report::{Outcome, Report};
 /// [`Graph::history`](crate::Graph::history) keeps one in a file, for the order of starting and for the comparison in the
 /// report. Tools may read that file with [`History::load`]. Components are known by their names.
 ///
-/// Bounded: the last 20 starts, of each the 2,000 components that took longest, names up to 120 bytes.
+/// Bounded: the last 20 starts, at most 5 of them failed ones, of each the 2,000 components that took longest, names up
+/// to 120 bytes.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     runs: VecDeque<PastRun>,
@@ -105,6 +110,12 @@ impl History {
     }
 
     fn push(&mut self, run: PastRun) {
+        // A service that fails over and over must not forget what its good starts took.
+        let failed = self.runs.iter().filter(|run| !run.started).count();
+        let oldest = self.runs.iter().position(|run| !run.started);
+        if let Some(oldest) = oldest.filter(|_| !run.started && failed >= FAILED_MAX) {
+            self.runs.remove(oldest);
+        }
         while self.runs.len() >= RUNS_MAX {
             self.runs.pop_front();
         }
@@ -183,5 +194,6 @@ pub(crate) fn median(times: &mut [Duration]) -> Option<Duration> {
 }
 
 const RUNS_MAX: usize = 20;
+const FAILED_MAX: usize = 5;
 const NODES_MAX: usize = 2_000;
 const NAME_BYTES_MAX: usize = 120;

@@ -13,16 +13,15 @@ use crate::run::Run;
 impl Run {
     /// The report of a start that went well, after it took `took`.
     pub(crate) fn report(&self, took: Duration) -> Report {
-        self.report_until(took, None, true)
+        self.report_of(took, true)
     }
 
-    /// The report of a start that waited for `goal`, or for everything without one.
-    pub(crate) fn report_until(
-        &self,
-        took: Duration,
-        goal: Option<NodeId>,
-        succeeded: bool,
-    ) -> Report {
+    /// The report of a start that was given up, before anything is stopped.
+    pub(crate) fn report_of_failed(&self) -> Report {
+        self.report_of(self.elapsed(), false)
+    }
+
+    fn report_of(&self, took: Duration, succeeded: bool) -> Report {
         let limits = Limits::of(self);
         let ids = || self.core.plan.nodes().iter().map(|node| node.id());
         let failed = ids().filter(|id| self.core.phase(*id) == Phase::Failed);
@@ -31,7 +30,7 @@ impl Run {
             plan: self.core.plan.clone(),
             took,
             succeeded,
-            goal,
+            goal: self.goal.get().copied(),
             lazy: self.lazy_uses(),
             failures: failed.map(|id| self.failure(id)).collect(),
             concurrency: self.settings.concurrency,
@@ -93,6 +92,8 @@ impl Run {
         let node = self.core.plan.node(id);
         match self.core.phase(id) {
             _ if node.is_value() => Outcome::Value,
+            // What has stopped was ready before, or it left something behind when it failed.
+            Phase::Stopping | Phase::Stopped if self.fell_away(id) => Outcome::Failed,
             Phase::Ready | Phase::Stopping | Phase::Stopped => Outcome::Ready,
             Phase::Failed => Outcome::Failed,
             Phase::Skipped => Outcome::Skipped,
@@ -100,6 +101,11 @@ impl Run {
             Phase::Pending if node.is_lazy() => Outcome::Unasked,
             Phase::Pending | Phase::Queued | Phase::Running | Phase::Backoff => Outcome::Unfinished,
         }
+    }
+
+    fn fell_away(&self, id: NodeId) -> bool {
+        let known = self.core.known(id);
+        known.is_some_and(|extra| lock(&extra.failure).is_some())
     }
 
     /// When the last dependency of `id` was settled; of a lazy node not before it was asked for.

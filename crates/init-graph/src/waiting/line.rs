@@ -9,24 +9,24 @@ use crate::wiring::Csr;
 
 /// One node that is at work, or waits for its next attempt or for a permit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Busy<'a> {
-    pub(crate) node: u32,
-    pub(crate) name: &'a str,
+pub(super) struct Busy<'a> {
+    pub(super) node: u32,
+    pub(super) name: &'a str,
     /// Since its first attempt began; of one that waits for a permit, since it could begin.
-    pub(crate) since: Duration,
-    pub(crate) doing: Doing,
+    pub(super) since: Duration,
+    pub(super) doing: Doing,
     /// Counts from 1.
-    pub(crate) attempt: u32,
+    pub(super) attempt: u32,
     /// How many there may be in all.
-    pub(crate) attempts_max: u32,
+    pub(super) attempts_max: u32,
     /// Units done, and in all where that is known.
-    pub(crate) progress: Option<(u64, Option<u64>)>,
-    pub(crate) message: Option<&'a str>,
+    pub(super) progress: Option<(u64, Option<u64>)>,
+    pub(super) message: Option<&'a str>,
 }
 
 /// What keeps a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Doing {
+pub(super) enum Doing {
     Running,
     /// Waits for its next attempt.
     Backoff,
@@ -38,7 +38,7 @@ pub(crate) enum Doing {
 ///
 /// `is_waiting` tells of a node whether it has not begun and somebody still wants it. Of more than 64 busy nodes, only the
 /// 64 that are at it for longest are looked at closely. One pass over the graph.
-pub(crate) fn line<N: Copy + Into<u32> + From<u32>>(
+pub(super) fn line<N: Copy + Into<u32> + From<u32>>(
     mut busy: Vec<Busy<'_>>,
     dependencies: &Csr<N>,
     is_waiting: impl Fn(u32) -> bool,
