@@ -30,8 +30,11 @@ pub(super) fn way(starter: &Starter) -> Way {
     way.ranked(ranks).limited(limits)
 }
 
+/// Of each node, as an index.
+type ClassOf = Box<[u16]>;
+
 /// The class of each node and the limit of each class; `None` where there are no limits.
-fn classes(run: &Run) -> Option<(Box<[u16]>, Vec<Option<usize>>)> {
+fn classes(run: &Run) -> Option<(ClassOf, Vec<Option<usize>>)> {
     let mut limits = vec![run.settings.limit(&Class::IO)];
     let mut known: HashMap<&Class, u16> = HashMap::from([(&Class::IO, 0)]);
     let bounded = run.settings.concurrency.is_some();

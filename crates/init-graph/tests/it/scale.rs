@@ -103,3 +103,26 @@ fn ten_thousand_nodes_between_one_first_and_one_last_start_and_stop() {
         assert_eq!(count.load(Ordering::Relaxed), 10_002);
     });
 }
+
+#[test]
+fn a_hundred_thousand_that_wait_at_once_start_and_stop() {
+    on_a_small_stack(|| {
+        let count = Arc::new(AtomicU32::new(0));
+        let mut graph = Graph::new();
+        for number in 0..100_000 {
+            let count = Arc::clone(&count);
+            graph
+                .add(move || {
+                    let count = Arc::clone(&count);
+                    async move {
+                        tokio::task::yield_now().await;
+                        count.fetch_add(1, Ordering::Relaxed);
+                        Ok::<_, BoxError>(())
+                    }
+                })
+                .named(format!("n{number}"));
+        }
+        run(graph);
+        assert_eq!(count.load(Ordering::Relaxed), 100_000);
+    });
+}
