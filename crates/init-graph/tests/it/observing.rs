@@ -223,9 +223,9 @@ async fn words_from_several_threads_are_heard_in_order_and_never_after_the_end()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_waits_until_the_words_before_it_are_heard() {
-    let (told, listens) = mpsc::channel();
+    let (told, listens) = mpsc::sync_channel(1);
     let told = Mutex::new(told);
-    let (go, went) = mpsc::channel::<()>();
+    let (go, went) = mpsc::sync_channel::<()>(1);
     let went = Mutex::new(went);
     let log = Log::default();
     let heard = log.clone();

@@ -1,7 +1,9 @@
 //! Checks the log of a graph against the rules in the documentation of `Event`: a small machine for each node and one
 //! for the graph. Every test that reads a [`Log`](crate::support::Log) has its events checked.
 
-use init_graph::{Event, Node, Plan};
+use std::time::Duration;
+
+use init_graph::{Event, Graph, Node, Plan};
 
 /// What was heard so far, and what of it should not have been.
 #[derive(Debug, Default)]
@@ -182,7 +184,7 @@ impl Pairing {
         }
         match event {
             Event::StartFailed { .. } => {
-                self.expect_none("at the failed start", |life| life.is_on_its_way())
+                self.expect_none("at the failed start", |life| life.is_on_its_way());
             }
             Event::Finished { .. } => self.expect_none("at the end", |life| {
                 life.is_on_its_way() || matches!(life, Life::Ready | Life::Stopping)
@@ -223,4 +225,102 @@ impl Pairing {
     fn fault(&mut self, fault: String) {
         self.faults.push(fault);
     }
+}
+
+/// Two nodes, of which the second depends on the first.
+fn two() -> Plan {
+    let mut graph = Graph::new();
+    graph.node("first");
+    graph.node("second").after("first");
+    graph.plan().unwrap()
+}
+
+/// How many faults there are in `events`, after the plan.
+fn faults<'a>(events: impl Fn(&'a Node, &'a Node) -> Vec<Event<'a>>, plan: &'a Plan) -> usize {
+    let mut pairing = Pairing::default();
+    pairing.hear(&Event::Planned { plan });
+    let nodes = plan.nodes();
+    for event in events(&nodes[0], &nodes[1]) {
+        pairing.hear(&event);
+    }
+    pairing.faults().len()
+}
+
+#[test]
+fn a_sound_log_has_no_faults() {
+    let plan = two();
+    let took = Duration::ZERO;
+    let found = faults(
+        |first, second| {
+            vec![
+                Event::Starting {
+                    node: first,
+                    attempt: 1,
+                },
+                Event::Ready { node: first, took },
+                Event::Starting {
+                    node: second,
+                    attempt: 1,
+                },
+                Event::Ready { node: second, took },
+                Event::Started { took },
+                Event::Settled { took },
+                Event::Stopping { node: second },
+                Event::Stopped { node: second, took },
+                Event::Stopping { node: first },
+                Event::Stopped { node: first, took },
+                Event::Finished { took },
+            ]
+        },
+        &plan,
+    );
+    assert_eq!(found, 0);
+}
+
+#[test]
+fn what_comes_in_no_order_is_found() {
+    let plan = two();
+    let took = Duration::ZERO;
+    let ready_twice = |node| {
+        vec![
+            Event::Starting { node, attempt: 1 },
+            Event::Ready { node, took },
+            Event::Ready { node, took },
+        ]
+    };
+    assert_eq!(faults(|first, _| ready_twice(first), &plan), 1);
+    let early = |node| vec![Event::Starting { node, attempt: 1 }];
+    assert_eq!(faults(|_, second| early(second), &plan), 1);
+    let skipping_one = |node| vec![Event::Starting { node, attempt: 2 }];
+    assert_eq!(faults(|first, _| skipping_one(first), &plan), 1);
+    let never_started = |node| vec![Event::Stopping { node }];
+    assert_eq!(faults(|first, _| never_started(first), &plan), 1);
+    let words = |node| {
+        vec![Event::Advanced {
+            node,
+            current: 1,
+            total: None,
+            message: None,
+        }]
+    };
+    assert_eq!(faults(|first, _| words(first), &plan), 1);
+    let left_open = |node| {
+        vec![
+            Event::Starting { node, attempt: 1 },
+            Event::Started { took },
+            Event::Finished { took },
+        ]
+    };
+    assert_eq!(faults(|first, _| left_open(first), &plan), 1);
+    let after_the_end = |node| {
+        vec![
+            Event::Started { took },
+            Event::Finished { took },
+            Event::Skipped {
+                node,
+                because: "late",
+            },
+        ]
+    };
+    assert_eq!(faults(|first, _| after_the_end(first), &plan), 1);
 }

@@ -22,7 +22,7 @@ impl Drop for Grudge {
 
 /// An error that panics as it is dropped.
 #[derive(Debug)]
-struct Spiteful(#[expect(dead_code, reason = "only its destructor matters")] Grudge);
+struct Spiteful(Grudge);
 
 impl fmt::Debug for Grudge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -32,7 +32,7 @@ impl fmt::Debug for Grudge {
 
 impl fmt::Display for Spiteful {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("spiteful")
+        write!(f, "spiteful: {:?}", self.0)
     }
 }
 
