@@ -14,8 +14,10 @@ Usage: BENCH [OPTIONS] [FILTER]...
 
   --quick             0.4 s for each subject, for orientation
   --full              3 s for each subject instead of 1 s
+  --smoke             everything once at its smallest: whether it works; the figures mean nothing
   --seed N            order of turns and resampling (default 1)
-  --list              print `BENCH suite name subject about` for each subject, measure nothing
+  --list              print `BENCH suite name subject about` for each subject, `FIGURES suite name about` for what is
+                      taken besides, and measure nothing
   --block MS          ours only, MS milliseconds for each bench: one side of a comparison
   --only NAME SUBJECT --iterations N
                       set up this subject and do N operations, without clock and output: for counting instructions
@@ -55,6 +57,7 @@ pub(crate) enum Command {
 /// How much time a subject gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Budget {
+    Smoke,
     Quick,
     Normal,
     Full,
@@ -72,6 +75,7 @@ impl Command {
             match argument {
                 Short('h') | Long("help") => return Ok(Self::Help),
                 Long("quick") => budget = Budget::Quick,
+                Long("smoke") => budget = Budget::Smoke,
                 Long("full") => budget = Budget::Full,
                 Long("seed") => seed = parser.value()?.parse()?,
                 Long("list") => list = true,

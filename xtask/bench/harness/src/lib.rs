@@ -7,6 +7,7 @@ mod calibrate;
 mod cli;
 mod cores;
 mod exit;
+mod figures;
 mod measure;
 mod metric;
 mod prepared;
@@ -19,6 +20,7 @@ pub mod stats;
 
 pub use bench::Bench;
 pub use exit::Exit;
+pub use figures::{Allocated, Effort, Figures, Set};
 pub use metric::{Metric, MetricError};
 pub use run::{main, run};
 pub use suite::Suite;

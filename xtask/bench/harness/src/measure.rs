@@ -169,10 +169,11 @@ fn take_turns(
 
 fn attempt<T>(action: impl FnOnce() -> T) -> Result<T, String> {
     // Whatever a panic leaves half done belongs to the subject, which is not used again.
-    panic::catch_unwind(AssertUnwindSafe(action)).map_err(|panic| text(&*panic))
+    panic::catch_unwind(AssertUnwindSafe(action)).map_err(|panic| text_of(&*panic))
 }
 
-fn text(panic: &(dyn Any + Send)) -> String {
+/// What a panic said.
+pub(crate) fn text_of(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without text".to_owned())

@@ -9,6 +9,7 @@ use crate::bench::Bench;
 use crate::cli::{Budget, Command, HELP};
 use crate::cores::Cores;
 use crate::exit::Exit;
+use crate::figures::{self, Effort, Set};
 use crate::measure::{self, Measured, Plan};
 use crate::metric::Metric;
 use crate::prepared::Row;
@@ -118,11 +119,21 @@ fn perform(
         } => {
             let plan = plan(budget, seed);
             let name = suite.name().to_owned();
-            let benches = suite.select(&filters)?;
-            let exit = measure_all(&name, benches, plan, &cores, out, log, stopped)?;
-            if !stopped() {
+            let (benches, figures) = suite.select(&filters)?;
+            let timed = !benches.is_empty();
+            let mut exit = measure_all(&name, benches, plan, &cores, out, log, stopped)?;
+            if timed && !stopped() {
                 let empty = table::time(measure::overhead(plan.sample));
                 let _ = writeln!(log, "{empty} of each time is the loop around an operation");
+            }
+            let effort = effort(budget);
+            let wanted = |set: &Set| set.least <= effort || filters.contains(&set.name);
+            for set in figures.into_iter().filter(wanted) {
+                if stopped() {
+                    return Ok(Exit::Interrupted);
+                }
+                let taken = take(set, &name, effort, &cores, out, log, stopped)?;
+                exit = if taken == Exit::Success { exit } else { taken };
             }
             return Ok(exit);
         }
@@ -133,7 +144,7 @@ fn perform(
         } => {
             let plan = block(time, seed);
             let name = suite.name().to_owned();
-            let mut benches = suite.select(&filters)?;
+            let (mut benches, _) = suite.select(&filters)?;
             for bench in &mut benches {
                 bench.subjects.retain(|subject| subject.ours);
             }
@@ -145,6 +156,7 @@ fn perform(
 
 fn plan(budget: Budget, seed: u64) -> Plan {
     let (sample, warm_up, time) = match budget {
+        Budget::Smoke => (0, 0, 0),
         Budget::Quick => (1, 50, 350),
         Budget::Normal => (2, 100, 900),
         Budget::Full => (2, 200, 2_800),
@@ -154,6 +166,15 @@ fn plan(budget: Budget, seed: u64) -> Plan {
         warm_up: Duration::from_millis(warm_up),
         time: Duration::from_millis(time),
         seed,
+    }
+}
+
+fn effort(budget: Budget) -> Effort {
+    match budget {
+        Budget::Smoke => Effort::Smoke,
+        Budget::Quick => Effort::Quick,
+        Budget::Normal => Effort::Normal,
+        Budget::Full => Effort::Full,
     }
 }
 
@@ -169,7 +190,8 @@ fn block(time: Duration, seed: u64) -> Plan {
 
 fn list(suite: Suite, filters: &[String], out: &mut dyn Write) -> Result<(), Ended> {
     let suite_name = suite.name().to_owned();
-    for bench in suite.select(filters)? {
+    let (benches, figures) = suite.select(filters)?;
+    for bench in benches {
         let (name, about) = (&bench.name, &bench.about);
         for subject in &bench.subjects {
             let word = subject.word(&suite_name);
@@ -182,7 +204,44 @@ fn list(suite: Suite, filters: &[String], out: &mut dyn Write) -> Result<(), End
             writeln!(out, "BENCH {suite_name} {name} {word} {label}{about}")?;
         }
     }
+    for set in figures {
+        writeln!(out, "FIGURES {suite_name} {} {}", set.name, set.about)?;
+    }
     Ok(out.flush()?)
+}
+
+/// Takes one set of figures and prints them.
+fn take(
+    set: Set,
+    suite: &str,
+    effort: Effort,
+    cores: &Cores,
+    out: &mut dyn Write,
+    log: &mut dyn Write,
+    stopped: &dyn Fn() -> bool,
+) -> Result<Exit, Ended> {
+    let name = set.name.clone();
+    let _ = writeln!(log, "{name}: {}", set.about);
+    let (metrics, remarks, ended) = figures::take(set, suite, effort, cores, stopped);
+    let _ = write!(log, "{}", figures::render(&metrics));
+    for line in remarks.iter().flat_map(|remark| remark.lines()) {
+        let _ = writeln!(log, "    {line}");
+    }
+    for metric in metrics {
+        writeln!(out, "{metric}")?;
+    }
+    out.flush()?;
+    Ok(match ended {
+        Err(panic) => {
+            let _ = writeln!(
+                log,
+                "    the rest of {name} is left out, it panicked: {panic}"
+            );
+            Exit::Incomplete
+        }
+        Ok(()) if stopped() => Exit::Interrupted,
+        Ok(()) => Exit::Success,
+    })
 }
 
 fn measure_all(

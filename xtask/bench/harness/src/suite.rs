@@ -3,12 +3,14 @@
 use std::collections::BTreeSet;
 
 use crate::bench::{Bench, Subject};
+use crate::figures::{Effort, Figures, Set};
 
 /// The benches of one program.
 #[derive(Debug)]
 pub struct Suite {
     name: String,
     benches: Vec<Bench>,
+    figures: Vec<Set>,
 }
 
 /// A suite that makes no sense, or a selection that selects nothing.
@@ -31,6 +33,7 @@ impl Suite {
         Self {
             name: name.to_owned(),
             benches: Vec::new(),
+            figures: Vec::new(),
         }
     }
 
@@ -41,13 +44,33 @@ impl Suite {
         self.benches.last_mut().expect("just pushed")
     }
 
+    /// Adds figures that are no time of one operation, which `take` takes: ratios, whole runs, large sizes. They are
+    /// measured after the benches, and neither compared between versions nor counted in instructions. Names as of
+    /// [`bench`](Self::bench).
+    pub fn figures(
+        &mut self,
+        name: &str,
+        about: &str,
+        take: impl FnOnce(&mut Figures<'_>) + 'static,
+    ) -> &mut Set {
+        self.figures.push(Set {
+            name: name.to_owned(),
+            about: about.to_owned(),
+            least: Effort::Smoke,
+            take: Box::new(take),
+        });
+        self.figures.last_mut().expect("just pushed")
+    }
+
     pub(crate) fn name(&self) -> &str {
         &self.name
     }
 
     /// Whether it can be run and its figures told apart.
     pub(crate) fn check(&self) -> Result<(), SuiteError> {
-        let names = self.benches.iter().map(|bench| bench.name.as_str());
+        let sets = self.figures.iter().map(|set| set.name.as_str());
+        let benches = self.benches.iter().map(|bench| bench.name.as_str());
+        let names = benches.chain(sets);
         for name in names.chain([self.name.as_str()]) {
             let of_name = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if name.is_empty() || !name.chars().all(of_name) {
@@ -56,7 +79,8 @@ impl Suite {
             }
         }
         let mut seen = BTreeSet::new();
-        let mut rows = self.benches.iter().flat_map(Bench::rows);
+        let sets = self.figures.iter().map(|set| set.name.clone());
+        let mut rows = self.benches.iter().flat_map(Bench::rows).chain(sets);
         if let Some(name) = rows.find(|name| !seen.insert(name.clone())) {
             return Err(SuiteError::Twice { name });
         }
@@ -67,22 +91,30 @@ impl Suite {
         })
     }
 
-    /// The benches whose name contains one of `filters`; all without any. A filter that matches nothing is an error.
-    pub(crate) fn select(self, filters: &[String]) -> Result<Vec<Bench>, SuiteError> {
-        let matches = |bench: &Bench, word: &String| bench.name.contains(word.as_str());
+    /// The benches and the figures whose name contains one of `filters`; all without any. A filter that matches nothing
+    /// is an error.
+    pub(crate) fn select(self, filters: &[String]) -> Result<(Vec<Bench>, Vec<Set>), SuiteError> {
+        let (mut benches, mut figures) = (self.benches, self.figures);
+        let sets = figures.iter().map(|set| set.name.as_str());
+        let names: Vec<&str> = benches
+            .iter()
+            .map(|bench| bench.name.as_str())
+            .chain(sets)
+            .collect();
         for word in filters {
-            if !self.benches.iter().any(|bench| matches(bench, word)) {
-                let names: Vec<_> = self.benches.into_iter().map(|bench| bench.name).collect();
+            if !names.iter().any(|name| name.contains(word.as_str())) {
                 return Err(SuiteError::Unmatched {
                     word: word.clone(),
                     names: names.join(", "),
                 });
             }
         }
-        let mut benches = self.benches;
-        benches
-            .retain(|bench| filters.is_empty() || filters.iter().any(|word| matches(bench, word)));
-        Ok(benches)
+        let chosen = |name: &str| {
+            filters.is_empty() || filters.iter().any(|word| name.contains(word.as_str()))
+        };
+        benches.retain(|bench| chosen(&bench.name));
+        figures.retain(|set| chosen(&set.name));
+        Ok((benches, figures))
     }
 
     /// The subject of a bench, both by their full names.
@@ -117,7 +149,7 @@ mod tests {
 
     fn selected(filters: &[&str]) -> Result<Vec<String>, SuiteError> {
         let filters: Vec<_> = filters.iter().map(|word| (*word).to_owned()).collect();
-        let benches = suite(&["hit", "miss", "hit-shared"]).select(&filters)?;
+        let (benches, _) = suite(&["hit", "miss", "hit-shared"]).select(&filters)?;
         Ok(benches.into_iter().map(|bench| bench.name).collect())
     }
 
@@ -129,6 +161,10 @@ mod tests {
             ["miss", "hit-shared"]
         );
         assert_eq!(selected(&[]).expect("benches").len(), 3);
+        let mut suite = suite(&["hit"]);
+        suite.figures("memory", "bytes", |_| ());
+        let (benches, figures) = suite.select(&["mem".to_owned()]).expect("figures");
+        assert_eq!((benches.len(), figures.len()), (0, 1));
     }
 
     #[test]
@@ -166,6 +202,9 @@ mod tests {
             Err(SuiteError::Name { .. })
         ));
         assert!(matches!(suite(&[""]).check(), Err(SuiteError::Name { .. })));
+        let mut figures = suite(&["hit"]);
+        figures.figures("hit", "as the bench", |_| ());
+        assert!(matches!(figures.check(), Err(SuiteError::Twice { .. })));
         type Change = fn(&mut Bench);
         let changes: [Change; 6] = [
             |bench| _ = bench.ours("ours again", || || ()),

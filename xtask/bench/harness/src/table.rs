@@ -70,7 +70,7 @@ fn lanes_word(row: &Row) -> &'static str {
 }
 
 /// Three significant digits, no more than two after the point.
-fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     match value {
         value if value >= 100.0 || value == 0.0 => format!("{value:.0}"),
         value if value >= 10.0 => format!("{value:.1}"),

@@ -56,6 +56,22 @@ fn every_bench_has_our_subject_and_a_peer() {
     }
 }
 
+/// A goal that is missed is no failure, figures that cannot be taken are one.
+#[test]
+fn figures_can_be_taken() {
+    for suite in suites() {
+        let listed = run(&suite, &["--list"]);
+        let figures = listed.lines().filter(|line| line.starts_with("FIGURES "));
+        let names: Vec<_> = figures.filter_map(|line| line.split(' ').nth(2)).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let taken = run(&suite, &["--smoke"]);
+        let ours = |name: &&&str| taken.contains(&format!("METRIC {suite} {name} {suite} "));
+        assert!(names.iter().any(|name| ours(&name)), "{suite}: {taken}");
+    }
+}
+
 #[test]
 fn every_subject_can_be_set_up_and_does_its_job() {
     for suite in suites() {

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail, ensure};
 
 use crate::child;
+use crate::list;
 use crate::session::Session;
 
 /// What the chosen suites need.
@@ -117,8 +118,12 @@ fn build(session: &Session, root: &Path, target: &Path, needs: &Needs) -> anyhow
         cargo(session, &bench, target, &["-p", "peers"])?;
     }
     // A commit may not have all of them yet.
-    let there = |name: &&String| bench.join(format!("micro/src/bin/{name}.rs")).exists();
-    let micro: Vec<_> = needs.micro.iter().filter(there).collect();
+    let there = list::micro(root);
+    let micro: Vec<_> = needs
+        .micro
+        .iter()
+        .filter(|name| there.contains(name))
+        .collect();
     if !micro.is_empty() {
         let bins = micro.into_iter().flat_map(|name| ["--bin", name.as_str()]);
         let args: Vec<_> = ["-p", "micro"].into_iter().chain(bins).collect();

@@ -15,7 +15,7 @@ pub(crate) fn services() -> impl Iterator<Item = &'static Suite> {
     suites::all().iter()
 }
 
-/// The crates that have micro benches: one file each.
+/// The crates that have micro benches: one file each, or a folder with a `main.rs`.
 pub(crate) fn micro(root: &Path) -> Vec<String> {
     let folder = root.join("xtask/bench/micro/src/bin");
     let mut names: Vec<_> = std::fs::read_dir(folder)
@@ -23,7 +23,10 @@ pub(crate) fn micro(root: &Path) -> Vec<String> {
         .flatten()
         .flatten()
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter(|path| {
+            path.extension().is_some_and(|extension| extension == "rs")
+                || path.join("main.rs").exists()
+        })
         .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
         .collect();
     names.sort();
@@ -53,7 +56,8 @@ pub(crate) fn run(root: &Path, target: &Path) -> anyhow::Result<Exit> {
     Ok(Exit::Fine)
 }
 
-/// A crate's benches from its `BENCH suite name subject about` lines: the subjects of one bench in one line.
+/// A crate's benches from its `BENCH suite name subject about` lines, the subjects of one bench in one line, and what is
+/// taken besides from its `FIGURES suite name about` lines.
 fn benches(suite: &str, listed: &str) -> String {
     let mut benches: Vec<(&str, Vec<&str>, &str)> = Vec::new();
     for line in listed.lines() {
@@ -80,6 +84,13 @@ fn benches(suite: &str, listed: &str) -> String {
             text.push_str(&format!("    {:<18} beside {}\n", "", peers.join(", ")));
         }
     }
+    for line in listed.lines() {
+        let mut words = line.splitn(4, ' ');
+        if let (Some("FIGURES"), Some(_), Some(name)) = (words.next(), words.next(), words.next()) {
+            let about = words.next().unwrap_or_default();
+            text.push_str(&format!("    {name:<18} {about}\n"));
+        }
+    }
     text
 }
 
@@ -94,12 +105,14 @@ BENCH cache hit cache get of a present key
 BENCH cache hit moka get of a present key
 BENCH cache hit quick_cache get of a present key
 BENCH cache drop cache removal
+FIGURES cache memory bytes for each entry
 something else
 ";
         let expected = "  cache
     hit                get of a present key
                        beside moka, quick_cache
     drop               removal
+    memory             bytes for each entry
 ";
         assert_eq!(benches("cache", listed), expected);
     }
@@ -109,10 +122,12 @@ something else
         let folder = tempfile::tempdir().expect("a folder");
         let bin = folder.path().join("xtask/bench/micro/src/bin");
         std::fs::create_dir_all(&bin).expect("folders");
-        for name in ["b.rs", "a.rs", "notes.md"] {
+        std::fs::create_dir_all(bin.join("c")).expect("a folder");
+        std::fs::create_dir_all(bin.join("data")).expect("a folder");
+        for name in ["b.rs", "a.rs", "notes.md", "c/main.rs", "data/notes.rs"] {
             std::fs::write(bin.join(name), "").expect("a file");
         }
-        assert_eq!(micro(folder.path()), ["a", "b"]);
+        assert_eq!(micro(folder.path()), ["a", "b", "c"]);
         assert!(micro(&bin).is_empty());
     }
 }

@@ -49,9 +49,10 @@ pub(crate) fn is_ours(suite: &str, subject: &str) -> bool {
     subject == suite || subject == OUR_SERVICE
 }
 
-/// Whether `subject` is no peer but what the job costs at the very least: it is shown, and left out of every verdict.
+/// Whether `subject` is no peer but what the job costs at the very least, or the goal that ours has: it is shown, and left
+/// out of every verdict.
 pub(crate) fn is_floor(subject: &str) -> bool {
-    subject.starts_with("floor:") || subject == BARE_SERVICE
+    subject.starts_with("floor:") || subject == "goal" || subject == BARE_SERVICE
 }
 
 /// The results of a report by what was measured, in the order in which that was first measured.
