@@ -53,7 +53,7 @@ fn line_of(run: &Run) -> Option<String> {
         let id = NodeId(node);
         wanted[id.index()] && run.core.phase(id) == Phase::Pending && !plan.node(id).is_lazy()
     };
-    line::line(busy, plan.edges(), is_waiting)
+    line::line(busy, plan.rows(), is_waiting)
 }
 
 /// Per node whether the start waits for it: for its goal and what that needs, or for all but the background; and for what
