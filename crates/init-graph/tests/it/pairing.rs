@@ -29,6 +29,8 @@ enum Life {
     Fallen,
     /// Skipped, or left behind while it started.
     Out,
+    /// Runs what it registered before it fell, while the others go on.
+    CleaningUp,
     Stopping,
     Stopped,
 }
@@ -52,7 +54,9 @@ impl Life {
 
     /// What a node becomes by an event about it; `None` when the event may not come now.
     fn next(self, event: &Event<'_>) -> Option<Self> {
-        use Life::{Backoff, Fallen, Idle, Out, Queued, Ready, Running, Stopped, Stopping};
+        use Life::{
+            Backoff, CleaningUp, Fallen, Idle, Out, Queued, Ready, Running, Stopped, Stopping,
+        };
         let at_rest = matches!(self, Idle | Fallen | Out | Stopped);
         Some(match (self, event) {
             (_, Event::Queued { .. }) if at_rest => Queued(0),
@@ -82,9 +86,12 @@ impl Life {
             (Queued(0), Event::Cancelled { .. }) => return None,
             (_, Event::Cancelled { .. }) if self.is_on_its_way() => Fallen,
             (Running(_), Event::Abandoned { .. }) => Out,
-            (Ready | Fallen, Event::Stopping { .. }) => Stopping,
+            (Ready, Event::Stopping { .. }) => Stopping,
+            (Fallen, Event::Stopping { .. }) => CleaningUp,
+            (CleaningUp, Event::Stopped { .. } | Event::StopFailed { .. }) => Out,
+            (CleaningUp, Event::Abandoned { .. }) => Out,
             (Stopping, Event::Stopped { .. } | Event::StopFailed { .. }) => Stopped,
-            (Stopping | Ready, Event::Abandoned { .. }) => Stopped,
+            (Stopping | Ready | Fallen, Event::Abandoned { .. }) => Stopped,
             _ => return None,
         })
     }
@@ -116,7 +123,7 @@ impl Pairing {
         }
         match event {
             Event::Starting { .. } => self.expect_dependencies_settled(node),
-            Event::Stopping { .. } => self.expect_dependents_stopped(node),
+            Event::Stopping { .. } if life == Life::Ready => self.expect_dependents_stopped(node),
             _ => {}
         }
     }
@@ -127,7 +134,7 @@ impl Pairing {
         };
         for dependency in plan.dependencies(node.id()) {
             let life = self.lives[dependency.index()];
-            if !matches!(life, Life::Ready | Life::Fallen | Life::Out) {
+            if !matches!(life, Life::Ready | Life::Fallen | Life::CleaningUp | Life::Out) {
                 let other = plan.node(*dependency).name();
                 self.fault(format!("{} starts while {other} is {life:?}", node.name()));
             }
@@ -187,7 +194,8 @@ impl Pairing {
                 self.expect_none("at the failed start", |life| life.is_on_its_way());
             }
             Event::Finished { .. } => self.expect_none("at the end", |life| {
-                life.is_on_its_way() || matches!(life, Life::Ready | Life::Stopping)
+                life.is_on_its_way()
+                    || matches!(life, Life::Ready | Life::CleaningUp | Life::Stopping)
             }),
             _ => {}
         }
