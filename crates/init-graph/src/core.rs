@@ -39,7 +39,8 @@ struct Cell {
 
 /// What most nodes never need: made on first use.
 pub(crate) struct Extra {
-    token: CancellationToken,
+    /// A new one for each start of the node.
+    token: Mutex<CancellationToken>,
     advance: Mutex<Advance>,
     hooks: Mutex<Hooks>,
     /// Told when the node is settled.
@@ -190,13 +191,14 @@ impl Core {
     }
 
     pub(crate) fn token(&self, id: NodeId) -> CancellationToken {
-        self.extra(id).token.clone()
+        lock(&self.extra(id).token).clone()
     }
 
     /// Nobody holds a token that was never asked for.
     pub(crate) fn cancel_token(&self, id: NodeId) {
         if let Some(extra) = self.known(id) {
-            extra.token.cancel();
+            let token = lock(&extra.token).clone();
+            token.cancel();
         }
     }
 
@@ -232,17 +234,31 @@ impl Core {
         Ok(())
     }
 
-    pub(crate) fn has_hooks(&self, id: NodeId) -> bool {
+    /// How many hooks are registered.
+    pub(crate) fn hooks(&self, id: NodeId) -> usize {
         self.known(id)
-            .is_some_and(|extra| !lock(&extra.hooks).stack.is_empty())
+            .map_or(0, |extra| lock(&extra.hooks).stack.len())
     }
 
-    /// The hook registered last; when there is none, no more are taken.
-    pub(crate) fn pop_hook(&self, id: NodeId) -> Option<Hook> {
+    /// The hook registered last, with how many are below it; when there is none, no more are taken.
+    pub(crate) fn pop_hook(&self, id: NodeId) -> Option<(Hook, usize)> {
         let mut hooks = lock(&self.extra(id).hooks);
         let hook = hooks.stack.pop();
         hooks.closed = hook.is_none();
-        hook
+        hook.map(|hook| (hook, hooks.stack.len()))
+    }
+
+    /// Makes a node that has stopped as it was before it started.
+    pub(crate) fn renew(&self, id: NodeId) {
+        self.set_phase(id, Phase::Pending);
+        if let Some(extra) = self.known(id) {
+            *lock(&extra.token) = self.given_up.child_token();
+            *lock(&extra.advance) = Advance::default();
+            *lock(&extra.hooks) = Hooks::default();
+            *lock(&extra.failure) = None;
+            *lock(&extra.earlier) = Earlier::default();
+            extra.spoke_at.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Drops the hooks of a node unrun and takes no more; returns how many there were.
@@ -277,7 +293,7 @@ impl Drop for Extra {
 impl Extra {
     fn new(given_up: &CancellationToken, begun: Instant) -> Self {
         Self {
-            token: given_up.child_token(),
+            token: Mutex::new(given_up.child_token()),
             advance: Mutex::default(),
             hooks: Mutex::default(),
             settled: Notify::new(),

@@ -147,7 +147,7 @@ impl Error for StartError {
 }
 
 /// One component that failed to start or to stop.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct NodeError {
     pub(crate) node: Node,
     pub(crate) took: Duration,
@@ -216,6 +216,8 @@ pub enum Cause {
     Stalled(Duration),
     /// The start as a whole took longer than this.
     Deadline(Duration),
+    /// It was still stopping when the stop was cut short, and was dropped.
+    Interrupted,
 }
 
 impl Cause {
@@ -235,6 +237,7 @@ impl fmt::Display for Cause {
             Self::Panicked(message) => write!(f, "panicked: {message}"),
             Self::TimedOut(limit) => write!(f, "did not end within {limit:?}"),
             Self::Stalled(limit) => write!(f, "made no progress for {limit:?}"),
+            Self::Interrupted => f.write_str("was still stopping when the stop was cut short"),
             Self::Deadline(limit) => write!(f, "was not ready when the start had taken {limit:?}"),
         }
     }

@@ -65,7 +65,8 @@ impl<O: Observer + ?Sized> Observer for Arc<O> {
 ///   and for a node that failed or was cancelled after it had registered a hook.
 /// - A node that is ready and cannot be stopped, because one that depends on it was left behind, is `Abandoned` without
 ///   `Stopping`.
-/// - `Stopping` comes after each dependent that was ready is stopped.
+/// - `Stopping` comes after each dependent that was ready is stopped; of a node that failed without ending the start, at
+///   once.
 ///
 /// The events of one node are heard one after another and in order, even when its context speaks on several threads.
 /// Those of different nodes may be heard at the same time.

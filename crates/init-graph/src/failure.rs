@@ -27,6 +27,8 @@ pub(crate) enum Why {
     Condition,
     /// The start was given up, or the graph has stopped.
     GivenUp,
+    /// There is no component of that name.
+    Unknown,
 }
 
 impl Failure {
@@ -61,6 +63,11 @@ impl Failure {
         matches!(self.root().0.why, Why::Condition)
     }
 
+    /// Whether there is no component of that name at all, as [`Handle::reached`](crate::Handle::reached) may tell.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self.0.why, Why::Unknown)
+    }
+
     /// The reason as a clause about the component at the root: "`cache` failed".
     pub(crate) fn clause(&self) -> String {
         let name = &self.root().0.name;
@@ -68,6 +75,7 @@ impl Failure {
             Why::Failed(_) | Why::Behind(_) => format!("`{name}` failed"),
             Why::Condition => format!("the condition of `{name}` is false"),
             Why::GivenUp => "the start was given up".to_owned(),
+            Why::Unknown => format!("there is no `{name}`"),
         }
     }
 }
@@ -85,6 +93,7 @@ impl fmt::Display for Failure {
             }
             Why::Condition => write!(f, "`{name}` was skipped: its condition is false"),
             Why::GivenUp => write!(f, "`{name}` was given up: the graph is stopping"),
+            Why::Unknown => write!(f, "there is no component or milestone `{name}`"),
         }
     }
 }

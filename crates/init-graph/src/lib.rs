@@ -33,7 +33,11 @@ mod history;
 mod plan;
 mod render;
 mod report;
+mod restart;
+mod run_until;
 mod running;
+#[cfg(feature = "signals")]
+mod signals;
 mod wiring_error;
 
 // How a graph is checked, before anything runs.
@@ -43,6 +47,7 @@ mod wiring;
 mod core;
 mod exec;
 mod guard;
+mod life;
 mod observers;
 mod rank;
 mod run;
@@ -70,7 +75,9 @@ pub use crate::param::Param;
 pub use crate::plan::{Edge, EdgeKind, Node, NodeId, Plan};
 pub use crate::history::{History, PastNode, PastRun};
 pub use crate::report::{Comparison, NodeReport, Outcome, Report, Slower, StopReport};
-pub use crate::running::Running;
+pub use crate::restart::{RestartError, RestartReport};
+pub use crate::run_until::{RunError, RunFailure};
+pub use crate::running::{Handle, Running};
 
 pub use crate::event::{Event, Observer};
 

@@ -1,23 +1,96 @@
-//! The parameter that follows its component through restarts.
+//! The parameter that follows its component through restarts: a cell for each view of a value that somebody follows.
 
+use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 
+use tokio::sync::watch;
+
+use crate::core::lock;
 use crate::dep::Dep;
 use crate::param::{Fetch, Kind, Needs, Param, sealed};
+use crate::plan::NodeId;
+use crate::run::Run;
 
-/// The current value of a component that may be restarted without its dependents; a cheap clone.
-pub struct Live<T: ?Sized, Tag = ()>(Dep<T, Tag>);
+/// The current value of a component that may be [restarted](crate::Handle::restart) without its dependents; a cheap
+/// clone.
+///
+/// As a parameter it is a dependency like `Dep<T>`, except that a restart of the provider leaves this component
+/// running: it sees the new value at the next [`load`](Self::load).
+///
+/// ```
+/// use init_graph::{Graph, Live, Result};
+///
+/// struct Limits { requests: u32 }
+/// struct Api { limits: Live<Limits> }
+///
+/// async fn limits() -> Result<Limits> {
+///     Ok(Limits { requests: 100 })
+/// }
+///
+/// async fn api(limits: Live<Limits>) -> Result<Api> {
+///     Ok(Api { limits })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<()> {
+/// let mut graph = Graph::new();
+/// graph.add(limits);
+/// graph.add(api);
+/// let running = graph.start().await?;
+/// let api = running.get::<Api>().ok_or("`api` is a component")?;
+/// let before = api.limits.load();
+/// running.restart::<Limits>().await?;
+/// assert!(!std::ptr::eq(&*before, &*api.limits.load()));
+/// assert_eq!(before.requests, 100);
+/// # running.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Live<T: ?Sized, Tag = ()> {
+    values: watch::Receiver<Arc<T>>,
+    tag: std::marker::PhantomData<fn() -> Tag>,
+}
 
 impl<T: ?Sized, Tag> Live<T, Tag> {
-    /// The current value.
+    /// The current value, without waiting.
+    ///
+    /// While the component is being restarted, and after a restart that failed, it is the value from before, whose stop
+    /// hooks have run. Keep the result no longer than for one piece of work, or the old value stays as long.
     pub fn load(&self) -> Dep<T, Tag> {
-        self.0.clone()
+        Dep::new(Arc::clone(&self.values.borrow()))
+    }
+
+    /// Waits for a value that this clone has not returned from here before, and returns it; `None` when the graph has
+    /// stopped or is gone, so that a loop over it ends.
+    ///
+    /// Of several values in a row only the last is seen. Dropping the future misses none.
+    pub async fn changed(&mut self) -> Option<Dep<T, Tag>> {
+        self.values.changed().await.ok()?;
+        Some(Dep::new(Arc::clone(&self.values.borrow_and_update())))
+    }
+}
+
+impl<T: Send + Sync + 'static, Tag> From<T> for Live<T, Tag> {
+    /// Wraps a value that never changes, so that a test can call an initialiser by hand.
+    fn from(value: T) -> Self {
+        Self::follow(watch::channel(Arc::new(value)).1)
+    }
+}
+
+impl<T: ?Sized, Tag> Live<T, Tag> {
+    fn follow(values: watch::Receiver<Arc<T>>) -> Self {
+        Self {
+            values,
+            tag: std::marker::PhantomData,
+        }
     }
 }
 
 impl<T: ?Sized, Tag> Clone for Live<T, Tag> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self::follow(self.values.clone())
     }
 }
 
@@ -34,6 +107,70 @@ impl<T: ?Sized + Send + Sync + 'static, Tag: 'static> Param for Live<T, Tag> {
     }
 
     fn fetch(fetch: &mut Fetch<'_>) -> Self {
-        Self(Dep::fetch(fetch))
+        let (run, owner, wire) = fetch.later();
+        let provider = wire.and_then(|wire| Some((wire.provider?, wire.view)));
+        let (node, view) = provider.unwrap_or((owner, 0));
+        let receiver = run.life.lives.follow::<T>(run, node, view);
+        Self::follow(
+            receiver.expect("a component runs only when the providers of its `Live`s are ready"),
+        )
+    }
+}
+
+// === cells ===
+
+/// One cell for each view of a node's value that a [`Live`] follows.
+#[derive(Default)]
+pub(crate) struct Lives(Mutex<HashMap<(NodeId, u16), Cell>>);
+
+struct Cell {
+    /// A `watch::Sender<Arc<T>>`.
+    sender: Box<dyn Any + Send + Sync>,
+    /// Knows `T`: puts the current value of the node into the cell.
+    refresh: fn(&Run, NodeId, u16, &(dyn Any + Send + Sync)),
+}
+
+impl Lives {
+    fn follow<T: ?Sized + Send + Sync + 'static>(
+        &self,
+        run: &Run,
+        node: NodeId,
+        view: u16,
+    ) -> Option<watch::Receiver<Arc<T>>> {
+        let value = run.value::<T>(node, view)?;
+        let mut cells = lock(&self.0);
+        let cell = cells.entry((node, view)).or_insert_with(|| Cell {
+            sender: Box::new(watch::Sender::new(value)),
+            refresh: refresh::<T>,
+        });
+        let sender = cell.sender.downcast_ref::<watch::Sender<Arc<T>>>()?;
+        Some(sender.subscribe())
+    }
+
+    /// Tells those who follow `node` its new value.
+    pub(crate) fn refresh(&self, run: &Run, node: NodeId) {
+        for ((_, view), cell) in lock(&self.0).iter().filter(|((of, _), _)| *of == node) {
+            (cell.refresh)(run, node, *view, &*cell.sender);
+        }
+    }
+
+    /// Tells everybody that no value follows any more.
+    pub(crate) fn close(&self) {
+        // Outside the lock: the last reference to a value may be in here, and its destructor is not ours.
+        let cells = std::mem::take(&mut *lock(&self.0));
+        crate::guard::drop_quietly(cells);
+    }
+}
+
+fn refresh<T: ?Sized + Send + Sync + 'static>(
+    run: &Run,
+    node: NodeId,
+    view: u16,
+    sender: &(dyn Any + Send + Sync),
+) {
+    let sender = sender.downcast_ref::<watch::Sender<Arc<T>>>();
+    if let (Some(sender), Some(value)) = (sender, run.value::<T>(node, view)) {
+        // The one before is dropped here, which may be the last of it: its destructor is not ours.
+        crate::guard::drop_quietly(sender.send_replace(value));
     }
 }

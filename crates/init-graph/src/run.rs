@@ -17,6 +17,7 @@ use crate::exec::{Starter, Walk};
 use crate::failure::{Failure, Why};
 use crate::guard::drop_quietly;
 use crate::history::History;
+use crate::life::Life;
 use crate::observers::Observers;
 use crate::options::Options;
 use crate::plan::NodeId;
@@ -39,6 +40,7 @@ pub(crate) struct Run {
     pub(crate) exercised: Mutex<Vec<(NodeId, NodeId)>>,
     /// The walk of the start, which lazy nodes join later.
     pub(crate) walk: OnceLock<Weak<Walk<Starter>>>,
+    pub(crate) life: Life,
     pub(crate) settings: Settings,
     /// What earlier starts took, where they are kept.
     pub(crate) earlier: OnceLock<Arc<History>>,
@@ -94,8 +96,10 @@ impl Run {
             })
             .collect();
         let times = values.iter().map(|_| Times::default()).collect();
+        let core = Core::new(wiring.plan, observers, begun);
         Self {
-            core: Arc::new(Core::new(wiring.plan, observers, begun)),
+            life: Life::new(&core.given_up, &settings, &wiring.wires),
+            core: Arc::new(core),
             steps,
             values: values.into(),
             times,
@@ -112,6 +116,11 @@ impl Run {
             begun,
             runtime,
         }
+    }
+
+    /// The walk of the start; `None` when the graph is gone.
+    pub(crate) fn walk(&self) -> Option<Arc<Walk<Starter>>> {
+        self.walk.get()?.upgrade()
     }
 
     // === values ===

@@ -25,6 +25,8 @@ pub(crate) struct Settings {
     /// How often the log says what a start waits for; zero for never.
     pub(crate) waiting_every: Duration,
     pub(crate) history: Option<PathBuf>,
+    /// Cuts a stop short.
+    pub(crate) hurry: CancellationToken,
 }
 
 impl Default for Settings {
@@ -40,6 +42,7 @@ impl Default for Settings {
             restart_budget: (5, Duration::from_secs(60)),
             waiting_every: Duration::from_secs(5),
             history: None,
+            hurry: CancellationToken::new(),
         }
     }
 }

@@ -16,6 +16,14 @@ pub(crate) struct Closing {
 }
 
 impl Closing {
+    /// One that tells by `closed` that nothing begins any more.
+    pub(crate) fn of(closed: CancellationToken) -> Self {
+        Self {
+            closed,
+            ..Self::default()
+        }
+    }
+
     /// Whether nothing begins any more.
     pub(crate) fn is_closed(&self) -> bool {
         self.state.load(Ordering::Acquire) == CLOSED

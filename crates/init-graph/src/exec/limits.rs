@@ -20,12 +20,16 @@ struct State {
     classes: Box<[Class]>,
     /// Free permits of the limit on all nodes together.
     overall: usize,
+    /// As [`Class::owed`], of the limit on all.
+    overall_owed: usize,
     /// Nodes that were offered, so that of equals the first comes first, across classes too.
     offered: u64,
 }
 
 struct Class {
     free: usize,
+    /// Permits that were lent and are taken back as soon as they come free.
+    owed: usize,
     waiting: Waiting,
 }
 
@@ -56,11 +60,13 @@ impl Limits {
         }
         let class = |limit: &Option<usize>| Class {
             free: limit.unwrap_or(usize::MAX),
+            owed: 0,
             waiting: Waiting::new(&ranks),
         };
         let state = State {
             classes: limits.iter().map(class).collect(),
             overall: overall.unwrap_or(usize::MAX),
+            overall_owed: 0,
             offered: 0,
         };
         Some(Self {
@@ -109,6 +115,14 @@ impl Limits {
         begin
     }
 
+    /// Takes a permit for `node` again that was given back while it waited for others; at once, so that until the next
+    /// one comes free there may be one more at work than the limit says.
+    pub(crate) fn take_back(&self, node: u32) {
+        if self.is_bounded(node) {
+            self.lock().take_back(self.class_of[node as usize]);
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // Nothing panics inside this lock; if it did, the permits would still be counted right.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -117,10 +131,15 @@ impl Limits {
 
 impl State {
     fn give_back(&mut self, class: u16) {
-        // What has no limit is at the most there is, and stays there.
-        let free = &mut self.classes[usize::from(class)].free;
-        *free = free.saturating_add(1);
-        self.overall = self.overall.saturating_add(1);
+        let class = &mut self.classes[usize::from(class)];
+        give_back(&mut class.free, &mut class.owed);
+        give_back(&mut self.overall, &mut self.overall_owed);
+    }
+
+    fn take_back(&mut self, class: u16) {
+        let class = &mut self.classes[usize::from(class)];
+        take_back(&mut class.free, &mut class.owed);
+        take_back(&mut self.overall, &mut self.overall_owed);
     }
 
     fn offer(&mut self, node: u32, class: u16, ranks: &Ranks) {
@@ -183,6 +202,22 @@ fn is_bounded(bounded: &[bool], class: u16) -> bool {
     class != FREE && bounded[usize::from(class)]
 }
 
+fn give_back(free: &mut usize, owed: &mut usize) {
+    match owed.checked_sub(1) {
+        Some(left) => *owed = left,
+        // What has no limit is at the most there is, and stays there.
+        None => *free = free.saturating_add(1),
+    }
+}
+
+fn take_back(free: &mut usize, owed: &mut usize) {
+    match *free {
+        usize::MAX => {}
+        0 => *owed += 1,
+        _ => *free -= 1,
+    }
+}
+
 /// The class of nodes that have nothing to run; not even the limit on all counts them.
 pub(crate) const FREE: u16 = u16::MAX;
 
@@ -228,6 +263,19 @@ mod tests {
         limits.exchange(None, &[0], |node| queued.push(node));
         limits.exchange(Some(2), &[], |node| queued.push(node));
         assert_eq!(queued, [1, 0]);
+    }
+
+    #[test]
+    fn a_permit_that_was_lent_is_taken_back_from_the_next_that_ends() {
+        let limits = limits(&[0; 5], &[Some(1)], None, &[]);
+        assert_eq!(exchange(&limits, None, &[0, 1, 2, 3]), [0]);
+        assert_eq!(exchange(&limits, Some(0), &[]), [1], "0 lends its permit");
+        limits.take_back(0);
+        assert!(
+            exchange(&limits, Some(1), &[]).is_empty(),
+            "0 has it again"
+        );
+        assert_eq!(exchange(&limits, Some(0), &[]), [2]);
     }
 
     #[test]

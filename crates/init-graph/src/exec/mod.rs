@@ -17,6 +17,7 @@ pub(crate) use self::give_up::wind_down;
 pub(crate) use self::start::start;
 pub(crate) use self::starter::Starter;
 pub(crate) use self::walk::{Flow, Visitor, Walk, Way};
+pub(crate) use self::way::way_of;
 
 use std::sync::Weak;
 

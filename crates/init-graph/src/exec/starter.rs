@@ -23,6 +23,7 @@ use crate::param::{Fetch, Kind};
 use crate::plan::{Node, NodeId};
 use crate::policy::Policy;
 use crate::run::Run;
+use crate::stop;
 use crate::values::{Value, Values};
 
 /// Visits the nodes of a start.
@@ -30,6 +31,8 @@ pub(crate) struct Starter {
     pub(crate) run: Arc<Run>,
     pub(crate) closing: Closing,
     foreground: Option<Foreground>,
+    /// Whether it starts a part of a running graph again, whose failures are told to whoever asked for that.
+    part: bool,
     /// Whether any node fell away, without which no node has to look for those that did.
     fallen: AtomicBool,
 }
@@ -56,9 +59,10 @@ impl Starter {
     pub(crate) fn new(run: Arc<Run>) -> Self {
         let foreground = Foreground::of(&run);
         Self {
+            closing: Closing::of(run.life.closing.clone()),
             run,
-            closing: Closing::default(),
             foreground,
+            part: false,
             fallen: AtomicBool::new(false),
         }
     }
@@ -71,8 +75,14 @@ impl Starter {
             run,
             closing,
             foreground: None,
+            part: true,
             fallen: AtomicBool::new(true),
         }
+    }
+
+    /// Notes that a node fell away by other means than this start.
+    pub(crate) fn note_fallen(&self) {
+        self.fallen.store(true, Ordering::Release);
     }
 
     /// Waits until all that the start waits for are settled; for ever where that is everything.
@@ -255,6 +265,7 @@ impl Starter {
                 Err(panic) => return self.failed(tried, at, Cause::Panicked(panic)),
             }
         }
+        run.life.note_ready(node.id);
         let took = tried.own(at);
         if !self.end(tried, at, Phase::Ready, &Event::Ready { node, took }) {
             // It was left behind, and everything around it has stopped.
@@ -312,7 +323,8 @@ impl Starter {
                 "failed"
             );
         });
-        if tolerated {
+        if tolerated || self.part {
+            stop::clean_up(&self.run, node.id);
             return Flow::Release;
         }
         // Noted before the others are told, so that whoever sees the start given up also finds the reason.
@@ -322,7 +334,12 @@ impl Starter {
             attempts: tried.number,
             cause,
         });
-        self.give_up_by_policy()
+        self.run.life.failed.notify_waiters();
+        let flow = self.give_up_by_policy();
+        if flow == Flow::Release {
+            stop::clean_up(&self.run, node.id);
+        }
+        flow
     }
 
     fn give_up_by_policy(&self) -> Flow {

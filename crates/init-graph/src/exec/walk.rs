@@ -158,6 +158,23 @@ impl<V: Visitor> Walk<V> {
         }
     }
 
+    /// Lets others have the permit of `node` while it waits for what they do; until [`take_back`](Self::take_back).
+    pub(crate) fn lend(self: &Arc<Self>, node: NodeId) {
+        if let Some(limits) = &self.limits
+            && self
+                .handoff
+                .push(&self.exchange(limits, Some(node.0), &[]))
+        {
+            self.spawn(None);
+        }
+    }
+
+    pub(crate) fn take_back(&self, node: NodeId) {
+        if let Some(limits) = &self.limits {
+            limits.take_back(node.0);
+        }
+    }
+
     fn hand_in(self: &Arc<Self>, nodes: &[u32]) {
         self.handoff.announce(nodes.len());
         let relief = match &self.limits {

@@ -21,6 +21,18 @@ pub(super) fn way(starter: &Starter) -> Way {
     for node in nodes.iter().filter(|node| node.lazy) {
         way.defer(node.id);
     }
+    bounded(starter, way)
+}
+
+/// The way of a start of the nodes `within` only, while all others run.
+pub(crate) fn way_of(starter: &Starter, within: impl Fn(NodeId) -> bool) -> Way {
+    let nodes = starter.run.core.plan.nodes().len();
+    bounded(starter, Way::among(starter, nodes, within))
+}
+
+/// With the limits of classes, and the order that they make a difference for.
+fn bounded(starter: &Starter, way: Way) -> Way {
+    let run = &starter.run;
     let Some((class_of, limits)) = classes(run) else {
         // Without limits nobody waits for anybody, and an order among those that are free means nothing.
         return way;

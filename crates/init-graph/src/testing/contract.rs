@@ -99,6 +99,8 @@ struct Rules {
     states: HashMap<String, State>,
     /// Those that have settled in their latest start.
     settled_nodes: HashSet<String>,
+    /// Those that failed or were cancelled in their latest start: they clean up while the others go on.
+    fallen: HashSet<String>,
     /// Names of the dependencies, and of the dependents, of each node.
     dependencies: HashMap<String, Vec<String>>,
     dependents: HashMap<String, Vec<String>>,
@@ -242,9 +244,16 @@ impl Rules {
         match event.what {
             What::Queued | What::Starting if fresh => {
                 self.settled_nodes.remove(name);
+                self.fallen.remove(name);
                 self.behind_dependencies(name);
             }
-            What::Stopping => self.ahead_of_dependents(name),
+            What::Stopping if old == S::Ready => self.ahead_of_dependents(name),
+            What::Failed | What::Cancelled => {
+                self.fallen.insert(name.to_owned());
+                if event.what.settles() {
+                    self.settled_nodes.insert(name.to_owned());
+                }
+            }
             what if what.settles() => {
                 self.settled_nodes.insert(name.to_owned());
             }
@@ -278,7 +287,8 @@ impl Rules {
         let before = self.dependencies.get(name).cloned().unwrap_or_default();
         for other in before {
             let state = self.states.get(&other);
-            if matches!(state, Some(State::Stopping | State::Stopped)) {
+            let stops = matches!(state, Some(State::Stopping | State::Stopped));
+            if stops && !self.fallen.contains(&other) {
                 self.broken(format!(
                     "`{name}` stops after `{other}`, which it depends on"
                 ));

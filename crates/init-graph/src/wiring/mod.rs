@@ -59,6 +59,12 @@ pub(crate) struct Wires {
 }
 
 impl Wires {
+    /// Every wire with the node that it belongs to.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (NodeId, &Wire)> {
+        let nodes = (0..self.offsets.len() as u32 - 1).map(NodeId);
+        nodes.flat_map(|node| self.of(node).iter().map(move |wire| (node, wire)))
+    }
+
     pub(crate) fn of(&self, node: NodeId) -> &[Wire] {
         let at = node.index();
         &self.list[self.offsets[at] as usize..self.offsets[at + 1] as usize]

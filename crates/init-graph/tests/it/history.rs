@@ -157,7 +157,7 @@ async fn long_names_and_thousands_of_components_are_bounded() {
     let running = graph.start().await.unwrap();
     let mut history = History::new();
     for _ in 0..20 {
-        history.record(running.report());
+        history.record(&running.report());
     }
     history.save(file(&folder)).unwrap();
     assert!(fs::metadata(file(&folder)).unwrap().len() <= 8 * 1024 * 1024);

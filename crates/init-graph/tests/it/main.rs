@@ -15,17 +15,23 @@ mod failing;
 mod handoff;
 #[cfg(feature = "history")]
 mod history;
+mod lazy;
 #[cfg(feature = "history")]
 mod learning;
+mod live;
 #[cfg(feature = "macros")]
 mod macros;
 mod limits;
+mod milestones;
 mod observing;
 mod panics;
 mod random_graphs;
 mod reporting;
+mod restarting;
 mod retrying;
 mod scale;
+#[cfg(feature = "signals")]
+mod signals;
 mod starting;
 mod stopping;
 mod telemetry;

@@ -1,0 +1,71 @@
+//! What a component that failed leaves behind while the others go on: its hooks run at once, not only at the shutdown.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+use tracing::Instrument as _;
+
+use super::hooks;
+use crate::core::lock;
+use crate::error::NodeError;
+use crate::plan::NodeId;
+use crate::run::Run;
+
+/// The clean-ups that have begun.
+#[derive(Debug, Default)]
+pub(crate) struct Cleanups(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    running: HashMap<NodeId, JoinHandle<()>>,
+    failures: Vec<NodeError>,
+    done: usize,
+}
+
+/// Cancels the token of `id`, which failed without ending the start, and runs the hooks that it registered, on a task
+/// of its own within the stop timeout. A stop that comes meanwhile waits for it.
+///
+/// At once, because what a failed component holds (a port, a lock, a connection) is of no use to anybody, and may be
+/// in the way of whoever takes its place. Nobody depends on its value, and what it depends on is still there.
+pub(crate) fn clean_up(run: &Arc<Run>, id: NodeId) {
+    if run.core.hooks(id) == 0 {
+        run.core.cancel_token(id);
+        return;
+    }
+    let task = {
+        let run = Arc::clone(run);
+        async move {
+            let limit = run.settings.stop_timeout;
+            let deadline = hooks::after(Instant::now(), limit);
+            let ended = hooks::stop(&run, run.core.plan.node(id), deadline, limit).await;
+            let mut state = lock(&run.life.cleanups.0);
+            state.failures.extend(ended.failures);
+            state.done += 1;
+        }
+    };
+    let mut state = lock(&run.life.cleanups.0);
+    state.running.retain(|_, task| !task.is_finished());
+    let task = run.runtime.spawn(task.in_current_span());
+    state.running.insert(id, task);
+}
+
+impl Cleanups {
+    /// Waits for the clean-up of `id`, but no longer than until `deadline`.
+    pub(super) async fn finish(&self, id: NodeId, deadline: Instant) {
+        let task = lock(&self.0).running.remove(&id);
+        if let Some(mut task) = task
+            && timeout_at(deadline, &mut task).await.is_err()
+        {
+            task.abort();
+        }
+    }
+
+    /// How many components were cleaned up since the last time, and what failed.
+    pub(super) fn take(&self) -> (usize, Vec<NodeError>) {
+        let mut state = lock(&self.0);
+        let failures = std::mem::take(&mut state.failures);
+        (std::mem::take(&mut state.done), failures)
+    }
+}

@@ -1,0 +1,126 @@
+//! Values that are followed through restarts.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use init_graph::{BoxError, Dep, Graph, Live, Result, Running};
+use tokio::time::timeout;
+
+use crate::support::{Log, ms};
+
+#[derive(Debug)]
+struct Limits(u32);
+struct Api {
+    limits: Live<Limits>,
+}
+struct Page;
+
+async fn api(limits: Live<Limits>) -> Result<Api> {
+    Ok(Api { limits })
+}
+
+/// `Limits` with the number of its start, an `Api` that follows it, and a `Page` on the `Api`.
+fn graph(log: &Log) -> Graph {
+    let starts = Arc::new(AtomicU32::new(0));
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph
+        .add(move || {
+            let number = starts.fetch_add(1, Ordering::SeqCst) + 1;
+            async move {
+                if number == 3 {
+                    return Err("no third".into());
+                }
+                Ok::<_, BoxError>(Limits(number))
+            }
+        })
+        .provide(|limits: Arc<Limits>| limits as Arc<dyn std::fmt::Debug + Send + Sync>);
+    graph.add(api);
+    graph.add(|_: Dep<Api>| async { Ok::<_, BoxError>(Page) });
+    graph
+}
+
+fn live(running: &Running) -> Live<Limits> {
+    running.get::<Api>().unwrap().limits.clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_changes_the_value_and_leaves_those_who_follow_it_running() {
+    let log = Log::default();
+    let running = graph(&log).start().await.unwrap();
+    let mut limits = live(&running);
+    assert_eq!(limits.load().0, 1);
+    assert!(timeout(ms(5), limits.changed()).await.is_err());
+    let report = running.restart::<Limits>().await.unwrap();
+    assert_eq!(report.nodes(), ["Limits"]);
+    assert_eq!(limits.load().0, 2);
+    // A wait that was dropped missed nothing.
+    assert_eq!(limits.changed().await.unwrap().0, 2);
+    assert!(timeout(ms(5), limits.changed()).await.is_err());
+    assert_eq!(log.count("starting api 1"), 1);
+    assert_eq!(log.count("stopping Page"), 0);
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_restart_that_failed_the_old_value_stays_and_the_next_one_is_followed() {
+    let log = Log::default();
+    let running = graph(&log).start().await.unwrap();
+    let mut limits = live(&running);
+    running.restart::<Limits>().await.unwrap();
+    let error = running.restart::<Limits>().await.unwrap_err();
+    assert_eq!(error.gone(), ["Limits"]);
+    assert!(running.get::<Limits>().is_none());
+    assert_eq!(limits.load().0, 2);
+    assert_eq!(limits.changed().await.unwrap().0, 2);
+    running.restart::<Limits>().await.unwrap();
+    assert_eq!(limits.changed().await.unwrap().0, 4);
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_view_of_the_value_is_followed_as_well() {
+    struct Watcher(Live<dyn std::fmt::Debug + Send + Sync>);
+    let mut graph = graph(&Log::default());
+    graph.add(
+        |value: Live<dyn std::fmt::Debug + Send + Sync>| async move {
+            Ok::<_, BoxError>(Watcher(value))
+        },
+    );
+    let running = graph.start().await.unwrap();
+    let watcher = running.get::<Watcher>().unwrap();
+    assert_eq!(format!("{:?}", &*watcher.0.load()), "Limits(1)");
+    running.restart::<Limits>().await.unwrap();
+    assert_eq!(format!("{:?}", &*watcher.0.load()), "Limits(2)");
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_waits_for_a_change_is_told_that_the_graph_stops() {
+    for drop_only in [false, true] {
+        let running = graph(&Log::default()).start().await.unwrap();
+        let mut limits = live(&running);
+        let waiting = tokio::spawn(async move {
+            let mut changes = 0;
+            while limits.changed().await.is_some() {
+                changes += 1;
+            }
+            (changes, limits.load().0)
+        });
+        tokio::task::yield_now().await;
+        if drop_only {
+            drop(running);
+        } else {
+            running.shutdown().await.unwrap();
+        }
+        assert_eq!(waiting.await.unwrap(), (0, 1));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_initialiser_can_be_called_by_hand_with_a_value() {
+    let made = api(Live::from(Limits(5))).await.unwrap();
+    let mut limits = made.limits.clone();
+    assert_eq!(limits.load().0, 5);
+    assert!(limits.changed().await.is_none());
+}
