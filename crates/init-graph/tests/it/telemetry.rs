@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::Future;
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use init_graph::{BoxError, Context, Dep, Event, Graph, Retry};
 use metrics::{
@@ -90,6 +90,16 @@ impl Logged {
 
     /// For the current thread, which is all that a test's runtime has.
     pub(crate) fn install(&self) -> tracing::subscriber::DefaultGuard {
+        // While there is only one subscriber, what another thread logs for the first time is off for good if that
+        // thread has none. So there are always two.
+        static OTHER: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+            tracing::Dispatch::new(
+                tracing_subscriber::fmt()
+                    .with_writer(std::io::sink)
+                    .finish(),
+            )
+        });
+        LazyLock::force(&OTHER);
         let writer = self.clone();
         let subscriber = tracing_subscriber::fmt()
             .with_writer(writer)
