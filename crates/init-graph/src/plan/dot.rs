@@ -92,6 +92,8 @@ fn escape(text: &str) -> String {
             '"' => escaped.push_str("\\\""),
             '\\' => escaped.push_str("\\\\"),
             '\n' => escaped.push_str("\\n"),
+            // Labels know HTML's entities as well.
+            '&' => escaped.push_str("&amp;"),
             letter if letter.is_control() => escaped.push(' '),
             letter => escaped.push(letter),
         }

@@ -9,6 +9,7 @@ mod support;
 
 mod cancelling;
 mod conditions;
+mod cycles;
 #[cfg(feature = "macros")]
 mod deps;
 mod failing;
@@ -23,8 +24,10 @@ mod live;
 mod macros;
 mod limits;
 mod milestones;
+mod named;
 mod observing;
 mod panics;
+mod plan;
 mod random_graphs;
 mod reporting;
 mod restarting;

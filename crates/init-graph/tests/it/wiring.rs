@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use init_graph::{After, BoxError, Dep, Graph, GraphError, Result, WiringErrorKind};
+use init_graph::{
+    After, BoxError, Class, Dep, Graph, GraphError, Lazy, Policy, Result, Retry, WiringErrorKind,
+};
 
 use crate::support::{Log, without_lines};
 
@@ -240,6 +242,109 @@ fn a_time_limit_of_zero_is_an_error() {
         ),
         [WiringErrorKind::ZeroTimeout; 3]
     );
+}
+
+#[test]
+fn limits_and_attempts_with_which_nothing_runs_are_errors() {
+    let mut graph = Graph::new();
+    graph.limit(Class::new("db"), 0);
+    graph.concurrency(0);
+    graph.timeout(Duration::ZERO);
+    graph.restart_budget(3, Duration::ZERO);
+    graph
+        .add(|| async { Ok::<_, BoxError>(Api) })
+        .retry(Retry::exponential(0))
+        .total_timeout(Duration::ZERO)
+        .stall_timeout(Duration::ZERO);
+    let kinds = check(&graph, &expect![[r#"
+        7 wiring errors
+        the total_timeout of `Api` is zero
+          `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
+          help: leave out `total_timeout` for no limit of its own
+        the stall_timeout of `Api` is zero
+          `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
+          help: leave out `stall_timeout` for no limit of its own
+        the retry of `Api` has no attempts
+          `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
+          help: the first attempt counts as well: leave out `retry` for that one alone
+        the timeout of the graph is zero
+          help: leave out `Graph::timeout` for no limit
+        the window of the restart budget is zero
+          help: give `Graph::restart_budget` a window; no restarts at all are 0 within any window
+        the limit of class `db` is zero
+          help: nothing of the class could run: give `Graph::limit` at least 1
+        the concurrency of the graph is zero
+          help: nothing could run: leave out `Graph::concurrency` for no limit"#]]);
+    use WiringErrorKind::{ZeroLimit, ZeroTimeout};
+    let graphs = [ZeroTimeout, ZeroTimeout, ZeroLimit, ZeroLimit];
+    assert_eq!(
+        kinds,
+        [[ZeroTimeout, ZeroTimeout, ZeroLimit].as_slice(), &graphs].concat()
+    );
+}
+
+#[test]
+fn a_handle_of_another_graph_is_an_error_and_not_another_component() {
+    let id = Graph::new().node("elsewhere").id();
+    let mut graph = Graph::new();
+    graph.node("own").after(id);
+    let kinds = check(&graph, &expect![[r#"
+        a handle of another graph
+          `own` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after it
+          help: handles are valid in the graph that made them"#]]);
+    assert_eq!(kinds, [WiringErrorKind::ForeignHandle]);
+}
+
+#[test]
+fn an_empty_name_is_an_error() {
+    let mut graph = Graph::new();
+    graph.node("");
+    let kinds = check(&graph, &expect![[r#"
+        a name is empty
+          `` (added at crates/init-graph/tests/it/wiring.rs:N)
+          help: leave out `named` for the function's own name"#]]);
+    assert_eq!(kinds, [WiringErrorKind::EmptyName]);
+}
+
+#[test]
+fn what_is_said_twice_or_of_nothing_is_fine() {
+    let mut graph = Graph::new();
+    graph.value(Config);
+    graph.milestone("nothing");
+    graph.node("point");
+    let point = graph.node("twice").needs::<Config>().needs::<Config>();
+    point.after("point").after("point");
+    let plan = graph.plan().unwrap();
+    let twice = plan.nodes().last().unwrap();
+    assert_eq!(plan.dependencies(twice.id()).len(), 2);
+}
+
+#[test]
+fn to_need_an_optional_one_is_fine_where_failures_are_tolerated_or_asked_for() {
+    let graph = || {
+        let mut graph = Graph::new();
+        graph.add(|| async { Ok::<_, BoxError>(Config) }).optional();
+        graph
+    };
+    let mut needing = graph();
+    needing.milestone("ready").needs::<Config>();
+    let kinds = check(&needing, &expect![[r#"
+        `ready` must start but needs `Config`, which may fail
+          `ready` (added at crates/init-graph/tests/it/wiring.rs:N) needs `Config`
+          `Config` (added at crates/init-graph/tests/it/wiring.rs:N) as optional
+          help: come `after` it, or make `ready` optional too"#]]);
+    assert_eq!(kinds, [WiringErrorKind::NeedsOptional]);
+    needing.policy(Policy::KeepGoing);
+    needing.check().unwrap();
+
+    let mut conditional = graph();
+    conditional.node("own").when(|_: Dep<Config>| true);
+    conditional.check().unwrap();
+
+    let mut lazy = graph();
+    lazy.add(|_: Dep<Config>| async { Ok::<_, BoxError>(Cache) });
+    lazy.add(|_: Lazy<Cache>| async { Ok::<_, BoxError>(()) });
+    lazy.check().unwrap();
 }
 
 #[tokio::test]
