@@ -255,7 +255,7 @@ impl Core {
             *lock(&extra.token) = self.given_up.child_token();
             *lock(&extra.advance) = Advance::default();
             *lock(&extra.hooks) = Hooks::default();
-            *lock(&extra.failure) = None;
+            drop_quietly(lock(&extra.failure).take());
             *lock(&extra.earlier) = Earlier::default();
             extra.spoke_at.store(0, Ordering::Relaxed);
         }

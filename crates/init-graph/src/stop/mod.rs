@@ -179,7 +179,10 @@ impl Stopper {
                     warn!(node = node.name(), "stop hook blocks its thread; abandoned");
                     core.observers.emit(&Event::Abandoned { node, took });
                 }
-                WAITING if is_up(&self.run, node) => {}
+                WAITING if is_up(&self.run, node) => {
+                    let took = Duration::ZERO;
+                    core.observers.emit(&Event::Abandoned { node, took });
+                }
                 _ => continue,
             }
             abandoned.push(node.name.clone());
