@@ -92,7 +92,7 @@ impl Graph {
     }
 
     /// Adds a named point that is reached when all that it [needs](Component::needs) or comes [after](Component::after)
-    /// is there; for [`start_until`](Self::start_until) and [`Running::reached`].
+    /// is there; for [`start_until`](Self::start_until) and [`reached`](crate::Handle::reached).
     #[track_caller]
     pub fn milestone(&mut self, name: impl Into<Cow<'static, str>>) -> &mut Component {
         let component = self.push(Component::point(name.into()));

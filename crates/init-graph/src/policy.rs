@@ -10,6 +10,6 @@ pub enum Policy {
     /// Lets what runs end by itself, begins nothing new, and then stops what has started in reverse.
     Drain,
     /// Starts everything that does not stand behind a failure; [`Graph::start`](crate::Graph::start) succeeds and
-    /// [`Running::failures`](crate::Running::failures) tells what is missing.
+    /// [`failures`](crate::Handle::failures) tells what is missing.
     KeepGoing,
 }

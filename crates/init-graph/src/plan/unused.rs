@@ -4,7 +4,7 @@ use crate::plan::{Node, Plan};
 
 impl Plan {
     /// Values that no node depends on, and lazy nodes that nobody who runs could ever ask for: no errors, since
-    /// [`Running::get`](crate::Running::get) may want them, but mostly slips. In start order; `Display` ends with them.
+    /// [`get`](crate::Handle::get) may want them, but mostly slips. In start order; `Display` ends with them.
     ///
     /// Components that run and whose value nobody takes are not among them: that is what a server is.
     pub fn unused(&self) -> Vec<&Node> {
