@@ -13,6 +13,8 @@ mod cycles;
 #[cfg(feature = "macros")]
 mod deps;
 mod failing;
+#[cfg(feature = "testing")]
+mod faults;
 mod handoff;
 #[cfg(feature = "history")]
 mod history;
@@ -28,6 +30,9 @@ mod named;
 mod observing;
 mod panics;
 mod plan;
+#[cfg(feature = "testing")]
+mod model;
+#[cfg(feature = "testing")]
 mod random_graphs;
 mod reporting;
 mod restarting;
@@ -37,8 +42,12 @@ mod scale;
 mod signals;
 mod starting;
 mod stopping;
+#[cfg(feature = "testing")]
+mod stress;
 mod telemetry;
 #[cfg(feature = "testing")]
 mod test_kit;
 mod threads;
 mod wiring;
+#[cfg(feature = "testing")]
+mod world;

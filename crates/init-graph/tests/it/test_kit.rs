@@ -334,7 +334,7 @@ fn handles_stay_right_within_the_graph_and_old_ones_are_refused() -> Result<()> 
     let GraphError::Wiring(errors) = graph.check().unwrap_err() else {
         return Err("a handle from before is no longer valid".into());
     };
-    assert!(errors.iter().any(|error| error.kind() == WiringErrorKind::Missing));
+    assert!(errors.iter().any(|error| error.kind() == WiringErrorKind::ForeignHandle));
     Ok(())
 }
 
