@@ -10,7 +10,7 @@ impl Plan {
     pub fn unused(&self) -> Vec<&Node> {
         let count = self.nodes().len();
         let mut taken = vec![false; count];
-        let mut behind = vec![Vec::new(); 0];
+        let mut behind = Vec::new();
         let any_lazy = !self.inner.lazy.is_empty();
         if any_lazy {
             behind.resize(count, Vec::new());

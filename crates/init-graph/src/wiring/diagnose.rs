@@ -1,5 +1,6 @@
 //! The texts of the wiring errors: what is wrong, where to look, and the likely way out.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::named::Names;
@@ -136,7 +137,9 @@ impl Diagnose<'_, '_> {
         let given = several
             .iter()
             .find(|provider| self.components[**provider as usize].named);
-        let name = given.map_or("name".into(), |provider| self.names.of(*provider as usize));
+        let name = given.map_or(Cow::Borrowed("name"), |provider| {
+            self.names.of(*provider as usize)
+        });
         let _ = write!(
             text,
             "\n  help: choose with `.wire::<{label}>(\"{name}\")`, tell them apart with `tagged`, or take `All<{label}>`"
@@ -216,7 +219,7 @@ impl Diagnose<'_, '_> {
     fn wrong_provide(&self, at: usize, provide: &Provide) -> String {
         let (from, to) = (type_label(provide.from.1), type_label(provide.to.1));
         let made = self.components[at].output.map(|(_, made)| type_label(made));
-        let made = made.map_or("no value".to_owned(), |made| format!("`{made}`"));
+        let made = made.map_or_else(|| "no value".to_owned(), |made| format!("`{made}`"));
         let place = self.place(at);
         format!(
             "`provide` makes `{to}` of `{from}`, but the component makes {made}\n  {place}\n  help: the closure of `provide` takes the `Arc` of what the component returns"

@@ -87,7 +87,7 @@ pub(crate) fn check(graph: &Graph) -> Result<(), WiringErrors> {
 
 /// Decides everything about a start before anything runs.
 pub(crate) fn resolve(graph: &Graph) -> Result<Wiring, WiringErrors> {
-    Survey::new(graph).map(number::number)
+    Survey::new(graph).map(|survey| number::number(&survey))
 }
 
 /// As [`resolve`], for those who only look.

@@ -13,6 +13,8 @@ use crate::component::Component;
 pub(crate) struct Names<'a> {
     components: &'a [Component],
     given: Table,
+    /// Hashes and positions of given names that are not in the table yet.
+    pending: Vec<(u64, u32)>,
     defaults: OnceCell<Defaults>,
     /// The first of a given name and a later one.
     pub(super) doubled: Vec<(u32, u32)>,
@@ -29,17 +31,29 @@ impl<'a> Names<'a> {
         Self {
             components,
             given: Table::with_capacity(components.len()),
+            pending: Vec::with_capacity(PENDING_MAX),
             defaults: OnceCell::new(),
             doubled: Vec::new(),
         }
     }
 
-    /// Takes the name of the next component into account; each has to come by once, before anything is asked.
+    /// Takes the name of the next component into account; each has to come by once, then [`flush`](Self::flush), before
+    /// anything is asked.
     pub(super) fn add(&mut self, at: u32, component: &Component) {
         if component.named {
-            let name = &*component.name;
-            let same = |other: u32| self.components[other as usize].name == name;
-            if let Some(first) = self.given.insert(hash(name), at, same) {
+            self.pending.push((hash(&component.name), at));
+            if self.pending.len() == PENDING_MAX {
+                self.flush();
+            }
+        }
+    }
+
+    /// Puts many names in at a time: with nothing else in between, the processor waits for their places at once.
+    pub(super) fn flush(&mut self) {
+        let name = |at: u32| &self.components[at as usize].name;
+        for (hash, at) in self.pending.drain(..) {
+            let same = |other| name(other) == name(at);
+            if let Some(first) = self.given.insert(hash, at, same) {
                 self.doubled.push((first, at));
             }
         }
@@ -175,3 +189,6 @@ impl Table {
 }
 
 const TAG: u64 = !0 << 32;
+
+/// Names that are put in at a time.
+const PENDING_MAX: usize = 64;

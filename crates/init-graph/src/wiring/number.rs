@@ -7,9 +7,9 @@ use crate::param::Kind;
 use crate::plan::{EdgeKind, Node, NodeId, Plan};
 
 /// Everything that a start needs.
-pub(super) fn number(survey: Survey<'_>) -> Wiring {
-    let numbering = Numbering::new(&survey);
-    let plan = plan_of(&survey, &numbering);
+pub(super) fn number(survey: &Survey<'_>) -> Wiring {
+    let numbering = Numbering::new(survey);
+    let plan = plan_of(survey, &numbering);
     let count = survey.components.len();
     let mut offsets = Vec::with_capacity(count + 1);
     let mut list = Vec::with_capacity(survey.resolved.len());

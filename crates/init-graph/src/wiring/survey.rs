@@ -38,6 +38,7 @@ impl<'a> Survey<'a> {
             offers.add(at, component);
             inspect(at, component, &mut problems);
         }
+        names.flush();
         let doubled = names.doubled.iter();
         problems.extend(doubled.map(|(first, at)| (*at, Problem::DoubledName(*first))));
         bounds::of_graph(&graph.settings, &mut problems);
@@ -134,7 +135,7 @@ fn settle<'a>(
                 .get(usize::from(view) - 1)
                 .map(|provide| provide.to.1),
         };
-        let tag = provider.tag.and(options.tag.map(|(_, name)| name));
+        let tag = options.tag.map(|(_, name)| name);
         let all = group.iter().map(|provider| provider.component).collect();
         let problem = Problem::DoubledType(all, provided.unwrap_or("()"), tag);
         problems.push((provider.component, problem));
