@@ -229,7 +229,7 @@ mod tests {
         let mut best = u64::MAX;
         let mut order = (0..times.len() as u64).collect();
         permute(&mut order, 0, &mut |rank| {
-            best = best.min(makespan(graph, times, limit, rank))
+            best = best.min(makespan(graph, times, limit, rank));
         });
         best
     }

@@ -66,6 +66,26 @@ async fn the_report_tells_what_was_slower_than_usual() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn starts_that_fail_over_and_over_do_not_push_out_the_good_ones() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("start.json");
+    start(&file).await.0.shutdown().await.unwrap();
+    for _ in 0..30 {
+        let mut graph = graph(&file, &Log::default(), 10);
+        graph.add(|| async {
+            sleep(ms(5)).await;
+            Err::<(), _>("refused")
+        });
+        graph.start().await.unwrap_err();
+    }
+    let (history, error) = History::load(&file);
+    assert!(error.is_none(), "{error:?}");
+    let started: Vec<_> = history.runs().map(|run| run.started).collect();
+    assert_eq!(started, [true, false, false, false, false, false]);
+    assert_eq!(history.expected("long"), Some(ms(80)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_corrupt_history_is_named_in_the_log_and_replaced() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("start.json");
@@ -119,7 +139,8 @@ async fn a_start_that_waits_says_for_what_every_few_seconds_until_it_is_over() {
         .collect();
     expect_test::expect![[r#"
         `database` (5000ms, "connecting"); 1 waits behind it
-        `database` (10.0s, "connecting"); 1 waits behind it"#]].assert_eq(&lines.join("\n"));
+        `database` (10.0s, "connecting"); 1 waits behind it"#]]
+    .assert_eq(&lines.join("\n"));
     running.shutdown().await.unwrap();
 }
 

@@ -1,7 +1,11 @@
 //! What the report of a start says.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
 use expect_test::expect;
-use init_graph::{BoxError, Dep, Graph, Outcome};
+use init_graph::{BoxError, Class, Component, Dep, Graph, Lazy, Outcome, Policy, Retry};
 use tokio::time::sleep;
 
 use crate::support::ms;
@@ -117,6 +121,162 @@ async fn the_report_of_a_large_graph_shows_the_slowest() {
         text.contains(" > n99 99ms\n  efficiency: 100 %")
             && text.contains("chain: ... 88 more ... > n88 88ms"),
         "{text}"
+    );
+    running.shutdown().await.unwrap();
+}
+
+/// A component of this name that takes so long.
+fn work<'a>(graph: &'a mut Graph, name: &'static str, millis: u64) -> &'a mut Component {
+    let component = graph.add(move || async move {
+        sleep(ms(millis)).await;
+        Ok::<_, BoxError>(())
+    });
+    component.named(name)
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_and_the_waits_between_them_are_told_apart_from_own_time() {
+    let mut graph = Graph::new();
+    let left = Arc::new(AtomicU32::new(2));
+    let flaky = move || {
+        let left = Arc::clone(&left);
+        async move {
+            sleep(ms(20)).await;
+            match left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) {
+                Ok(_) => Err("not yet"),
+                Err(_) => Ok(()),
+            }
+        }
+    };
+    graph
+        .add(flaky)
+        .named("flaky")
+        .retry(Retry::fixed(3, ms(100)));
+    graph.node("end").after("flaky");
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let flaky = report.node("flaky").unwrap();
+    assert_eq!((flaky.attempts(), flaky.outcome()), (3, Outcome::Ready));
+    assert_eq!(
+        (flaky.own(), flaky.backoff(), flaky.took()),
+        (ms(60), ms(200), ms(260))
+    );
+    assert_eq!((flaky.drag(), report.lower_bound()), (ms(260), ms(260)));
+    let text = report.to_string();
+    assert!(text.contains("3 attempts, 200ms between them"), "{text}");
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waits_for_a_permit_are_told_with_the_class_that_was_full() {
+    let mut graph = Graph::new();
+    let db = Class::new("db");
+    for name in ["one", "two", "three", "four"] {
+        work(&mut graph, name, 50).class(db.clone());
+    }
+    graph.limit(db, 2);
+    let running = graph.start().await.unwrap();
+    expect![[r#"
+        started 4 components in 100ms (own times: 200ms in all, 2.0 times that)
+          one       50ms  ████████████████················
+          two       50ms  ████████████████················
+          three     50ms  ░░░░░░░░░░░░░░░░████████████████  queued 50ms for db
+          four      50ms  ░░░░░░░░░░░░░░░░████████████████  queued 50ms for db
+          critical chain: three 50ms (drag 0ms)
+          efficiency: 100 %; no order could take less than 100ms (work of class `db` by its limit)"#]].assert_eq(&running.report().to_string());
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_until_a_milestone_is_reported_up_to_it_and_the_rest_later() {
+    let mut graph = Graph::new();
+    work(&mut graph, "database", 50);
+    work(&mut graph, "api", 20).after("database");
+    work(&mut graph, "warm-up", 500).after("database");
+    work(&mut graph, "metrics", 900).background();
+    graph.milestone("ready").after("api");
+    let running = graph.start_until("ready").await.unwrap();
+    expect![[r#"
+        started 2 components in 70ms, until `ready` (own times: 70ms in all, 1.0 times that)
+          database     50ms  ███████████████████████·········
+          api          20ms  ·······················█████████  after database
+          warm-up      20ms  ·······················█████████  still starting, after database
+          metrics      70ms  ████████████████████████████████  still starting, background
+          ready         0ms  ·······························◆  milestone
+          2 still to come
+          critical chain: database 50ms > api 20ms > ready
+          efficiency: 100 %; no order could take less than 70ms (critical path)"#]]
+    .assert_eq(&running.report().to_string());
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_and_was_tolerated_is_told_with_its_reason() {
+    let mut graph = Graph::new();
+    graph
+        .add(|| async { Err::<Cache, _>("refused") })
+        .named("cache");
+    graph.add(|_: Dep<Cache>| async { Ok::<_, BoxError>(Warm) });
+    work(&mut graph, "off", 10).when(|| false);
+    work(&mut graph, "api", 10);
+    graph.policy(Policy::KeepGoing);
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let [failure] = report.failures() else {
+        panic!("{:?}", report.failures())
+    };
+    assert_eq!(failure.name(), "cache");
+    expect![[r#"
+        started 4 components in 10ms (own times: 10ms in all, 1.0 times that)
+          cache      0ms  █·······························  failed
+          Warm       0ms  ×·······························  skipped
+          off        0ms  ×·······························  skipped
+          api       10ms  ████████████████████████████████
+          `cache` failed: refused
+          critical chain: api 10ms"#]]
+    .assert_eq(&report.to_string());
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn waiting_for_a_lazy_component_is_not_the_own_time_of_the_one_that_asked() {
+    let mut graph = Graph::new();
+    let index = || async {
+        sleep(ms(100)).await;
+        Ok::<_, BoxError>(Cache)
+    };
+    graph.add(index).named("index");
+    let search = |index: Lazy<Cache>| async move {
+        sleep(ms(20)).await;
+        index.get().await?;
+        sleep(ms(5)).await;
+        Ok::<_, BoxError>(Api)
+    };
+    graph.add(search).named("search");
+    let unused = |_: Lazy<Database>| async { Ok::<_, BoxError>(Warm) };
+    graph.add(|| async { Ok::<_, BoxError>(Database) });
+    graph.add(unused).named("unused");
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let node = |name: &str| report.node(name).unwrap();
+    assert_eq!(
+        (node("search").own(), node("search").took()),
+        (ms(25), ms(125))
+    );
+    assert_eq!(
+        (node("index").waited(), node("index").drag()),
+        (ms(20), ms(100))
+    );
+    assert_eq!(node("Database").outcome(), Outcome::Unasked);
+    let chain: Vec<_> = report
+        .critical_chain()
+        .iter()
+        .map(|node| node.name())
+        .collect();
+    assert_eq!(chain, ["index", "search"]);
+    assert!(
+        report.to_string().contains("\n  1 not asked for\n"),
+        "{report}"
     );
     running.shutdown().await.unwrap();
 }
