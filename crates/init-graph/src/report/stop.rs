@@ -14,6 +14,8 @@ pub struct StopReport {
     pub(crate) failures: Vec<NodeError>,
     pub(crate) abandoned: Vec<Cow<'static, str>>,
     pub(crate) took: Duration,
+    /// Of nodes whose stop took time, the longest first.
+    pub(crate) times: Vec<(Cow<'static, str>, Duration)>,
 }
 
 impl StopReport {
@@ -37,6 +39,11 @@ impl StopReport {
         self.took
     }
 
+    /// The names of the nodes whose hooks took any time, with the time of each, the longest first.
+    pub fn times(&self) -> impl ExactSizeIterator<Item = (&str, Duration)> {
+        self.times.iter().map(|(name, took)| (&**name, *took))
+    }
+
     /// Whether everything stopped without an error.
     pub fn is_clean(&self) -> bool {
         self.failures.is_empty() && self.abandoned.is_empty()
@@ -51,6 +58,13 @@ impl fmt::Display for StopReport {
             counted(self.stopped, "node"),
             human(self.took)
         )?;
+        // One alone is the whole.
+        if self.times.len() > 1 {
+            let slowest = self.times.iter().take(SLOWEST_SHOWN);
+            let slowest = slowest.map(|(name, took)| format!("{name} {}", human(*took)));
+            let slowest = slowest.collect::<Vec<_>>().join(", ");
+            write!(f, "; longest: {slowest}")?;
+        }
         for failure in &self.failures {
             write!(f, "\n  {failure}")?;
             if let Some(source) = std::error::Error::source(failure) {
@@ -63,3 +77,5 @@ impl fmt::Display for StopReport {
         Ok(())
     }
 }
+
+const SLOWEST_SHOWN: usize = 3;

@@ -17,6 +17,8 @@ use crate::run::Run;
 /// How the stop of one node went.
 pub(super) struct Ended {
     pub(super) took: Duration,
+    /// How many there were when it began.
+    pub(super) hooks: usize,
     pub(super) failures: Vec<NodeError>,
 }
 
@@ -26,6 +28,7 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     core.observers.emit(&Event::Stopping { node });
     core.cancel_token(node.id);
     let own = run.steps[node.id.index()].options().stop_timeout;
+    let hooks = core.hooks(node.id);
     let begun = Instant::now();
     let deadline = after(begun, own.unwrap_or(limit)).min(deadline);
     let span = info_span!("component_stop", name = node.name(), stage = node.stage());
@@ -43,7 +46,11 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     };
     let failures: Vec<_> = causes.into_iter().map(error).collect();
     report(run, node, took, failures.first());
-    Ended { took, failures }
+    Ended {
+        took,
+        hooks,
+        failures,
+    }
 }
 
 fn report(run: &Run, node: &Node, took: Duration, failure: Option<&NodeError>) {

@@ -39,6 +39,7 @@ pub(crate) async fn spawn(run: Arc<Run>, limit: Duration) -> StopReport {
             failures: Vec::new(),
             abandoned,
             took: begun.elapsed(),
+            times: Vec::new(),
         }
     })
 }
@@ -99,6 +100,7 @@ async fn stop_part(run: &Arc<Run>, order: Order, deadline: Instant, limit: Durat
         edges: order.edges,
         stopped: AtomicUsize::new(0),
         failures: Mutex::default(),
+        times: Mutex::default(),
         begun: Instant::now(),
         deadline,
         limit,
@@ -113,11 +115,14 @@ async fn stop_part(run: &Arc<Run>, order: Order, deadline: Instant, limit: Durat
     // Empty when all went well; asked in any case, so that nothing that was not stopped is ever called clean.
     let abandoned = stopper.abandoned();
     let failures = std::mem::take(&mut *lock(&stopper.failures));
+    let mut times = std::mem::take(&mut *lock(&stopper.times));
+    times.sort_by(|(a, one), (b, other)| other.cmp(one).then_with(|| a.cmp(b)));
     StopReport {
         stopped: stopper.stopped.load(Ordering::Relaxed),
         failures,
         abandoned,
         took: Duration::ZERO,
+        times,
     }
 }
 
@@ -130,6 +135,7 @@ struct Stopper {
     states: Box<[AtomicU8]>,
     stopped: AtomicUsize,
     failures: Mutex<Vec<NodeError>>,
+    times: Mutex<Vec<(Cow<'static, str>, Duration)>>,
     begun: Instant,
     deadline: Instant,
     limit: Duration,
@@ -144,12 +150,7 @@ impl Visitor for Stopper {
         let core = &self.run.core;
         let node = core.plan.node(self.nodes[at.index()]);
         let state = &self.states[at.index()];
-        // A clean-up that began before this stop ends by a deadline of its own, which is not later: no tie with it.
-        let blocked = after(self.deadline, BLOCKED_GRACE / 2);
-        if !self.run.life.cleanups.finish(node.id, blocked).await {
-            state.store(STOPPING, Ordering::Relaxed);
-            return Flow::Release;
-        }
+        self.run.life.cleanups.finish(node.id, self.deadline).await;
         // What never started is passed through, so that the order holds across it.
         if is_up(&self.run, node) {
             state.store(STOPPING, Ordering::Relaxed);
@@ -160,6 +161,9 @@ impl Visitor for Stopper {
             let ended = hooks::stop(&self.run, node, self.deadline, self.limit).await;
             if ready {
                 core.set_phase(node.id, Phase::Stopped);
+            }
+            if !ended.took.is_zero() && ended.hooks > 0 {
+                lock(&self.times).push((node.name.clone(), ended.took));
             }
             lock(&self.failures).extend(ended.failures);
             self.stopped.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! What a shutdown does, and what it never waits for.
 
 use std::error::Error as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use expect_test::expect;
 use init_graph::{BoxError, Context, Dep, Graph, Result};
@@ -279,4 +281,155 @@ async fn a_panic_while_a_value_is_dropped_does_not_stop_the_stop() {
     graph.add(server);
     let report = graph.start().await.unwrap().shutdown().await.unwrap();
     assert_eq!(report.stopped(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_registers_itself_for_ever_ends_all_the_same() {
+    struct Hydra;
+    fn register(cx: Context, count: Arc<AtomicU32>, wait: u64) {
+        cx.clone().on_stop(move || async move {
+            count.fetch_add(1, Ordering::SeqCst);
+            if wait > 0 {
+                sleep(ms(wait)).await;
+            }
+            register(cx, count, wait);
+            Ok(())
+        });
+    }
+    // Without a wait the number ends it, with one the time.
+    for (wait, runs) in [(0, 1_001), (10, 10)] {
+        let (count, log) = (Arc::new(AtomicU32::new(0)), Log::default());
+        let (own, own_log) = (Arc::clone(&count), log.clone());
+        let mut graph = Graph::new();
+        graph.stop_timeout(ms(100));
+        graph.add(move |cx: Context| {
+            let (own, log) = (Arc::clone(&own), own_log.clone());
+            async move {
+                hook(&cx, log, 0).await;
+                register(cx, own, wait);
+                Ok::<_, BoxError>(Hydra)
+            }
+        });
+        let running = graph.start().await.unwrap();
+        let begun = Instant::now();
+        let error = running.shutdown().await.unwrap_err();
+        assert_eq!(begun.elapsed(), ms(wait * 10));
+        assert_eq!(count.load(Ordering::SeqCst), runs);
+        assert_eq!(
+            log.lines(),
+            ["begin Hydra", "end Hydra"],
+            "what was there before has its turn"
+        );
+        let failures = error.report().failures();
+        assert_eq!(
+            failures[0].source().unwrap().to_string(),
+            "registered more stop hooks while it stopped than could run; the rest was dropped"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hook_that_ran_out_of_time_names_the_time_it_had() {
+    struct Slow;
+    let mut graph = Graph::new();
+    graph.add(|cx: Context| async move {
+        cx.on_stop(std::future::pending);
+        cx.on_stop(|| async {
+            sleep(ms(30)).await;
+            Ok(())
+        });
+        Ok::<_, BoxError>(Slow)
+    });
+    graph.stop_timeout(ms(100));
+    let running = graph.start().await.unwrap();
+    let error = running.shutdown().await.unwrap_err();
+    assert_eq!(
+        error.report().failures()[0].cause().to_string(),
+        "did not end within 70ms"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_failed_is_cleaned_up_at_once_and_a_shutdown_waits_for_it() {
+    struct Half;
+    let log = Log::default();
+    let own = log.clone();
+    let mut graph = Graph::new();
+    graph
+        .add(move |cx: Context| {
+            let log = own.clone();
+            async move {
+                let token = cx.cancelled();
+                hook(&cx, log.clone(), 50).await;
+                cx.on_stop(move || async move {
+                    log.say(token.is_cancelled());
+                    Err("and the hook too".into())
+                });
+                Err::<Half, BoxError>("no".into())
+            }
+        })
+        .optional();
+    let begun = Instant::now();
+    let running = graph.start().await.unwrap();
+    assert_eq!(begun.elapsed(), ms(0), "nobody waits for it");
+    sleep(ms(10)).await;
+    assert_eq!(log.lines(), ["true", "begin Half"]);
+    let error = running.shutdown().await.unwrap_err();
+    assert_eq!(begun.elapsed(), ms(50));
+    assert_eq!(log.count("end Half"), 1);
+    let report = error.report();
+    assert_eq!((report.stopped(), report.failures().len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_report_of_a_stop_tells_what_took_how_long() {
+    let log = Log::default();
+    let report = diamond(&log)
+        .start()
+        .await
+        .unwrap()
+        .shutdown()
+        .await
+        .unwrap();
+    let times: Vec<_> = report.times().collect();
+    assert_eq!(
+        times,
+        [
+            ("Base", ms(10)),
+            ("Left", ms(10)),
+            ("Right", ms(10)),
+            ("Top", ms(10))
+        ]
+    );
+    expect!["stopped 5 nodes in 30ms; longest: Base 10ms, Left 10ms, Right 10ms"]
+        .assert_eq(&report.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_graph_lets_go_of_its_values_in_reverse() {
+    struct First(Log);
+    struct Second(Log);
+    impl Drop for First {
+        fn drop(&mut self) {
+            self.0.say("first");
+        }
+    }
+    impl Drop for Second {
+        fn drop(&mut self) {
+            self.0.say("second");
+        }
+    }
+    let log = Log::default();
+    let own = log.clone();
+    let mut graph = Graph::new();
+    graph.value(First(log.clone()));
+    graph.add(move |_: Dep<First>| {
+        let log = own.clone();
+        async move { Ok::<_, BoxError>(Second(log)) }
+    });
+    let running = graph.start().await.unwrap();
+    let handle = running.handle();
+    drop(running);
+    assert_eq!(log.lines(), ["second", "first"]);
+    assert!(handle.get::<First>().is_none());
 }
