@@ -52,14 +52,16 @@ pub(crate) fn clean_up(run: &Arc<Run>, id: NodeId) {
 }
 
 impl Cleanups {
-    /// Waits for the clean-up of `id`, but no longer than until `deadline`.
-    pub(super) async fn finish(&self, id: NodeId, deadline: Instant) {
+    /// Waits for the clean-up of `id` until `deadline`, which comes after its own; false when it blocks its thread.
+    pub(super) async fn finish(&self, id: NodeId, deadline: Instant) -> bool {
         let task = lock(&self.0).running.remove(&id);
         if let Some(mut task) = task
             && timeout_at(deadline, &mut task).await.is_err()
         {
             task.abort();
+            return false;
         }
+        true
     }
 
     /// How many components were cleaned up since the last time, and what failed.

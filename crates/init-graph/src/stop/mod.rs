@@ -150,7 +150,12 @@ impl Visitor for Stopper {
         let core = &self.run.core;
         let node = core.plan.node(self.nodes[at.index()]);
         let state = &self.states[at.index()];
-        self.run.life.cleanups.finish(node.id, self.deadline).await;
+        // A clean-up that began before this stop ends by a deadline of its own, which is not later: no tie with it.
+        let blocked = after(self.deadline, BLOCKED_GRACE / 2);
+        if !self.run.life.cleanups.finish(node.id, blocked).await {
+            state.store(STOPPING, Ordering::Relaxed);
+            return Flow::Release;
+        }
         // What never started is passed through, so that the order holds across it.
         if is_up(&self.run, node) {
             state.store(STOPPING, Ordering::Relaxed);
