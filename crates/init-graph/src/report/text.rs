@@ -205,9 +205,10 @@ fn note(node: &NodeReport<'_>) -> String {
         ));
     }
     if node.queued() >= SHOWN_MIN {
-        let class = node
-            .limited_by()
-            .map_or(String::new(), |class| format!(" for {class}"));
+        // With a limit on all of it as well, nobody knows which of the two was full.
+        let overall = node.report.inner.parts.concurrency.is_some();
+        let class = node.limited_by().filter(|_| !overall);
+        let class = class.map_or_else(String::new, |class| format!(" for {class}"));
         notes.push(format!("queued {}{class}", human(node.queued())));
     }
     let last = node
