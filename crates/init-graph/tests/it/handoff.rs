@@ -12,11 +12,11 @@ use std::sync::Arc;
 use loom::sync::Mutex;
 use loom::sync::atomic::{AtomicU32, Ordering};
 
-use handoff::{DEFERRED, Handoff, Turn};
+use checked::{DEFERRED, Handoff, Turn};
 use ready::Ranks;
 
 #[path = "../../src/exec/handoff.rs"]
-mod handoff;
+mod checked;
 #[path = "../../src/exec/ready.rs"]
 mod ready;
 
