@@ -155,6 +155,7 @@ pub(super) fn note_lost(walk: &Walk<Starter>) {
         attempts: 1,
         cause,
     });
+    run.life.failed.notify_waiters();
     walk.visitor.closing.give_up();
 }
 

@@ -186,7 +186,7 @@ impl Handle {
     /// [`RestartReport::stop`]. Dropping the future does not interrupt it; a shutdown does.
     ///
     /// # Errors
-    /// [`RestartError::Failed`] when the part did not start again: with [`Policy::KeepGoing`](crate::Policy::KeepGoing)
+    /// [`RestartError::Failed`] when the part did not start again, told when nothing of it runs any more: with [`Policy::KeepGoing`](crate::Policy::KeepGoing)
     /// the rest of it stays, otherwise what had started was stopped again; a later restart may bring it back. For all
     /// other errors nothing was touched.
     pub async fn restart<T: ?Sized + Send + Sync + 'static>(

@@ -325,10 +325,10 @@ async fn random_circles_from_many_threads_always_end_with_an_answer() {
             }
         }
         cx.on_stop(|| async { Ok(()) });
-        if seed % 3 != 0 {
+        if !seed.is_multiple_of(3) {
             answers.fetch_add(u32::from(a.get().await.is_err()), Ordering::SeqCst);
         }
-        if seed % 5 != 0 {
+        if !seed.is_multiple_of(5) {
             answers.fetch_add(u32::from(b.get().await.is_err()), Ordering::SeqCst);
         }
         Ok(Node)

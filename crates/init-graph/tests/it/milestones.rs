@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use init_graph::{BoxError, Cause, Context, Dep, Graph, Lazy, Outcome, Policy};
+use init_graph::{BoxError, Cause, Context, Graph, Handle, Lazy, Outcome, Policy};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Log, ms};
@@ -233,7 +233,10 @@ async fn dropping_a_run_before_its_end_is_dropping_the_graph() {
 
 #[tokio::test(start_paused = true)]
 async fn a_handle_kept_inside_of_the_graph_keeps_no_value_after_the_stop() {
-    struct Keeper(std::sync::OnceLock<init_graph::Handle>, Arc<()>);
+    struct Keeper(
+        std::sync::OnceLock<Handle>,
+        #[expect(dead_code, reason = "counted from outside")] Arc<()>,
+    );
     for drop_only in [false, true] {
         let alive = Arc::new(());
         let mut graph = graph(false);

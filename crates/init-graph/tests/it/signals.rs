@@ -1,5 +1,9 @@
 //! Real signals to a real process: this very test binary, run again as the child that a test plays with.
 #![cfg(unix)]
+#![expect(
+    clippy::print_stdout,
+    reason = "it is how the child talks to its parent"
+)]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStdout, Command, Stdio};
