@@ -165,5 +165,5 @@ fn memory() -> String {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
     let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<usize>().ok());
-    kib.map_or("unknown here".to_owned(), |kib| mib(kib * 1024))
+    kib.map_or_else(|| "unknown here".to_owned(), |kib| mib(kib * 1024))
 }

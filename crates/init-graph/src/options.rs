@@ -88,7 +88,11 @@ impl fmt::Debug for Options {
         set("when", self.condition.is_some(), &"condition");
         set("class", self.class.is_some(), &self.class);
         set("priority", self.priority != 0, &self.priority);
-        set("tagged", self.tag.is_some(), &self.tag.map(|(_, name)| name));
+        set(
+            "tagged",
+            self.tag.is_some(),
+            &self.tag.map(|(_, name)| name),
+        );
         for provide in &self.provides {
             set("provide", true, &(provide.from.1, provide.to.1));
         }
@@ -104,8 +108,11 @@ pub(crate) struct Provide {
     pub(crate) from: (TypeId, &'static str),
     pub(crate) to: (TypeId, &'static str),
     /// Turns an `Arc<From>` into an `Arc<To>`, both as values; `None` when the value is of another type.
-    pub(crate) cast: Box<dyn Fn(&Value) -> Option<Value> + Send + Sync>,
+    pub(crate) cast: Box<Cast>,
 }
+
+/// From a value to one of its views.
+pub(crate) type Cast = dyn Fn(&Value) -> Option<Value> + Send + Sync;
 
 /// The choice of a consumer: dependencies of this type come from the component of that name.
 pub(crate) struct WireTo {

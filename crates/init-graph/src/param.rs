@@ -35,7 +35,7 @@ pub trait Param: sealed::Sealed + Sized + Send + 'static {
 }
 
 /// Hidden, and reachable for `#[derive(Deps)]` alone.
-pub mod sealed {
+pub(crate) mod sealed {
     /// Keeps [`Param`](super::Param) to the types of this crate.
     pub trait Sealed {}
 }

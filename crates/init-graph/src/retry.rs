@@ -18,8 +18,11 @@ pub struct Retry {
     factor: f64,
     max_delay: Duration,
     jitter: f64,
-    when: Option<Arc<dyn Fn(&Cause) -> bool + Send + Sync>>,
+    when: Option<Arc<Worth>>,
 }
+
+/// Whether a failure is worth another attempt.
+type Worth = dyn Fn(&Cause) -> bool + Send + Sync;
 
 impl Retry {
     /// At most `attempts` attempts in all, the first included; waits of 100 ms, 200 ms, 400 ms and so on, at most 10 s,

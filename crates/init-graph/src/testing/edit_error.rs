@@ -94,9 +94,10 @@ impl EditError {
         makes: Option<&'static str>,
     ) -> Self {
         let wanted = type_label(type_name::<T>());
-        let makes = makes.map_or("nothing".to_owned(), |makes| {
-            format!("`{}`", type_label(makes))
-        });
+        let makes = makes.map_or_else(
+            || "nothing".to_owned(),
+            |makes| format!("`{}`", type_label(makes)),
+        );
         let text = format!("{who} makes {makes}, not `{wanted}`");
         Self::new(EditErrorKind::OtherType, at, text)
     }
