@@ -106,6 +106,15 @@ impl Shape {
         })
     }
 
+    /// Each part needs each one before it by the same chance, and so many others on the average: many need none, and
+    /// there is work for several at once from the beginning.
+    pub(crate) fn even(parts: usize, degree: f64, random: &mut fastrand::Rng) -> Self {
+        let chance = 2.0 * degree / parts as f64;
+        Self::of(parts, |part, needs| {
+            needs.extend((0..part).filter(|_| random.f64() < chance));
+        })
+    }
+
     pub(crate) fn parts(&self) -> usize {
         self.names.len()
     }
