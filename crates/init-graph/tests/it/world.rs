@@ -241,8 +241,10 @@ impl World {
     ) -> Result<Out> {
         let node = &self.shape.nodes[number];
         let token = Arc::clone(&self.life);
-        let _inside = self.running.enter();
-        let _limited = node.limited.then(|| self.running_limited.enter());
+        // One that waits for another on demand lends its permit meanwhile, and takes it back at once.
+        let counts = node.lazy().is_none();
+        let _inside = counts.then(|| self.running.enter());
+        let _limited = (counts && node.limited).then(|| self.running_limited.enter());
         for hook in &node.hooks {
             self.register(number, *hook, &cx);
         }
