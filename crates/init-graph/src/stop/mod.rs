@@ -63,6 +63,8 @@ async fn stop_all(run: Arc<Run>, limit: Duration) -> StopReport {
     report.failures.extend(failures);
     report.took = begun.elapsed();
     let took = report.took;
+    // Tokens that somebody asks for from now on are cancelled from the first.
+    run.core.given_up.cancel();
     run.core.observers.emit(&Event::Finished { took });
     report
 }
@@ -173,6 +175,8 @@ impl Visitor for Stopper {
             lock(&self.failures).extend(ended.failures);
             self.stopped.fetch_add(1, Ordering::Relaxed);
         } else {
+            // It may have left tasks behind without a hook: cut off as it began, say.
+            core.cancel_token(node.id);
             core.close_hooks_of(node.id);
         }
         state.store(STOPPED, Ordering::Relaxed);

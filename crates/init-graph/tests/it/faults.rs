@@ -2,8 +2,8 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use init_graph::testing::{EventLog, Trial, What, each_fault};
 use init_graph::{BoxError, Cause, Context, Dep, Graph, Result, Retry};
@@ -257,4 +257,18 @@ async fn the_hooks_of_what_failed_all_have_their_turn_though_the_first_hangs_and
     assert!(told.load(Ordering::SeqCst), "{log}");
     assert_eq!(error.report().failures().len(), 1, "{log}");
     assert!(error.report().abandoned().is_empty(), "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_asked_for_after_the_stop_is_cancelled_from_the_first() {
+    let kept = Arc::new(Mutex::new(None::<Context>));
+    let own = Arc::clone(&kept);
+    let mut graph = Graph::new();
+    graph.add(move |cx: Context| {
+        *own.lock().unwrap() = Some(cx);
+        async { Ok::<_, BoxError>(()) }
+    });
+    graph.start().await.unwrap().shutdown().await.unwrap();
+    let cx = kept.lock().unwrap().take().unwrap();
+    assert!(cx.cancelled().is_cancelled());
 }
