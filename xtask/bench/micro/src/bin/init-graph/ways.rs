@@ -59,8 +59,11 @@ pub(crate) const PEERS: [Way; 5] = [
     way!("petgraph FuturesUnordered", peers::petgraph, |_| true),
     // Dependencies are tuples of up to eight.
     way!("dagx", peers::dagx, |shape| shape.needs_max() <= 3),
-    // Its time grows with the square of what one part needs or is needed by: half a minute at 100,000.
-    way!("dagrs", peers::dagrs, |shape| shape.widest() <= 10_000),
+    // Its time grows with the square of what one part needs or is needed by, half a minute at 100,000; and a million
+    // parts take 4 GB.
+    way!("dagrs", peers::dagrs, |shape| {
+        shape.widest() <= 10_000 && shape.parts() <= 100_000
+    }),
 ];
 
 /// A barrier after each layer, as many start-ups are written.
