@@ -50,7 +50,8 @@ use crate::report::{Report, StopReport};
 /// let summary = each_fault(build, |trial| {
 ///     trial.log.verify().unwrap();
 ///     assert_eq!(trial.tasks_left, 0, "{}", trial.case);
-///     assert_eq!(trial.error.is_some(), trial.case.fault.is_some());
+///     // A cancel may come too late to matter; without any fault the graph starts.
+///     assert!(trial.error.is_none() || trial.case.fault.is_some(), "{}", trial.case);
 /// })?;
 /// assert_eq!(summary.trials, 11);
 /// # Ok(())

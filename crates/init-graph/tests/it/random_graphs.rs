@@ -20,7 +20,7 @@ struct Ran {
     world: Arc<World>,
     log: EventLog,
     /// How long the start took.
-    result: std::result::Result<Duration, GraphError>,
+    result: Result<Duration, GraphError>,
     /// Of a graph that started: names of components that failed all the same.
     failures: Vec<String>,
     tasks_left: usize,

@@ -112,7 +112,7 @@ fn stress(wild: Wild) {
                 }
             };
             let ended = timeout(Duration::from_secs(30), none_left).await;
-            for (world, log, _) in ran.iter().filter(|(world, ..)| world.alive() > 0) {
+            if let Some((world, log, _)) = ran.iter().find(|(world, ..)| world.alive() > 0) {
                 panic!("tasks left of {:#?}\n{log}", world.shape);
             }
             assert!(ended.is_ok(), "tasks left that are not of components");

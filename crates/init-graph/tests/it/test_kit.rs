@@ -68,7 +68,7 @@ fn names(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-fn check(error: &impl std::fmt::Display, expected: Expect) {
+fn check(error: &impl std::fmt::Display, expected: &Expect) {
     expected.assert_eq(&without_lines(&error.to_string()));
 }
 
@@ -117,10 +117,13 @@ async fn a_trait_object_is_replaced_by_its_own_type_and_not_by_that_of_the_fake(
     let error = graph.replace::<FakeClock>(FakeClock(1)).unwrap_err();
     assert_eq!(error.kind(), EditErrorKind::Missing);
     assert!(error.place().file().ends_with("test_kit.rs"));
-    check(&error, expect![[r#"
+    check(
+        &error,
+        &expect![[r#"
         nothing provides `FakeClock`; there are `SystemClock` (crates/init-graph/tests/it/test_kit.rs:N), `u32` (crates/init-graph/tests/it/test_kit.rs:N)
           help: name the type that the consumers take, not that of the fake
-          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]]);
+          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]],
+    );
 
     graph.replace::<dyn Clock>(Arc::new(FakeClock(7)) as Arc<dyn Clock>)?;
     let running = graph.start().await?;
@@ -180,32 +183,44 @@ fn what_cannot_be_replaced_says_why_and_where() {
     graph.add(config);
     let error = graph.replace::<Database>(Database("fake")).unwrap_err();
     assert_eq!(error.kind(), EditErrorKind::Ambiguous);
-    check(&error, expect![[r#"
+    check(
+        &error,
+        &expect![[r#"
         2 components provide `Database`: `one` (crates/init-graph/tests/it/test_kit.rs:N), `two` (crates/init-graph/tests/it/test_kit.rs:N)
           help: choose one by its name, with the call that takes a name
-          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]]);
+          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]],
+    );
     let error = graph
         .replace_named::<Database>("tow", Database("fake"))
         .unwrap_err();
     assert_eq!(error.kind(), EditErrorKind::Missing);
-    check(&error, expect![[r#"
+    check(
+        &error,
+        &expect![[r#"
         there is no component named `tow`
           help: names are those given by `named`, or the functions' own
-          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]]);
+          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]],
+    );
     let error = graph
         .replace_named::<Database>("config", Database("fake"))
         .unwrap_err();
     assert_eq!(error.kind(), EditErrorKind::OtherType);
-    check(&error, expect![[r#"
+    check(
+        &error,
+        &expect![[r#"
         `config` makes `Config`, not `Database`
-          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]]);
+          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]],
+    );
     let error = graph
         .replace_with::<Config, _>(async || Ok::<_, BoxError>(1_u32))
         .unwrap_err();
     assert_eq!(error.kind(), EditErrorKind::OtherType);
-    check(&error, expect![[r#"
+    check(
+        &error,
+        &expect![[r#"
         the replacement makes `u32`, not `Config`
-          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]]);
+          asked for at crates/init-graph/tests/it/test_kit.rs:N"#]],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -334,7 +349,11 @@ fn handles_stay_right_within_the_graph_and_old_ones_are_refused() -> Result<()> 
     let GraphError::Wiring(errors) = graph.check().unwrap_err() else {
         return Err("a handle from before is no longer valid".into());
     };
-    assert!(errors.iter().any(|error| error.kind() == WiringErrorKind::ForeignHandle));
+    assert!(
+        errors
+            .iter()
+            .any(|error| error.kind() == WiringErrorKind::ForeignHandle)
+    );
     Ok(())
 }
 
@@ -630,5 +649,6 @@ fn the_log_finds_what_breaks_the_rules() {
     let violations = log.verify().unwrap_err();
     expect![[r#"
         event 2: `b` begins before `a` is settled
-        event 8: `stopping a` while it is Running(1)"#]].assert_eq(&violations.list().join("\n"));
+        event 8: `stopping a` while it is Running(1)"#]]
+    .assert_eq(&violations.list().join("\n"));
 }
