@@ -90,7 +90,7 @@ impl Context {
     /// Registers what undoes a step of the initialiser, to be run when the component stops.
     ///
     /// Register it as soon as there is something to undo: it runs also when the initialiser fails, times out or is
-    /// cancelled later. The hooks of a component run one after another, the last registered first, each even if another
+    /// cancelled later, and after an attempt that failed before there is another. The hooks of a component run one after another, the last registered first, each even if another
     /// failed; components stop in reverse order of dependency, in parallel. A hook that outlives the time limit is
     /// dropped. A hook registered after the component has stopped is dropped with a warning.
     pub fn on_stop<F, Fut>(&self, hook: F)

@@ -248,6 +248,18 @@ impl Core {
         hook.map(|hook| (hook, hooks.stack.len()))
     }
 
+    /// The hook that an attempt registered last, with more still welcome.
+    pub(crate) fn take_hook(&self, id: NodeId) -> Option<Hook> {
+        lock(&self.known(id)?.hooks).stack.pop()
+    }
+
+    /// Gives the next attempt of `id` a token of its own.
+    pub(crate) fn renew_token(&self, id: NodeId) {
+        if let Some(extra) = self.known(id) {
+            *lock(&extra.token) = self.given_up.child_token();
+        }
+    }
+
     /// Makes a node that has stopped as it was before it started.
     pub(crate) fn renew(&self, id: NodeId) {
         self.set_phase(id, Phase::Pending);

@@ -29,6 +29,11 @@ impl Closing {
         self.state.load(Ordering::Acquire) == CLOSED
     }
 
+    /// Whether whoever waits for [`closed`](Self::closed) has been told, which may be a little earlier.
+    pub(crate) fn is_told(&self) -> bool {
+        self.closed.is_cancelled()
+    }
+
     /// Lets nothing begin any more; false when the start was handed over before, which only
     /// [`close`](Self::close) ends.
     pub(crate) fn give_up(&self) -> bool {

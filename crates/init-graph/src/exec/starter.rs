@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, info_span, warn};
 
 use super::attempt::{Attempt, Ended};
@@ -107,7 +107,9 @@ impl Visitor for Starter {
         let run = &self.run;
         let node = run.core.plan.node(id);
         let tried = self.next_try(node, begun);
-        if self.closing.is_closed() {
+        // A pause that was cut short is no reason for another attempt.
+        let closed = self.closing.is_closed() || tried.number > 1 && self.closing.is_told();
+        if closed {
             // One that had no attempt yet is told of when all else has ended.
             return match tried.number {
                 1 => Flow::Halt,
@@ -167,10 +169,17 @@ impl Visitor for Starter {
 
     async fn pause(&self, id: NodeId, wait: Duration) {
         let begun = Instant::now();
+        let total = self.run.steps[id.index()].options().total_timeout;
+        let first_begun = self.run.begun + self.run.times(id).0;
+        let end = total.and_then(|total| first_begun.checked_add(total));
+        let undone = stop::undo_attempt(&self.run, id, end);
         tokio::select! {
             biased;
             () = self.closing.closed() => {}
-            () = sleep(wait) => {}
+            () = async {
+                let _ = undone.await;
+                sleep_until(begun + wait).await;
+            } => {}
         }
         lock(&self.run.core.extra(id).earlier).backoff += begun.elapsed();
     }

@@ -1,8 +1,9 @@
-//! What a component that failed leaves behind while the others go on: its hooks run at once, not only at the shutdown.
+//! What a component or an attempt that failed leaves behind: its hooks run at once, not only at the shutdown.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tracing::Instrument as _;
@@ -49,6 +50,42 @@ pub(crate) fn clean_up(run: &Arc<Run>, id: NodeId) {
     state.running.retain(|_, task| !task.is_finished());
     let task = run.runtime.spawn(task.in_current_span());
     state.running.insert(id, task);
+}
+
+/// Cancels the token of `id`, whose attempt failed, and runs the hooks that it registered, on a task of its own by
+/// `end` at the latest; told when that is done. A stop that comes meanwhile waits for it.
+///
+/// Before there is another attempt, because what the failed one holds (a port that it bound) would be in its way.
+pub(crate) fn undo_attempt(
+    run: &Arc<Run>,
+    id: NodeId,
+    end: Option<Instant>,
+) -> oneshot::Receiver<()> {
+    let (done, told) = oneshot::channel();
+    if run.core.hooks(id) == 0 {
+        run.core.cancel_token(id);
+        run.core.renew_token(id);
+        // Its end is all that the other side hears.
+        drop(done);
+        return told;
+    }
+    let limit = run.settings.stop_timeout;
+    let own = run.steps[id.index()].options().stop_timeout;
+    let deadline = hooks::after(Instant::now(), own.unwrap_or(limit).min(limit));
+    let deadline = end.map_or(deadline, |end| end.min(deadline));
+    let task = {
+        let run = Arc::clone(run);
+        async move {
+            let _done = done;
+            let failures = hooks::undo_attempt(&run, run.core.plan.node(id), deadline).await;
+            lock(&run.life.cleanups.0).failures.extend(failures);
+        }
+    };
+    let mut state = lock(&run.life.cleanups.0);
+    state.running.retain(|_, task| !task.is_finished());
+    let task = run.runtime.spawn(task.in_current_span());
+    state.running.insert(id, task);
+    told
 }
 
 impl Cleanups {

@@ -53,6 +53,36 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     }
 }
 
+/// Runs the hooks that a failed attempt of `node` registered, without a word to the observers: the node goes on.
+pub(super) async fn undo_attempt(run: &Run, node: &Node, deadline: Instant) -> Vec<NodeError> {
+    let core = &run.core;
+    core.cancel_token(node.id);
+    let begun = Instant::now();
+    let mut failures = Vec::new();
+    for _ in 0..LATE_HOOKS_MAX {
+        let Some(hook) = core.take_hook(node.id) else {
+            break;
+        };
+        if let Err(cause) = run_hook(hook, deadline, &run.life.hurry).await {
+            log_quietly(|| {
+                let error = cause.as_error();
+                warn!(
+                    node = node.name(),
+                    error, "stop hook of a failed attempt failed"
+                );
+            });
+            failures.push(NodeError {
+                node: node.clone(),
+                took: begun.elapsed(),
+                attempts: 0,
+                cause: Arc::new(cause),
+            });
+        }
+    }
+    core.renew_token(node.id);
+    failures
+}
+
 fn report(run: &Run, node: &Node, took: Duration, failure: Option<&NodeError>) {
     let observers = &run.core.observers;
     match failure {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tracing::{Instrument as _, info_span, warn};
 
-pub(crate) use self::cleanup::{Cleanups, clean_up};
+pub(crate) use self::cleanup::{Cleanups, clean_up, undo_attempt};
 use self::hooks::{after, is_up};
 use self::order::{Order, order};
 use crate::core::{Phase, lock};

@@ -170,9 +170,19 @@ impl Node {
             if panicked || number >= self.retry.0 || too_late {
                 return (now, Outcome::Failed, number);
             }
-            now = next;
+            now = next.max(self.undone(now));
             number += 1;
         }
+    }
+
+    /// When the hooks of an attempt that failed at `now` have run, which is before the next one begins.
+    fn undone(&self, now: u64) -> u64 {
+        let end = now + self.stop_timeout.unwrap_or(STOP_TIMEOUT).min(STOP_TIMEOUT);
+        let end = self.total_timeout.map_or(end, |total| total.min(end));
+        self.hooks.iter().fold(now, |at, hook| match hook.end {
+            HookEnd::Hangs => end,
+            _ => (at + hook.takes).min(end),
+        })
     }
 }
 
@@ -223,6 +233,9 @@ struct Model<'a> {
 }
 
 const OPEN: u64 = u64::MAX;
+
+/// Of the graph as a whole, by default.
+const STOP_TIMEOUT: u64 = 30_000;
 
 impl Model<'_> {
     fn settled(&self, number: usize) -> Option<Fate> {

@@ -286,7 +286,7 @@ async fn each_attempt_gets_the_values_anew_and_hooks_of_all_attempts_run() {
         })
         .retry(Retry::fixed(3, ms(1)));
     graph.start().await.unwrap().shutdown().await.unwrap();
-    assert_eq!(log.lines(), ["undone 3", "undone 2", "undone 1"]);
+    assert_eq!(log.lines(), ["undone 1", "undone 2", "undone 3"]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -324,4 +324,83 @@ async fn a_blocking_component_is_tried_again_as_well() {
     assert_eq!(attempts.load(Ordering::SeqCst), 3);
     assert_eq!(running.get::<Database>().unwrap().0, 3);
     running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_failed_attempt_registered_is_undone_before_the_next() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    let said = log.clone();
+    graph
+        .add(move |cx: Context| {
+            let log = said.clone();
+            async move {
+                let (attempt, token) = (cx.attempt(), cx.cancelled());
+                log.say(format!("binds {attempt}"));
+                cx.on_stop({
+                    let log = log.clone();
+                    async move || {
+                        sleep(ms(30)).await;
+                        log.say(format!(
+                            "frees {attempt}, cancelled {}",
+                            token.is_cancelled()
+                        ));
+                        Ok(())
+                    }
+                });
+                if attempt < 3 {
+                    Err("in use")
+                } else {
+                    Ok(Database(attempt))
+                }
+            }
+        })
+        .retry(Retry::fixed(3, ms(100)));
+    let begun = Instant::now();
+    let running = graph.start().await.unwrap();
+    // The undoing is part of the wait.
+    assert_eq!(begun.elapsed(), ms(200));
+    running.shutdown().await.unwrap();
+    assert_eq!(
+        log.lines(),
+        [
+            "binds 1",
+            "frees 1, cancelled true",
+            "binds 2",
+            "frees 2, cancelled true",
+            "binds 3",
+            "frees 3, cancelled true",
+        ]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_given_up_while_an_attempt_is_undone_runs_each_hook_once() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    let token = CancellationToken::new();
+    graph.cancel_on(token.clone());
+    let said = log.clone();
+    graph
+        .add(move |cx: Context| {
+            let log = said.clone();
+            async move {
+                for number in 1..=2 {
+                    let log = log.clone();
+                    cx.on_stop(async move || {
+                        log.say(format!("begins {number}"));
+                        sleep(ms(30)).await;
+                        log.say(format!("ends {number}"));
+                        Ok(())
+                    });
+                }
+                Err::<Database, _>("refused")
+            }
+        })
+        .retry(Retry::fixed(2, ms(100)));
+    let start = tokio::spawn(graph.start());
+    sleep(ms(40)).await;
+    token.cancel();
+    assert!(start.await.unwrap().unwrap_err().is_cancelled());
+    assert_eq!(log.lines(), ["begins 2", "ends 2", "begins 1", "ends 1"]);
 }

@@ -25,6 +25,8 @@ pub(crate) struct World {
     /// Per node.
     pub(crate) hooks_registered: Vec<AtomicUsize>,
     pub(crate) hooks_begun: Vec<AtomicUsize>,
+    /// The number of the last attempt that registered hooks.
+    last_attempt: Vec<AtomicUsize>,
     /// What each node got as its first and its second parameter.
     pub(crate) seen: Mutex<Vec<(usize, [Seen; 2])>>,
     pub(crate) collected: Mutex<Option<Vec<usize>>>,
@@ -92,6 +94,7 @@ impl World {
             running_limited: Gauge::default(),
             hooks_registered: zeros(),
             hooks_begun: zeros(),
+            last_attempt: zeros(),
             seen: Mutex::default(),
             collected: Mutex::default(),
             how,
@@ -117,7 +120,10 @@ impl World {
             assert_eq!(registered, begun, "hooks of n{number}\n{log}");
             let stops = log.count(What::Stopping, &name(number));
             assert!(stops <= 1, "n{number} stops twice\n{log}");
-            assert!(begun == 0 || stops == 1, "n{number} never stops\n{log}");
+            // What a failed attempt registered is undone before the next one, without a stop of the node.
+            let last = self.last_attempt[number].load(Ordering::SeqCst);
+            let undone = last <= log.count(What::Retrying, &name(number));
+            assert!(undone || stops == 1, "n{number} never stops\n{log}");
         }
         let most = self.running.most();
         let holds = shape.concurrency.is_none_or(|count| most <= count);
@@ -278,6 +284,7 @@ impl World {
 
     fn register(self: &Arc<Self>, number: usize, hook: Hook, cx: &Context) {
         self.hooks_registered[number].fetch_add(1, Ordering::SeqCst);
+        self.last_attempt[number].store(cx.attempt() as usize, Ordering::SeqCst);
         let (world, token) = (Arc::clone(self), Arc::clone(&self.life));
         cx.on_stop(move || async move {
             world.hooks_begun[number].fetch_add(1, Ordering::SeqCst);
