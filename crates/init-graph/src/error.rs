@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::plan::Node;
 use crate::render::counted;
-use crate::report::StopReport;
+use crate::report::{Report, StopReport};
 use crate::wiring_error::WiringErrors;
 
 /// Any error that an initialiser or a stop hook may return.
@@ -27,6 +27,8 @@ pub enum GraphError {
     /// A token given to [`Graph::cancel_on`](crate::Graph::cancel_on) was cancelled, or the future of
     /// [`Graph::start`](crate::Graph::start) was dropped; everything that had started was stopped again.
     Cancelled {
+        /// How far the start came.
+        report: Report,
         /// How the rollback went; `None` while it is still to come.
         rollback: Option<Box<StopReport>>,
     },
@@ -53,12 +55,22 @@ impl GraphError {
         }
     }
 
+    /// How far the start came before it was given up, node by node and as a picture; `None` when nothing ran. It was made
+    /// before anything was stopped.
+    pub fn report(&self) -> Option<&Report> {
+        match self {
+            Self::Failed(error) => Some(error.report()),
+            Self::Cancelled { report, .. } => Some(report),
+            _ => None,
+        }
+    }
+
     /// How the stop of what had started went; `None` when nothing ran, and in
     /// [`Event::StartFailed`](crate::Event::StartFailed), which comes before the rollback.
     pub fn rollback(&self) -> Option<&StopReport> {
         match self {
             Self::Failed(error) => error.rollback.as_deref(),
-            Self::Cancelled { rollback } => rollback.as_deref(),
+            Self::Cancelled { rollback, .. } => rollback.as_deref(),
             _ => None,
         }
     }
@@ -66,7 +78,7 @@ impl GraphError {
     pub(crate) fn set_rollback(&mut self, report: StopReport) {
         match self {
             Self::Failed(error) => error.rollback = Some(Box::new(report)),
-            Self::Cancelled { rollback } => *rollback = Some(Box::new(report)),
+            Self::Cancelled { rollback, .. } => *rollback = Some(Box::new(report)),
             _ => {}
         }
     }
@@ -98,13 +110,15 @@ impl Error for GraphError {
 #[derive(Debug)]
 pub struct StartError {
     failures: Vec<NodeError>,
+    report: Report,
     rollback: Option<Box<StopReport>>,
 }
 
 impl StartError {
-    pub(crate) fn new(failures: Vec<NodeError>) -> Self {
+    pub(crate) fn new(failures: Vec<NodeError>, report: Report) -> Self {
         Self {
             failures,
+            report,
             rollback: None,
         }
     }
@@ -112,6 +126,11 @@ impl StartError {
     /// At least one; several when components failed at the same time.
     pub fn failures(&self) -> &[NodeError] {
         &self.failures
+    }
+
+    /// As [`GraphError::report`].
+    pub fn report(&self) -> &Report {
+        &self.report
     }
 }
 

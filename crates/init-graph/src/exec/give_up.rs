@@ -22,12 +22,16 @@ pub(super) async fn give_up(run: &Arc<Run>, walk: &Arc<Walk<Starter>>) -> GraphE
     run.core.given_up.cancel();
     let limit = run.settings.stop_timeout;
     let abandoned = wind_down_walk(walk, limit).await;
-    history::write(run, || run.report_of_failed());
+    let report = run.report_of_failed();
+    history::write(run, || report.clone());
     let failures = std::mem::take(&mut *lock(&run.failures));
     let mut error = if failures.is_empty() {
-        GraphError::Cancelled { rollback: None }
+        GraphError::Cancelled {
+            report,
+            rollback: None,
+        }
     } else {
-        GraphError::Failed(StartError::new(failures))
+        GraphError::Failed(StartError::new(failures, report))
     };
     run.core.observers.emit(&Event::StartFailed {
         took: run.elapsed(),

@@ -24,6 +24,23 @@ impl History {
     ///
     /// Lines that cannot be read are left out and the first of them is told beside what could be read. A file over
     /// 16 MiB and what is no file are not read at all.
+    ///
+    /// ```
+    /// # fn main() -> init_graph::Result<()> {
+    /// use init_graph::History;
+    ///
+    /// # let folder = std::env::temp_dir().join(format!("history-{}", std::process::id()));
+    /// let path = folder.join("starts.jsonl");
+    /// History::new().save(&path)?;
+    /// let (history, error) = History::load(&path);
+    /// assert!(error.is_none());
+    /// for start in history.runs() {
+    ///     println!("{:?}, {} components", start.took, start.nodes.len());
+    /// }
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn load(path: impl AsRef<Path>) -> (Self, Option<HistoryError>) {
         let path = path.as_ref();
         let mut history = Self::new();

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{NODES_MAX, PastNode, PastRun, key};
+use crate::render::short;
 use crate::report::Outcome;
 
 #[derive(Serialize, Deserialize)]
@@ -85,11 +86,11 @@ pub(super) fn write(run: &PastRun) -> String {
 /// # Errors
 /// What is wrong with the line, as a clause.
 pub(super) fn read(line: &[u8]) -> Result<PastRun, String> {
-    let version: Version = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let version: Version = serde_json::from_slice(line).map_err(|error| clause(&error))?;
     if version.version != VERSION {
         return Err(format!("version {} is not {VERSION}", version.version));
     }
-    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let line: Line<'_> = serde_json::from_slice(line).map_err(|error| clause(&error))?;
     if line.nodes.len() > NODES_MAX {
         return Err(format!("more than {NODES_MAX} components"));
     }
@@ -114,8 +115,14 @@ pub(super) fn read(line: &[u8]) -> Result<PastRun, String> {
     })
 }
 
+/// What is wrong quotes the file, which may hold anything of any length.
+fn clause(error: &serde_json::Error) -> String {
+    short(&error.to_string(), CLAUSE_MAX)
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 const VERSION: u32 = 1;
+const CLAUSE_MAX: usize = 200;

@@ -27,6 +27,26 @@ use crate::report::{Outcome, Report};
 ///
 /// Bounded: the last 20 starts, at most 5 of them failed ones, of each the 2,000 components that took longest, names up
 /// to 120 bytes.
+///
+/// ```
+/// use init_graph::{Graph, History};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> init_graph::Result<()> {
+/// let mut history = History::new();
+/// for _ in 0..3 {
+///     let mut graph = Graph::new();
+///     graph.add(async || Ok::<_, init_graph::BoxError>(7_u32)).named("port");
+///     let running = graph.start().await?;
+///     assert!(running.report().compare(&history).slower.is_empty());
+///     history.record(&running.report());
+///     running.shutdown().await?;
+/// }
+/// assert_eq!(history.runs().len(), 3);
+/// assert!(history.expected("port").is_some());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct History {
     runs: VecDeque<PastRun>,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::class::Class;
 use crate::plan::{EdgeKind, Node, NodeId, Plan};
-use crate::render::counted;
+use crate::render::{counted, plain};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,13 +56,13 @@ impl Plan {
         let range = self.rows().range(id);
         let own = self.dependencies(id).iter().zip(range);
         let own = own.map(|(other, place)| {
-            let name = shown(self.node(*other).name());
+            let name = plain(self.node(*other).name());
             match self.kind(place) {
                 EdgeKind::Soft => format!("{name} (optional)").into(),
                 _ => name,
             }
         });
-        let asked = asked.iter().map(|other| shown(self.node(*other).name()));
+        let asked = asked.iter().map(|other| plain(self.node(*other).name()));
         for (word, list) in [("after", cut_list(own)), ("may ask for", cut_list(asked))] {
             if !list.is_empty() {
                 line.push_str(&format!(" {word} {list} "));
@@ -72,12 +72,12 @@ impl Plan {
 }
 
 fn label(node: &Node) -> String {
-    shown(node.name()).into_owned()
+    plain(node.name()).into_owned()
 }
 
 fn stage(node: &Node) -> String {
     node.stage()
-        .map(|stage| format!("[{}]", shown(stage)))
+        .map(|stage| format!("[{}]", plain(stage)))
         .unwrap_or_default()
 }
 
@@ -94,20 +94,8 @@ pub(super) fn marks(node: &Node) -> Vec<Cow<'_, str>> {
     let words = words.into_iter().filter(|(holds, _)| *holds);
     let words = words.map(|(_, word)| Cow::Borrowed(word));
     let class = Some(node.class()).filter(|class| **class != Class::IO);
-    let class = class.map(|class| format!("class {}", shown(class.name())).into());
+    let class = class.map(|class| format!("class {}", plain(class.name())).into());
     words.chain(class).collect()
-}
-
-/// A name without what would break a line.
-fn shown(name: &str) -> Cow<'_, str> {
-    if !name.contains(char::is_control) {
-        return name.into();
-    }
-    let escaped = name.chars().map(|letter| match letter.is_control() {
-        true => letter.escape_default().to_string(),
-        false => letter.to_string(),
-    });
-    escaped.collect::<String>().into()
 }
 
 fn cut_list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {

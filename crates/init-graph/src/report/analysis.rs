@@ -10,19 +10,29 @@ pub(crate) struct Analysis {
     pub(crate) activities: Activities,
     /// The latest end of each activity that would not have delayed the start; [`FREE`] where nothing waits for it.
     late: Box<[u64]>,
-    /// The activity that the start ended with.
+    /// When the start ended.
+    end: u64,
+    /// The activity that the start ended with, or that ended it.
     last: Option<u32>,
     detours: OnceLock<Detours>,
 }
 
 impl Analysis {
-    /// `awaited` tells of a node whether the start waited for it itself, not only because of others.
-    pub(crate) fn new(activities: Activities, awaited: impl Fn(u32) -> bool, nodes: u32) -> Self {
+    /// `awaited` tells of a node whether the start waited for it itself, not only because of others; `fatal`, whether the
+    /// start was given up for it.
+    pub(crate) fn new(
+        activities: Activities,
+        awaited: impl Fn(u32) -> bool,
+        fatal: impl Fn(u32) -> bool,
+        nodes: u32,
+    ) -> Self {
+        let end_of = |node: &u32| std::cmp::Reverse(activities.end[*node as usize]);
         let ends = (0..nodes).filter(|node| awaited(*node));
-        let last = ends
-            .clone()
-            .min_by_key(|node| std::cmp::Reverse(activities.end[*node as usize]));
-        let end = last.map_or(0, |node| activities.end[node as usize]);
+        let latest = ends.clone().min_by_key(end_of);
+        // What was cancelled because of another ended at the same time, or later, and decided nothing.
+        let fatal = (0..nodes).filter(|node| fatal(*node)).min_by_key(end_of);
+        let last = fatal.or(latest);
+        let end = latest.map_or(0, |node| activities.end[node as usize]);
         let mut late = vec![FREE; activities.len()];
         for node in ends {
             late[node as usize] = end;
@@ -42,6 +52,7 @@ impl Analysis {
         Self {
             activities,
             late: late.into(),
+            end,
             last,
             detours: OnceLock::new(),
         }
@@ -141,8 +152,7 @@ impl Analysis {
 
     /// When the start ended.
     pub(crate) fn end(&self) -> u64 {
-        self.last
-            .map_or(0, |activity| self.activities.end[activity as usize])
+        self.end
     }
 
     /// Whether the start waited for the activity itself.

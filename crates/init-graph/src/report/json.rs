@@ -36,6 +36,20 @@ impl Report {
     ///
     /// Times are whole microseconds and points in time count from the begin of the start; the fields of a node are the
     /// methods of [`NodeReport`]. A new meaning of a field raises `version`; a new field does not.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> init_graph::Result<()> {
+    /// let mut graph = init_graph::Graph::new();
+    /// graph.node("database").stage("storage");
+    /// let running = graph.start().await?;
+    /// let report: serde_json::Value = serde_json::from_str(&running.report().to_json())?;
+    /// assert_eq!(report["version"], 1);
+    /// assert_eq!(report["nodes"][0]["stage"], "storage");
+    /// # running.shutdown().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).expect("strings and numbers can always be written")
     }

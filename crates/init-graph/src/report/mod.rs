@@ -40,6 +40,38 @@ use crate::plan::{Node, NodeId, Plan};
 ///
 /// `Display` draws it for a terminal of 100 columns. It is made without any computing; chains, slack and bounds are
 /// worked out when they are first asked for, in time and memory proportional to the graph.
+///
+/// That of a start which went well is from [`Handle::report`](crate::Handle::report), that of one which did not from
+/// [`GraphError::report`](crate::GraphError::report).
+///
+/// What to make faster first is the node with the most [drag](NodeReport::drag); what has [slack](NodeReport::slack) can
+/// wait:
+///
+/// ```
+/// use std::time::Duration;
+/// use init_graph::{BoxError, Graph};
+/// use tokio::time::sleep;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> init_graph::Result<()> {
+/// let mut graph = Graph::new();
+/// for (name, millis) in [("cache", 10), ("database", 40)] {
+///     let connect = move || async move {
+///         sleep(Duration::from_millis(millis)).await;
+///         Ok::<_, BoxError>(())
+///     };
+///     graph.add(connect).named(name);
+/// }
+/// let running = graph.start().await?;
+/// let report = running.report();
+/// let first = report.nodes().max_by_key(|node| node.drag());
+/// assert_eq!(first.map(|node| node.name()), Some("database"));
+/// let cache = report.node("cache").ok_or("it was added above")?;
+/// assert!(cache.slack() > Some(Duration::ZERO));
+/// # running.shutdown().await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Report {
     inner: Arc<Inner>,
@@ -118,7 +150,8 @@ impl Report {
     /// The nodes that decided how long the start took, first to last: from the node that the start ended with back over
     /// the dependency that arrived last at each. Values, which were there before, are left out.
     ///
-    /// A component that another one asked for by `Lazy`, and waited for, stands before that one.
+    /// A component that another one asked for by `Lazy`, and waited for, stands before that one. Of a start that was given
+    /// up, the chain leads to the failure that ended it, or else to what it still waited for.
     pub fn critical_chain(&self) -> Vec<NodeReport<'_>> {
         let chain = self.analysis().chain().into_iter();
         chain
@@ -128,7 +161,8 @@ impl Report {
     }
 
     /// The components that failed by themselves and were tolerated, because they are optional or the policy is
-    /// [`KeepGoing`](crate::Policy::KeepGoing); what was only skipped because of them is left out.
+    /// [`KeepGoing`](crate::Policy::KeepGoing); what was only skipped because of them is left out. Of a start that was
+    /// given up, those that ended it as well.
     pub fn failures(&self) -> &[Failure] {
         &self.inner.parts.failures
     }
@@ -173,8 +207,13 @@ impl Report {
                 };
                 meant && records[node as usize].outcome.is_settled()
             };
+            let fatal = |node| {
+                let tolerated =
+                    self.plan_node(node).is_optional() || self.plan_node(node).is_lazy();
+                !parts.succeeded && !tolerated && records[node as usize].outcome == Outcome::Failed
+            };
             let activities = Activities::new(&parts.plan, records, &parts.lazy);
-            Analysis::new(activities, awaited, records.len() as u32)
+            Analysis::new(activities, awaited, fatal, records.len() as u32)
         })
     }
 

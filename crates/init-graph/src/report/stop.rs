@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::error::NodeError;
-use crate::render::{counted, human};
+use crate::render::{counted, human, plain};
 
 /// How a stop went.
 #[derive(Debug)]
@@ -61,17 +61,18 @@ impl fmt::Display for StopReport {
         // One alone is the whole.
         if self.times.len() > 1 {
             let slowest = self.times.iter().take(SLOWEST_SHOWN);
-            let slowest = slowest.map(|(name, took)| format!("{name} {}", human(*took)));
+            let slowest = slowest.map(|(name, took)| format!("{} {}", plain(name), human(*took)));
             let slowest = slowest.collect::<Vec<_>>().join(", ");
             write!(f, "; longest: {slowest}")?;
         }
         for failure in &self.failures {
-            write!(f, "\n  {failure}")?;
+            write!(f, "\n  {}", plain(&failure.to_string()))?;
             if let Some(source) = std::error::Error::source(failure) {
-                write!(f, ": {source}")?;
+                write!(f, ": {}", plain(&source.to_string()))?;
             }
         }
         for name in &self.abandoned {
+            let name = plain(name);
             write!(f, "\n  `{name}` blocked its thread and was abandoned")?;
         }
         Ok(())

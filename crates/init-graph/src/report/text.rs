@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt::{self, Write as _};
 use std::time::Duration;
 
-use crate::render::{counted, cut, human};
+use crate::render::{counted, cut, human, short};
 use crate::report::totals::Bound;
 use crate::report::{NodeReport, Outcome, Report};
 
@@ -16,7 +16,8 @@ impl fmt::Display for Report {
         self.write_failures(f)?;
         let chain = self.critical_chain();
         write_chain(f, &chain)?;
-        if chain.len() > 1 || self.bound().1 != Bound::Path {
+        // A start that was given up could have been shorter in ways that nobody wants.
+        if self.succeeded() && (chain.len() > 1 || self.bound().1 != Bound::Path) {
             self.write_efficiency(f)?;
         }
         self.write_slower(f)
@@ -26,23 +27,24 @@ impl fmt::Display for Report {
 impl Report {
     fn write_head(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.succeeded() {
-            let settled = |node: &NodeReport<'_>| {
-                node.outcome().is_settled() && !node.plan_node().is_milestone()
+            // What failed or was skipped is in the report, but did not start.
+            let count = |wanted| {
+                let there = self.nodes().filter(|node| node.outcome() == wanted);
+                there
+                    .filter(|node| !node.plan_node().is_milestone())
+                    .count()
             };
-            let (values, components): (Vec<_>, Vec<_>) = self
-                .nodes()
-                .filter(settled)
-                .partition(|node| node.outcome() == Outcome::Value);
-            write!(f, "started {}", counted(components.len(), "component"))?;
-            if !values.is_empty() {
-                write!(f, " and {}", counted(values.len(), "value"))?;
+            let (components, values) = (count(Outcome::Ready), count(Outcome::Value));
+            write!(f, "started {}", counted(components, "component"))?;
+            if values > 0 {
+                write!(f, " and {}", counted(values, "value"))?;
             }
             write!(f, " in {}", human(self.took()))?;
         } else {
             write!(f, "start given up after {}", human(self.took()))?;
         }
         if let Some(goal) = self.goal() {
-            write!(f, ", until `{}`", cut(goal.name(), NAME_MAX))?;
+            write!(f, ", until `{}`", short(goal.name(), NAME_MAX))?;
         }
         let work = self.work();
         if !work.is_zero() && !self.took().is_zero() {
@@ -102,10 +104,11 @@ impl Report {
 
     fn write_failures(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for failure in self.failures().iter().take(LINES_MAX) {
-            write!(f, "\n  {failure}")?;
+            let mut line = failure.to_string();
             if let Some(source) = failure.source() {
-                write!(f, ": {source}")?;
+                let _ = write!(line, ": {source}");
             }
+            write!(f, "\n  {}", short(&line, FAILURE_MAX))?;
         }
         write_more(f, self.failures().len(), "failed")
     }
@@ -124,14 +127,17 @@ impl Report {
         match bound {
             Bound::Path => f.write_str("critical path)"),
             Bound::All => f.write_str("all work by the limit on all of it)"),
-            Bound::Class(class) => write!(f, "work of class `{class}` by its limit)"),
+            Bound::Class(class) => {
+                let class = short(class.name(), NAME_MAX);
+                write!(f, "work of class `{class}` by its limit)")
+            }
         }
     }
 
     fn write_slower(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let slower = self.slower();
         for node in slower.iter().take(LINES_MAX) {
-            let name = cut(&node.name, NAME_MAX);
+            let name = short(&node.name, NAME_MAX);
             write!(
                 f,
                 "\n  slower than usual: {name} {}, usually {}",
@@ -154,8 +160,8 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn new(node: NodeReport<'a>) -> Self {
         Self {
-            name: cut(node.name(), NAME_MAX).into_owned(),
-            stage: cut(node.stage().unwrap_or(""), STAGE_MAX).into_owned(),
+            name: short(node.name(), NAME_MAX),
+            stage: short(node.stage().unwrap_or(""), STAGE_MAX),
             note: note(&node),
             node,
         }
@@ -208,14 +214,16 @@ fn note(node: &NodeReport<'_>) -> String {
         // With a limit on all of it as well, nobody knows which of the two was full.
         let overall = node.report.inner.parts.concurrency.is_some();
         let class = node.limited_by().filter(|_| !overall);
-        let class = class.map_or_else(String::new, |class| format!(" for {class}"));
+        let class = class.map_or_else(String::new, |class| {
+            format!(" for {}", short(class.name(), NAME_MAX))
+        });
         notes.push(format!("queued {}{class}", human(node.queued())));
     }
     let last = node
         .waited_for()
         .filter(|last| node.attempts() > 0 && last.settled_at() >= SHOWN_MIN);
     if let Some(last) = last {
-        notes.push(format!("after {}", cut(last.name(), NAME_MAX)));
+        notes.push(format!("after {}", short(last.name(), NAME_MAX)));
     }
     notes.join(", ")
 }
@@ -279,11 +287,14 @@ fn write_chain(f: &mut fmt::Formatter<'_>, chain: &[NodeReport<'_>]) -> fmt::Res
 
 /// A node of the chain with its own time, and its drag where that is less.
 fn link(node: &NodeReport<'_>) -> String {
-    let name = cut(node.name(), NAME_MAX);
+    let name = short(node.name(), NAME_MAX);
     if node.attempts() == 0 {
-        return name.into_owned();
+        return name;
     }
     let mut link = format!("{name} {}", human(node.own()));
+    if !node.report.succeeded() {
+        return link;
+    }
     let drag = node.drag();
     if node.own() >= SHOWN_MIN && human(drag) != human(node.own()) {
         let _ = write!(link, " (drag {})", human(drag));
@@ -310,6 +321,9 @@ const ROWS_MAX: usize = 40;
 
 /// Members of the critical chain that are printed, from its end.
 const CHAIN_MAX: usize = 12;
+
+/// An error may quote a whole answer of a server.
+const FAILURE_MAX: usize = 300;
 
 /// Failures that are printed, and nodes that were slower than usual.
 const LINES_MAX: usize = 5;
@@ -374,7 +388,7 @@ mod tests {
         check(
             service(),
             &expect![[r#"
-            started 6 components and 1 value in 240ms (own times: 320ms in all, 1.3 times that)
+            started 4 components and 1 value in 240ms (own times: 320ms in all, 1.3 times that)
               database  storage     80ms  ████████████████████······  3 attempts, 100ms between them
               model                 90ms  ██████████················
               index                 60ms  ░░░░░░░░░░██████··········  queued 90ms for cpu
@@ -500,7 +514,7 @@ mod tests {
               config       40ms  ████████████████████████████████  failed
               database     40ms  ████████████████████████████████  cancelled
               api           0ms  ·······························×  skipped
-              critical chain: config 40ms (drag 0ms)"#]],
+              critical chain: config 40ms"#]],
         );
     }
 

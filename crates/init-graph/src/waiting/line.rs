@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::render::{counted, cut, human};
+use crate::render::{counted, cut, human, short};
 use crate::wiring::Csr;
 
 /// One node that is at work, or waits for its next attempt or for a permit.
@@ -34,7 +34,7 @@ pub(super) enum Doing {
     Queued,
 }
 
-/// The line: "waiting for `database` (5.2s, attempt 2 of 3, "connecting"); 7 wait behind it". `None` when nobody is busy.
+/// The line: "waiting for `database` (5200ms, attempt 2 of 3, "connecting"); 7 wait behind it". `None` when nobody is busy.
 ///
 /// `is_waiting` tells of a node whether it has not begun and somebody still wants it. Of more than 64 busy nodes, only the
 /// 64 that are at it for longest are looked at closely. One pass over the graph.
@@ -67,7 +67,7 @@ pub(super) fn line<N: Copy + Into<u32> + From<u32>>(
         let _ = write!(
             line,
             "`{}` ({})",
-            cut(busy.name, NAME_MAX),
+            short(busy.name, NAME_MAX),
             details(busy, behind)
         );
     }

@@ -202,6 +202,18 @@ fn a_line_of_another_version_is_told_from_a_broken_one() {
 }
 
 #[test]
+fn what_is_wrong_is_told_in_few_words_that_break_no_line() {
+    let hostile = format!(r"\u001b[2J\n{}", "x".repeat(1_000_000));
+    let (text, runs) = warning(line("database", "5000").replace("started", &hostile));
+    assert_eq!(runs, 0);
+    assert!(
+        text.contains(r"unknown variant `\u{1b}[2J\nxxx") && text.chars().count() < 400,
+        "{} {text:.400}",
+        text.len()
+    );
+}
+
+#[test]
 fn numbers_that_are_no_times_are_refused() {
     for number in [
         "NaN",

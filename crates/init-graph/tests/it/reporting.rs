@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use expect_test::expect;
 use init_graph::{BoxError, Class, Component, Dep, Graph, Lazy, Outcome, Policy, Retry};
 use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::ms;
 
@@ -46,7 +47,7 @@ fn graph() -> Graph {
 async fn the_report_draws_when_each_component_ran() {
     let running = graph().start().await.unwrap();
     expect![[r#"
-        started 4 components and 1 value in 160ms (own times: 190ms in all, 1.2 times that)
+        started 2 components and 1 value in 160ms (own times: 190ms in all, 1.2 times that)
           Database  storage    100ms  ████████████████████············
           Cache     storage     30ms  ██████··························  failed, optional
           Warm                   0ms  ······×·························  skipped
@@ -227,7 +228,7 @@ async fn what_failed_and_was_tolerated_is_told_with_its_reason() {
     };
     assert_eq!(failure.name(), "cache");
     expect![[r#"
-        started 4 components in 10ms (own times: 10ms in all, 1.0 times that)
+        started 1 component in 10ms (own times: 10ms in all, 1.0 times that)
           cache      0ms  █·······························  failed
           Warm       0ms  ×·······························  skipped
           off        0ms  ×·······························  skipped
@@ -279,6 +280,126 @@ async fn waiting_for_a_lazy_component_is_not_the_own_time_of_the_one_that_asked(
         "{report}"
     );
     running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_fails_hands_its_report_out_with_the_error() {
+    let mut graph = Graph::new();
+    work(&mut graph, "database", 30);
+    work(&mut graph, "model", 500);
+    graph
+        .add(|| async {
+            sleep(ms(40)).await;
+            Err::<(), _>("refused")
+        })
+        .named("cache")
+        .after("database");
+    work(&mut graph, "api", 10).after("cache");
+    let error = graph.start().await.unwrap_err();
+    let report = error.report().unwrap();
+    let outcome = |name: &str| report.node(name).unwrap().outcome();
+    assert_eq!(
+        ["database", "model", "cache", "api"].map(outcome),
+        [
+            Outcome::Ready,
+            Outcome::Cancelled,
+            Outcome::Failed,
+            Outcome::Skipped
+        ]
+    );
+    expect![[r#"
+        start given up after 70ms (own times: 140ms in all, 2.0 times that)
+          database     30ms  ██████████████··················
+          model        70ms  ████████████████████████████████  cancelled
+          cache        40ms  ··············██████████████████  failed, after database
+          api           0ms  ·······························×  skipped
+          `cache` failed: refused
+          critical chain: database 30ms > cache 40ms"#]]
+    .assert_eq(&report.to_string());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_is_cancelled_or_too_late_tells_how_far_it_came() {
+    let stuck = || {
+        let mut graph = Graph::new();
+        work(&mut graph, "database", 30);
+        work(&mut graph, "migrations", 3_600_000).after("database");
+        graph
+    };
+    let mut late = stuck();
+    late.timeout(ms(100));
+    let token = CancellationToken::new();
+    let mut cancelled = stuck();
+    cancelled.cancel_on(token.clone());
+    let cancel = async {
+        sleep(ms(100)).await;
+        token.cancel();
+    };
+    let (late, (cancelled, ())) = (late.start().await, tokio::join!(cancelled.start(), cancel));
+    for error in [late.unwrap_err(), cancelled.unwrap_err()] {
+        let report = error.report().unwrap();
+        assert_eq!(report.took(), ms(100));
+        let chain: Vec<_> = report
+            .critical_chain()
+            .iter()
+            .map(|node| node.name())
+            .collect();
+        assert_eq!(chain, ["database", "migrations"]);
+        let stuck = report.node("migrations").unwrap();
+        assert_eq!(
+            (stuck.outcome(), stuck.own()),
+            (Outcome::Cancelled, ms(70)),
+            "{error}"
+        );
+    }
+    let mut wrong = Graph::new();
+    wrong.node("a").after("b");
+    assert!(wrong.start().await.unwrap_err().report().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_of_others_break_no_line_of_a_report_and_steer_no_terminal() {
+    let hostile = "\u{1b}[2J\r\n\u{202e}";
+    let mut graph = Graph::new();
+    let class = Class::new(format!("class{hostile}"));
+    graph.limit(class.clone(), 1);
+    for name in ["a", "b"] {
+        let fails = move || async move {
+            sleep(ms(10)).await;
+            Err::<(), BoxError>(format!("<html>{hostile}{}", "x".repeat(100_000)).into())
+        };
+        graph
+            .add(fails)
+            .named(format!("{name}{hostile}"))
+            .stage(format!("stage{hostile}"))
+            .class(class.clone())
+            .optional();
+    }
+    let stops_badly = move |cx: init_graph::Context| async move {
+        cx.on_stop(move || async move {
+            sleep(ms(1)).await;
+            Err(format!("stop{hostile}").into())
+        });
+        sleep(ms(1)).await;
+        Ok::<_, BoxError>(())
+    };
+    for name in ["c", "d"] {
+        graph
+            .add(stops_badly)
+            .named(format!("{name}{hostile}"))
+            .after(format!("b{hostile}"));
+    }
+    let plan = graph.plan().unwrap().to_string();
+    let running = graph.start().await.unwrap();
+    let report = running.report().to_string();
+    let stopped = running.shutdown().await.unwrap_err().report().to_string();
+    for (text, lines) in [(plan, 5), (report, 9), (stopped, 3)] {
+        let steers = |letter: char| letter != '\n' && letter.is_control() || letter == '\u{202e}';
+        assert!(!text.contains(steers), "{text:?}");
+        assert!(text.contains(r"\u{1b}[2J\r\n"), "{text}");
+        assert_eq!(text.lines().count(), lines, "{text}");
+        assert!(text.len() < 3_000, "{}", text.len());
+    }
 }
 
 #[test]
