@@ -21,7 +21,7 @@ struct Inner {
 #[derive(Debug)]
 pub(crate) enum Why {
     Failed(Arc<Cause>),
-    /// A dependency of it fell away.
+    /// A dependency of it fell away, with this failure at the root.
     Behind(Failure),
     /// Its condition was false.
     Condition,
@@ -33,6 +33,11 @@ pub(crate) enum Why {
 
 impl Failure {
     pub(crate) fn new(name: Cow<'static, str>, why: Why) -> Self {
+        let why = match why {
+            // Straight to the root: a chain would grow with the graph, and so would the way along it.
+            Why::Behind(failure) => Why::Behind(failure.root().clone()),
+            why => why,
+        };
         Self(Arc::new(Inner { name, why }))
     }
 

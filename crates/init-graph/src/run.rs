@@ -125,12 +125,15 @@ impl Run {
 
     // === values ===
 
-    /// The value of `id` as its view number `view`.
+    /// The value of `id` as its view number `view`. One that was there from the beginning counts when its turn has come.
     pub(crate) fn value<T: ?Sized + Send + Sync + 'static>(
         &self,
         id: NodeId,
         view: u16,
     ) -> Option<Arc<T>> {
+        if self.core.plan.node(id).is_value() && !self.core.is_ready(id) {
+            return None;
+        }
         lock(&self.values[id.index()]).as_ref()?.get(view)
     }
 
@@ -192,11 +195,9 @@ impl Step {
     fn new(component: Component) -> (Self, Option<Values>) {
         let parameters = component.parameters;
         let (mut body, options) = component.into_parts();
-        let provides = options
-            .as_deref()
-            .map_or(&[] as &[_], |options| &options.provides);
         let value = match &mut body {
-            Body::Value(value) => value.take().map(|value| Values::new(value, provides)),
+            // Its views are made when its turn comes.
+            Body::Value(value) => value.take().map(Values::One),
             _ => None,
         };
         let step = Self {

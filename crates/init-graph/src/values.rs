@@ -17,14 +17,23 @@ pub(crate) enum Values {
 
 impl Values {
     pub(crate) fn new(value: Value, provides: &[Provide]) -> Self {
-        if provides.is_empty() {
+        let views = views(&value, provides);
+        Self::with_views(value, views)
+    }
+
+    pub(crate) fn with_views(value: Value, views: Vec<Value>) -> Self {
+        if views.is_empty() {
             return Self::One(value);
         }
-        let views: Vec<_> = provides
-            .iter()
-            .filter_map(|provide| (provide.cast)(&value))
-            .collect();
         Self::Many(std::iter::once(value).chain(views).collect())
+    }
+
+    /// The value itself.
+    pub(crate) fn into_own(self) -> Option<Value> {
+        match self {
+            Self::One(value) => Some(value),
+            Self::Many(values) => values.into_iter().next(),
+        }
     }
 
     /// The value as its view number `view`; 0 is the value itself.
@@ -35,6 +44,12 @@ impl Values {
         };
         value.downcast_ref::<Arc<T>>().cloned()
     }
+}
+
+/// The functions of `provides` are the user's, and may panic.
+pub(crate) fn views(value: &Value, provides: &[Provide]) -> Vec<Value> {
+    let views = provides.iter();
+    views.filter_map(|provide| (provide.cast)(value)).collect()
 }
 
 /// `value` in an `Arc` of its own; `None` for `()`, which nobody can ask for.

@@ -24,7 +24,7 @@ use crate::plan::{Node, NodeId};
 use crate::policy::Policy;
 use crate::run::Run;
 use crate::stop;
-use crate::values::{Value, Values};
+use crate::values::{Value, Values, views};
 
 /// Visits the nodes of a start.
 pub(crate) struct Starter {
@@ -129,8 +129,15 @@ impl Visitor for Starter {
             node,
             attempt: tried.number,
         });
-        if let Body::Value(_) | Body::Point = &run.steps[id.index()].body {
-            return self.ready(&tried, begun, None);
+        match &run.steps[id.index()].body {
+            Body::Value(_) => {
+                return match self.view(id) {
+                    Ok(()) => self.ready(&tried, begun, None),
+                    Err(panic) => self.failed(&tried, begun, Cause::Panicked(panic)),
+                };
+            }
+            Body::Point => return self.ready(&tried, begun, None),
+            Body::Init(_) | Body::Blocking(_) => {}
         }
         let span = info_span!(
             "component",
@@ -283,6 +290,25 @@ impl Starter {
         }
         debug!(node = node.name(), ?took, "ready");
         Flow::Release
+    }
+
+    /// Makes the views of a value that was there from the beginning, which stays whatever comes of them.
+    fn view(&self, id: NodeId) -> Result<(), String> {
+        let run = &self.run;
+        let provides = &run.steps[id.index()].options().provides;
+        if provides.is_empty() {
+            return Ok(());
+        }
+        let Some(value) = run.replace_value(id, None).and_then(Values::into_own) else {
+            return Ok(());
+        };
+        let made = guarded(|| views(&value, provides));
+        let (views, outcome) = match made {
+            Ok(views) => (views, Ok(())),
+            Err(panic) => (Vec::new(), Err(panic)),
+        };
+        drop(run.replace_value(id, Some(Values::with_views(value, views))));
+        outcome
     }
 
     fn failed(&self, tried: &Try<'_>, at: Instant, cause: Cause) -> Flow {

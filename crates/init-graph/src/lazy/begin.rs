@@ -63,6 +63,12 @@ impl Lazies {
         }
     }
 
+    /// Whether `node` belongs to the part that is being restarted.
+    pub(crate) fn is_restarting(&self, node: NodeId) -> bool {
+        let restarting = self.restarting.as_ref();
+        restarting.is_some_and(|restarting| restarting.nodes.contains(&node))
+    }
+
     fn is_stopping(&self, node: NodeId) -> bool {
         let restarting = self.restarting.as_ref();
         restarting.is_some_and(|restarting| restarting.stops && restarting.nodes.contains(&node))

@@ -33,7 +33,10 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     let deadline = after(begun, own.unwrap_or(limit)).min(deadline);
     let span = info_span!("component_stop", name = node.name(), stage = node.stage());
     let causes = run_hooks(run, node, deadline).instrument(span).await;
-    drop_quietly(run.replace_value(node.id, None));
+    // Nothing makes a value again, so a restart keeps it.
+    if !(node.is_value() && lock(&run.life.lazies).is_restarting(node.id)) {
+        drop_quietly(run.replace_value(node.id, None));
+    }
     let took = begun.elapsed();
     if let Some(extra) = core.known(node.id) {
         lock(&extra.earlier).stop = Some(took);

@@ -1,7 +1,7 @@
 //! Components that are wanted only under a condition.
 
 use expect_test::expect;
-use init_graph::{After, BoxError, Cause, Context, Dep, Failure, Graph, Result, Retry};
+use init_graph::{After, All, BoxError, Cause, Context, Dep, Failure, Graph, Result, Retry};
 use tokio::time::sleep;
 
 use crate::support::{Log, ms};
@@ -134,4 +134,23 @@ async fn a_condition_that_panics_fails_its_component_without_an_attempt() {
     assert_eq!(failure.attempts(), 0);
     assert!(matches!(failure.cause(), Cause::Panicked(message) if message == "undecided"));
     assert_eq!(log.count("starting Feature 1"), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_whose_condition_is_false_is_not_handed_out() {
+    struct Seen(bool, usize);
+    for wanted in [true, false] {
+        let mut graph = Graph::new();
+        graph.value(Feature).when(move || wanted);
+        graph.add(|one: Option<Dep<Feature>>, all: All<Feature>| async move {
+            Ok::<_, BoxError>(Seen(one.is_some(), all.len()))
+        });
+        graph.add(|_: Dep<Feature>| async { Ok::<_, BoxError>(Behind) });
+        let running = graph.start().await.unwrap();
+        let seen = running.get::<Seen>().unwrap();
+        assert_eq!((seen.0, seen.1), (wanted, usize::from(wanted)));
+        assert_eq!(running.get::<Feature>().is_some(), wanted);
+        assert_eq!(running.get::<Behind>().is_some(), wanted);
+        running.shutdown().await.unwrap();
+    }
 }

@@ -160,3 +160,26 @@ async fn a_blocking_function_that_panics_is_a_failure_of_its_component() {
     let cause = only_failure(graph).await;
     assert!(cause.contains("no idea"), "{cause}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_view_that_panics_fails_whoever_hands_it_out() {
+    trait Door: Send + Sync {}
+    struct House;
+    impl Door for House {}
+    let view = |_: Arc<House>| -> Arc<dyn Door> { panic!("no door") };
+    for is_value in [true, false] {
+        let mut graph = Graph::new();
+        match is_value {
+            true => graph.value(House).provide(view),
+            false => graph
+                .add(|| async { Ok::<_, BoxError>(House) })
+                .provide(view),
+        };
+        let error = graph.start().await.unwrap_err();
+        let cause = error.failures()[0].cause();
+        assert!(
+            matches!(cause, Cause::Panicked(message) if message == "no door"),
+            "{error}"
+        );
+    }
+}

@@ -468,3 +468,20 @@ async fn restarts_and_lazy_uses_from_many_threads_never_hang_or_leak() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_value_behind_what_restarts_is_there_again() {
+    struct Setting;
+    struct Seen;
+    let mut graph = Graph::new();
+    graph.node("schema").run(|| async { Ok::<_, BoxError>(()) });
+    graph
+        .value(Setting)
+        .after("schema")
+        .provide(|setting: Arc<Setting>| setting as Arc<dyn Send + Sync>);
+    graph.add(|_: Dep<Setting>, _: Dep<dyn Send + Sync>| async { Ok::<_, BoxError>(Seen) });
+    let running = graph.start().await.unwrap();
+    running.restart_named("schema").await.unwrap();
+    assert!(running.get::<Seen>().is_some() && running.get::<Setting>().is_some());
+    running.shutdown().await.unwrap();
+}
