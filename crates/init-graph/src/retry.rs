@@ -87,11 +87,15 @@ impl Retry {
             return None;
         }
         let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
-        let grown = self.initial.as_secs_f64() * self.factor.powi(exponent);
+        // Zero times what has grown beyond all numbers would be none.
+        let grown = match self.initial.as_secs_f64() {
+            0.0 => 0.0,
+            initial => initial * self.factor.powi(exponent),
+        };
         let bounded = grown.min(self.max_delay.as_secs_f64());
-        Some(Duration::from_secs_f64(
-            bounded * (1.0 - self.jitter * chance),
-        ))
+        let wait = bounded * (1.0 - self.jitter * chance);
+        // The longest duration is less than what it comes to as a float.
+        Some(Duration::try_from_secs_f64(wait).unwrap_or(self.max_delay))
     }
 
     pub(crate) fn is_worth(&self, cause: &Cause) -> bool {
@@ -151,6 +155,10 @@ mod tests {
             .initial(Duration::MAX)
             .max_delay(ms(7));
         assert_eq!(retry.delay(u32::MAX - 1, 0.0), Some(ms(7)));
+        let longest = Retry::fixed(3, Duration::MAX);
+        assert_eq!(longest.delay(1, 0.0), Some(Duration::MAX));
+        let at_once = Retry::exponential(u32::MAX).initial(Duration::ZERO);
+        assert_eq!(at_once.delay(u32::MAX - 1, 0.0), Some(Duration::ZERO));
         assert_eq!(Retry::exponential(0).delay(1, 0.0), None);
         assert_eq!(
             Retry::fixed(3, ms(5)).jitter(f64::NAN).delay(2, 1.0),
