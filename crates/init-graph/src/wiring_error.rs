@@ -67,7 +67,8 @@ impl WiringError {
     }
 
     /// The names of the nodes that it is about: of a cycle every member, each before the one that it depends on; of
-    /// what is doubled every provider; otherwise first the one at fault. Empty for settings of the graph.
+    /// what is doubled every provider; otherwise first the one at fault, and where it has to choose the first eight
+    /// among which. Empty for settings of the graph.
     pub fn nodes(&self) -> &[String] {
         &self.nodes
     }
@@ -96,7 +97,7 @@ pub enum WiringErrorKind {
     DuplicateType,
     /// Two nodes were given the same name.
     DuplicateName,
-    /// A name is empty.
+    /// A name is empty, or nothing but white space.
     EmptyName,
     /// Components wait for each other, or one for itself.
     Cycle,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::class::Class;
 use crate::plan::{EdgeKind, Node, NodeId, Plan};
-use crate::render::{counted, plain};
+use crate::render::{counted, short};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -56,13 +56,15 @@ impl Plan {
         let range = self.rows().range(id);
         let own = self.dependencies(id).iter().zip(range);
         let own = own.map(|(other, place)| {
-            let name = plain(self.node(*other).name());
+            let name = short(self.node(*other).name(), NAME_MAX);
             match self.kind(place) {
-                EdgeKind::Soft => format!("{name} (optional)").into(),
+                EdgeKind::Soft => format!("{name} (optional)"),
                 _ => name,
             }
         });
-        let asked = asked.iter().map(|other| plain(self.node(*other).name()));
+        let asked = asked
+            .iter()
+            .map(|other| short(self.node(*other).name(), NAME_MAX));
         for (word, list) in [("after", cut_list(own)), ("may ask for", cut_list(asked))] {
             if !list.is_empty() {
                 line.push_str(&format!(" {word} {list} "));
@@ -72,12 +74,12 @@ impl Plan {
 }
 
 fn label(node: &Node) -> String {
-    plain(node.name()).into_owned()
+    short(node.name(), NAME_MAX)
 }
 
 fn stage(node: &Node) -> String {
     node.stage()
-        .map(|stage| format!("[{}]", plain(stage)))
+        .map(|stage| format!("[{}]", short(stage, NAME_MAX)))
         .unwrap_or_default()
 }
 
@@ -94,7 +96,7 @@ pub(super) fn marks(node: &Node) -> Vec<Cow<'_, str>> {
     let words = words.into_iter().filter(|(holds, _)| *holds);
     let words = words.map(|(_, word)| Cow::Borrowed(word));
     let class = Some(node.class()).filter(|class| **class != Class::IO);
-    let class = class.map(|class| format!("class {}", plain(class.name())).into());
+    let class = class.map(|class| format!("class {}", short(class.name(), NAME_MAX)).into());
     words.chain(class).collect()
 }
 
@@ -114,6 +116,9 @@ fn cut_list<S: AsRef<str>>(names: impl Iterator<Item = S>) -> String {
     }
     list
 }
+
+/// Letters of a name; the JSON has all.
+const NAME_MAX: usize = 60;
 
 /// Names in one line; the JSON has all.
 const LISTED_MAX: usize = 8;

@@ -44,7 +44,15 @@ pub(super) fn of_graph(settings: &Settings, problems: &mut Problems<'_>) {
             "give `Graph::restart_budget` a window; no restarts at all are 0 within any window";
         report(true, "the window of the restart budget".into(), help);
     }
-    for (class, _) in settings.limits.iter().filter(|(_, limit)| *limit == 0) {
+    let zero = settings
+        .limits
+        .iter()
+        .enumerate()
+        .filter(|(at, (class, limit))| {
+            let mut later = settings.limits[at + 1..].iter();
+            *limit == 0 && !later.any(|(other, _)| other == class)
+        });
+    for (_, (class, _)) in zero {
         let help = "nothing of the class could run: give `Graph::limit` at least 1";
         report(false, format!("the limit of class `{class}`"), help);
     }

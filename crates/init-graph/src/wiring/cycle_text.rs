@@ -12,10 +12,7 @@ impl Diagnose<'_, '_> {
     pub(super) fn cycle(&self, knot: &Knot) -> String {
         let length = knot.cycle.len();
         let mut text = match length {
-            1 => format!(
-                "`{}` depends on itself",
-                self.names.of(knot.cycle[0] as usize)
-            ),
+            1 => format!("`{}` depends on itself", self.name(knot.cycle[0] as usize)),
             _ => format!("dependency cycle of {length} nodes"),
         };
         if knot.size > length {
@@ -48,7 +45,7 @@ impl Diagnose<'_, '_> {
         let component = &self.components[at as usize];
         let wires = self.resolved.of(at).iter();
         let wires = wires.filter(|wire| wire.kind != Kind::Lazy && wire.provider == Some(next));
-        let own = wires.filter_map(|wire| needs(component).nth(usize::from(wire.need)));
+        let own = wires.filter_map(|wire| needs(component).nth(wire.need as usize));
         // Of several needs of the same provider all would have to go, so the strongest is the one to tell.
         let need = own.max_by_key(|need| cost(need));
         Edge {
@@ -59,7 +56,7 @@ impl Diagnose<'_, '_> {
     }
 
     fn edge_text(&self, edge: &Edge<'_>) -> String {
-        let next = self.names.of(edge.next);
+        let next = self.name(edge.next);
         match edge.need {
             Some(need) if matches!(need.key, Key::Type(_)) => {
                 format!("{}, made by `{next}`", self.need(edge.at, need))
@@ -70,7 +67,7 @@ impl Diagnose<'_, '_> {
     }
 
     fn way_out(&self, edge: &Edge<'_>) -> String {
-        let (own, next) = (self.names.of(edge.at), self.names.of(edge.next));
+        let (own, next) = (self.name(edge.at), self.name(edge.next));
         let type_wanted = |need: &Need| match &need.key {
             Key::Type(key) => match key.tag {
                 Some((_, tag)) => format!("{}, {}", type_label(key.name), type_label(tag)),

@@ -8,9 +8,11 @@ use super::names::type_label;
 use super::offers::Offers;
 use super::problem::{Problem, Problems};
 use super::resolve::Resolved;
+use super::suggest::quoted_list;
 use crate::component::Component;
 use crate::options::{Provide, WireTo};
-use crate::param::{Key, Kind, Need, Source};
+use crate::param::{Key, Kind, Need, Source, TypeKey};
+use crate::render::plain;
 use crate::wiring_error::{WiringError, WiringErrorKind, WiringErrors};
 
 /// Knows everything that an error may want to point at.
@@ -35,11 +37,13 @@ impl Diagnose<'_, '_> {
         use WiringErrorKind as K;
         let (kind, text, others) = match problem {
             Problem::Missing(need) => (K::Missing, self.missing(at, need, looks), vec![]),
-            Problem::Ambiguous(need, several) => (
-                K::DuplicateType,
-                self.ambiguous(at, need, several),
-                several.clone(),
-            ),
+            Problem::Ambiguous(need, key) => {
+                let several = self.offers.candidates(key);
+                let several: Vec<_> = several.map(|provider| provider.component).collect();
+                let text = self.ambiguous(at, need, key, &several);
+                let first = several.into_iter().take(PLACES_MAX);
+                (K::DuplicateType, text, first.collect())
+            }
             Problem::NeedsOptional(need, provider) => (
                 K::NeedsOptional,
                 self.needs_optional(at, need, *provider),
@@ -50,7 +54,9 @@ impl Diagnose<'_, '_> {
                 self.wrong_wire(at, wire, *named),
                 vec![*named],
             ),
-            Problem::WrongWire(wire, None) => (K::Missing, self.missing_wire(at, wire), vec![]),
+            Problem::WrongWire(wire, None) => {
+                (K::Missing, self.missing_wire(at, wire, looks), vec![])
+            }
             Problem::UnusedWire(wire) => (K::WrongWire, self.unused_wire(at, wire), vec![]),
             Problem::ForeignHandle => (K::ForeignHandle, self.foreign_handle(at), vec![]),
             Problem::WrongProvide(provide) => {
@@ -106,7 +112,7 @@ impl Diagnose<'_, '_> {
                 (what, self.help_with_type(key, looks))
             }
             Key::Name(name) => (
-                format!("there is no node named `{name}`"),
+                format!("there is no node named `{}`", plain(name)),
                 self.help_with_name(name, looks),
             ),
             Key::Id(_) => return self.foreign_handle(at),
@@ -115,47 +121,48 @@ impl Diagnose<'_, '_> {
     }
 
     fn help_with_name(&self, name: &str, looks: bool) -> String {
-        match self.near_name(name).filter(|_| looks) {
+        match looks.then(|| self.near_name(name)).flatten() {
             Some(near) => format!("did you mean {}?", self.place(near)),
             None => "names are those given by `named`, or the functions' own".to_owned(),
         }
     }
 
     /// Several providers of what one consumer wants one of.
-    fn ambiguous(&self, at: usize, need: &Need, several: &[u32]) -> String {
+    fn ambiguous(&self, at: usize, need: &Need, key: &TypeKey, several: &[u32]) -> String {
         let mut text = format!(
             "{} nodes provide what `{}` wants one of\n  {}",
             several.len(),
-            self.names.of(at),
+            self.name(at),
             self.need(at, need)
         );
         self.write_places(&mut text, several);
-        let label = match &need.key {
-            Key::Type(key) => type_label(key.name),
-            _ => "T".to_owned(),
-        };
-        let given = several
-            .iter()
-            .find(|provider| self.components[**provider as usize].named);
+        let label = type_label(key.name);
+        let component = |provider: &u32| &self.components[*provider as usize];
+        let given = several.iter().find(|provider| component(provider).named);
         let name = given.map_or(Cow::Borrowed("name"), |provider| {
-            self.names.of(*provider as usize)
+            self.name(*provider as usize)
         });
+        let tag = several.first().and_then(|one| component(one).options().tag);
+        let other = match tag.filter(|_| key.tag.is_none()) {
+            Some((_, tag)) => format!("by its tag as in `Dep<{label}, {}>`", type_label(tag)),
+            None => "tell them apart with `tagged`".to_owned(),
+        };
         let _ = write!(
             text,
-            "\n  help: choose with `.wire::<{label}>(\"{name}\")`, tell them apart with `tagged`, or take `All<{label}>`"
+            "\n  help: choose with `.wire::<{label}>(\"{name}\")`, {other}, or take `All<{label}>`"
         );
         text
     }
 
     fn needs_optional(&self, at: usize, need: &Need, provider: u32) -> String {
-        let name = self.names.of(at);
+        let name = self.name(at);
         let instead = match need.source {
             Source::NeedsCall => "come `after` it".to_owned(),
             _ => format!("take `Option<{}>`", self.wanted(need)),
         };
         format!(
             "`{name}` must start but needs `{}`, which may fail\n  {}\n  {} as optional\n  help: {instead}, or make `{name}` optional too",
-            self.names.of(provider as usize),
+            self.name(provider as usize),
             self.need(at, need),
             self.place(provider as usize),
         )
@@ -171,7 +178,7 @@ impl Diagnose<'_, '_> {
     // === choices ===
 
     fn wrong_wire(&self, at: usize, wire: &WireTo, named: u32) -> String {
-        let (label, name) = (type_label(wire.wanted.1), &wire.name);
+        let (label, name) = (type_label(wire.wanted.1), plain(&wire.name));
         format!(
             "`{name}` does not provide `{label}`\n  {} is wired to it\n  {}{}",
             self.place(at),
@@ -180,9 +187,9 @@ impl Diagnose<'_, '_> {
         )
     }
 
-    fn missing_wire(&self, at: usize, wire: &WireTo) -> String {
-        let (label, name) = (type_label(wire.wanted.1), &wire.name);
-        let near = match self.near_name(name) {
+    fn missing_wire(&self, at: usize, wire: &WireTo, looks: bool) -> String {
+        let (label, name) = (type_label(wire.wanted.1), plain(&wire.name));
+        let near = match looks.then(|| self.near_name(&wire.name)).flatten() {
             Some(near) => format!("\n  help: did you mean {}?", self.place(near)),
             None => self.help_with_wire(wire),
         };
@@ -196,15 +203,10 @@ impl Diagnose<'_, '_> {
     fn help_with_wire(&self, wire: &WireTo) -> String {
         let label = type_label(wire.wanted.1);
         let offers = self.offers.of(wire.wanted.0).iter();
-        let names: Vec<_> = offers
-            .map(|offer| self.names.of(offer.component as usize))
-            .collect();
+        let names = offers.map(|offer| self.name(offer.component as usize));
         match names.len() {
             0 => format!("\n  help: nothing provides `{label}`"),
-            _ => format!(
-                "\n  help: `{label}` is provided by {}",
-                super::suggest::quoted_list(&names)
-            ),
+            _ => format!("\n  help: `{label}` is provided by {}", quoted_list(names)),
         }
     }
 
@@ -212,7 +214,7 @@ impl Diagnose<'_, '_> {
         let (label, place) = (type_label(wire.wanted.1), self.place(at));
         format!(
             "no parameter goes by `wire::<{label}>(\"{}\")`\n  {place}\n  help: `wire` chooses for `Dep<{label}>` and its like, not for tags and not for `All`; otherwise leave it out",
-            wire.name
+            plain(&wire.name)
         )
     }
 
@@ -234,7 +236,7 @@ impl Diagnose<'_, '_> {
     }
 
     fn doubled_name(&self, first: usize, second: usize) -> String {
-        let (name, first, second) = (self.names.of(first), self.place(first), self.place(second));
+        let (name, first, second) = (self.name(first), self.place(first), self.place(second));
         format!(
             "two nodes are named `{name}`\n  {first}\n  {second}\n  help: rename one with `named`"
         )
@@ -253,7 +255,8 @@ impl Diagnose<'_, '_> {
         self.write_places(&mut text, all);
         let plain = label
             .chars()
-            .all(|letter| letter.is_alphanumeric() || letter == '_');
+            .all(|letter| letter.is_alphanumeric() || letter == '_')
+            && label.starts_with(char::is_uppercase);
         let own = match plain {
             true => format!("such as `struct Second{label}({label});`"),
             false => "by a struct around it".to_owned(),
@@ -268,14 +271,14 @@ impl Diagnose<'_, '_> {
     // === limits ===
 
     fn zero_timeout(&self, at: usize, what: &str) -> String {
-        let (name, place) = (self.names.of(at), self.place(at));
+        let (name, place) = (self.name(at), self.place(at));
         format!(
             "the {what} of `{name}` is zero\n  {place}\n  help: leave out `{what}` for no limit of its own"
         )
     }
 
     fn no_attempt(&self, at: usize) -> String {
-        let (name, place) = (self.names.of(at), self.place(at));
+        let (name, place) = (self.name(at), self.place(at));
         format!(
             "the retry of `{name}` has no attempts\n  {place}\n  help: the first attempt counts as well: leave out `retry` for that one alone"
         )
@@ -312,8 +315,8 @@ impl Diagnose<'_, '_> {
 
     pub(super) fn wanted(&self, need: &Need) -> String {
         let key = match &need.key {
-            Key::Name(name) => return name.to_string(),
-            Key::Id(id) => return self.names.of(id.index as usize).into_owned(),
+            Key::Name(name) => return plain(name).into_owned(),
+            Key::Id(id) => return self.name(id.index as usize).into_owned(),
             Key::Type(key) => key,
         };
         let label = type_label(key.name);
@@ -336,6 +339,14 @@ impl Diagnose<'_, '_> {
         }
     }
 
+    /// The name of a component, fit for a text.
+    pub(super) fn name(&self, at: usize) -> Cow<'_, str> {
+        match self.names.of(at) {
+            Cow::Borrowed(name) => plain(name),
+            Cow::Owned(name) => plain(&name).into_owned().into(),
+        }
+    }
+
     /// The name of a component with where it is written and where it was added.
     pub(super) fn place(&self, at: usize) -> String {
         let component = &self.components[at];
@@ -347,7 +358,7 @@ impl Diagnose<'_, '_> {
             .unwrap_or_default();
         format!(
             "`{}` ({defined}added at {}:{})",
-            self.names.of(at),
+            self.name(at),
             added_at.file(),
             added_at.line()
         )

@@ -23,7 +23,7 @@ pub(crate) fn milestone(plan: &Plan, name: &str) -> Result<NodeId, WiringErrors>
             let help = match nearest(name, names.iter().copied()) {
                 Some(at) => format!("did you mean `{}`?", names[at]),
                 None if names.is_empty() => "add one by `graph.milestone(name)`".to_owned(),
-                None => format!("there is {}", quoted_list(&names)),
+                None => format!("there is {}", quoted_list(names.into_iter())),
             };
             format!("there is no milestone named `{name}`\n  help: {help}")
         }

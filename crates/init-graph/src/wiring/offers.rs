@@ -26,12 +26,19 @@ pub(super) struct Provider {
     pub(super) named: bool,
 }
 
-/// Which providers a consumer means.
+/// Which provider a consumer means.
+#[derive(Clone, Copy)]
 pub(super) enum Choice {
     None,
     One(Provider),
-    /// There is no telling.
-    Several(Vec<u32>),
+    /// There is no telling: one of [`Offers::candidates`].
+    Several,
+}
+
+/// Providers of a type, all with the same tag or none, that nothing tells apart.
+pub(super) struct Doubled {
+    pub(super) provided: TypeId,
+    pub(super) providers: Vec<Provider>,
 }
 
 impl Offers {
@@ -41,7 +48,7 @@ impl Offers {
         };
         let options = component.options();
         let views = options.provides.iter().map(|provide| provide.to.0);
-        for (view, provided) in (0..).zip(std::iter::once(made).chain(views)) {
+        for (view, provided) in (0..=u16::MAX).zip(std::iter::once(made).chain(views)) {
             let list = self.by_type.entry(provided).or_default();
             // Two views of one component as the same type are one provider, by the first.
             if list.last().is_none_or(|last| last.component != at) {
@@ -65,11 +72,18 @@ impl Offers {
         self.by_type.get(&provided).map_or(&[], |list| list)
     }
 
-    /// Groups of providers that nothing tells apart, of types that nobody collects; each by position.
-    pub(super) fn doubled(&self, collected: &HashSet<TypeId>) -> Vec<Vec<Provider>> {
+    /// The component `at` as a provider of a type.
+    pub(super) fn by(&self, provided: TypeId, at: u32) -> Option<Provider> {
+        let list = self.of(provided);
+        let place = list.binary_search_by_key(&at, |provider| provider.component);
+        place.ok().map(|place| list[place])
+    }
+
+    /// Groups of providers that nothing tells apart, of types that nobody collects.
+    pub(super) fn doubled(&self, collected: &HashSet<TypeId>) -> Vec<Doubled> {
         let mut groups = Vec::new();
         let lists = self.by_type.iter();
-        for (_, list) in
+        for (provided, list) in
             lists.filter(|(provided, list)| list.len() > 1 && !collected.contains(*provided))
         {
             let unnamed: Vec<_> = list.iter().filter(|provider| !provider.named).collect();
@@ -78,36 +92,43 @@ impl Offers {
             tags.dedup();
             for tag in tags {
                 let same = unnamed.iter().filter(|provider| provider.tag == tag);
-                let same: Vec<Provider> = same.map(|provider| **provider).collect();
-                if same.len() > 1 {
-                    groups.push(same);
+                let providers: Vec<Provider> = same.map(|provider| **provider).collect();
+                if providers.len() > 1 {
+                    groups.push(Doubled {
+                        provided: *provided,
+                        providers,
+                    });
                 }
             }
         }
-        groups.sort_by_key(|group| (group[1].component, group[1].view));
+        groups.sort_by_key(|group| (group.providers[1].component, group.providers[1].view));
         groups
     }
 
     /// The provider for a consumer that wants one: among those of its tag the only one without a name, else the only
     /// one. Where no tag was asked for and all providers have one, the only one of all.
     pub(super) fn choose(&self, key: &TypeKey) -> Choice {
-        let offers = self.of(key.id);
-        let tag = key.tag.map(|(tag, _)| tag);
-        let own: Vec<_> = offers.iter().filter(|offer| offer.tag == tag).collect();
-        let mut unnamed = own.iter().filter(|offer| !offer.named);
-        match (unnamed.next(), unnamed.next(), &*own, offers) {
-            (Some(offer), None, _, _) => Choice::One(**offer),
-            (None, _, [offer], _) => Choice::One(**offer),
-            (_, _, [], [offer]) if tag.is_none() => Choice::One(*offer),
-            (_, _, [], []) => Choice::None,
-            (_, _, [], _) if tag.is_some() => Choice::None,
-            (_, _, [], several) => {
-                Choice::Several(several.iter().map(|offer| offer.component).collect())
-            }
-            (_, _, several, _) => {
-                Choice::Several(several.iter().map(|offer| offer.component).collect())
-            }
+        let mut all = self.candidates(key);
+        let Some(first) = all.next() else {
+            return Choice::None;
+        };
+        let rest = all.clone().next();
+        let own = key.tag.map(|(tag, _)| tag) == first.tag;
+        let mut unnamed = std::iter::once(first).chain(all).filter(|one| !one.named);
+        match (unnamed.next(), unnamed.next()) {
+            _ if rest.is_none() => Choice::One(first),
+            (Some(one), None) if own => Choice::One(one),
+            _ => Choice::Several,
         }
+    }
+
+    /// Those of its tag, or where no tag was asked for and all have one, all of them.
+    pub(super) fn candidates(&self, key: &TypeKey) -> impl Iterator<Item = Provider> + Clone {
+        let tag = key.tag.map(|(tag, _)| tag);
+        let offers = self.of(key.id);
+        let any = tag.is_none() && offers.iter().all(|offer| offer.tag.is_some());
+        let meant = offers.iter().filter(move |offer| any || offer.tag == tag);
+        meant.copied()
     }
 
     pub(super) fn numbered(&self, id_of: impl Fn(u32) -> NodeId) -> HashMap<TypeId, Vec<Offer>> {

@@ -2,7 +2,7 @@
 
 use super::cycle::Knot;
 use crate::options::{Provide, WireTo};
-use crate::param::Need;
+use crate::param::{Need, TypeKey};
 
 /// Problems with the position of the component that they are reported at.
 pub(super) type Problems<'a> = Vec<(u32, Problem<'a>)>;
@@ -10,7 +10,7 @@ pub(super) type Problems<'a> = Vec<(u32, Problem<'a>)>;
 pub(super) enum Problem<'a> {
     Missing(&'a Need),
     /// Several providers of what one consumer wants one of.
-    Ambiguous(&'a Need, Vec<u32>),
+    Ambiguous(&'a Need, &'a TypeKey),
     NeedsOptional(&'a Need, u32),
     /// The wire, and the component of its name if there is one.
     WrongWire(&'a WireTo, Option<u32>),

@@ -1,7 +1,7 @@
 //! Finds the provider of every need, by type, name or handle.
 
 use std::any::TypeId;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::csr::Rows;
 use super::named::Names;
@@ -11,7 +11,7 @@ use super::{Csr, Wire};
 use crate::component::Component;
 use crate::graph::Graph;
 use crate::options::WireTo;
-use crate::param::{Key, Kind, Need, Source};
+use crate::param::{Key, Kind, Need, Source, TypeKey};
 use crate::plan::NodeId;
 use crate::policy::Policy;
 
@@ -30,7 +30,7 @@ pub(super) struct ResolvedWire {
     pub(super) view: u16,
     pub(super) kind: Kind,
     /// Which need of the component; those of the condition come after the parameters'.
-    pub(super) need: u16,
+    pub(super) need: u32,
     pub(super) last: bool,
 }
 
@@ -85,6 +85,7 @@ pub(super) fn resolve<'a>(
         found: Vec::new(),
         lazy: false,
         collected: HashSet::new(),
+        chosen: HashMap::new(),
     };
     let mut offsets = Vec::with_capacity(count + 1);
     offsets.push(0);
@@ -131,6 +132,8 @@ struct Resolver<'r, 'a> {
     found: Vec<Provider>,
     lazy: bool,
     collected: HashSet<TypeId>,
+    /// The choices among many providers, by type and tag.
+    chosen: HashMap<(TypeId, Option<TypeId>), Choice>,
 }
 
 impl<'a> Resolver<'_, 'a> {
@@ -148,8 +151,22 @@ impl<'a> Resolver<'_, 'a> {
             self.push_wires(number, need.kind);
         }
         for wire in &component.options().wires {
-            if !needs(component).any(|need| wire_of(need, std::slice::from_ref(wire)).is_some()) {
-                self.problems.push((at, Problem::UnusedWire(wire)));
+            self.check_wire(at, component, wire);
+        }
+    }
+
+    /// A wire is wrong once, however many needs go by it.
+    fn check_wire(&mut self, at: u32, component: &'a Component, wire: &'a WireTo) {
+        if !needs(component).any(|need| wire_of(need, std::slice::from_ref(wire)).is_some()) {
+            self.problems.push((at, Problem::UnusedWire(wire)));
+        }
+        let all = &component.options().wires;
+        let chosen = |need| wire_of(need, all).is_some_and(|chosen| std::ptr::eq(chosen, wire));
+        if needs(component).any(chosen) {
+            let wired = self.names.find(&wire.name);
+            let offer = wired.and_then(|wired| self.offers.by(wire.wanted.0, wired));
+            if offer.is_none() {
+                self.problems.push((at, Problem::WrongWire(wire, wired)));
             }
         }
     }
@@ -174,21 +191,20 @@ impl<'a> Resolver<'_, 'a> {
                     self.found.extend(others);
                 } else if let Some(wire) = wire_of(need, &component.options().wires) {
                     let wired = self.names.find(&wire.name);
-                    match offers.iter().find(|offer| Some(offer.component) == wired) {
-                        Some(offer) => self.found.push(*offer),
-                        None => {
-                            self.problems.push((at, Problem::WrongWire(wire, wired)));
-                            return;
-                        }
+                    let offer = wired.and_then(|wired| self.offers.by(key.id, wired));
+                    match offer {
+                        Some(offer) => self.found.push(offer),
+                        // Reported once, with the wires.
+                        None => return,
                     }
                 } else if need.kind == Kind::Order || matches!(need.source, Source::NeedsCall) {
                     self.found.extend(offers);
                 } else {
-                    match self.offers.choose(key) {
+                    match self.choose(key) {
                         Choice::None => {}
                         Choice::One(offer) => self.found.push(offer),
-                        Choice::Several(several) => {
-                            self.problems.push((at, Problem::Ambiguous(need, several)));
+                        Choice::Several => {
+                            self.problems.push((at, Problem::Ambiguous(need, key)));
                             return;
                         }
                     }
@@ -198,6 +214,15 @@ impl<'a> Resolver<'_, 'a> {
         if self.found.is_empty() && need.required {
             self.problems.push((at, Problem::Missing(need)));
         }
+    }
+
+    /// As [`Offers::choose`], which is asked once where there are many to look through.
+    fn choose(&mut self, key: &TypeKey) -> Choice {
+        if self.offers.of(key.id).len() <= FEW {
+            return self.offers.choose(key);
+        }
+        let chosen = self.chosen.entry((key.id, key.tag.map(|(tag, _)| tag)));
+        *chosen.or_insert_with(|| self.offers.choose(key))
     }
 
     /// Whether a component that must start would be skipped by a failure that is tolerated. Where a condition takes the
@@ -210,7 +235,7 @@ impl<'a> Resolver<'_, 'a> {
             && self.graph.components[provider as usize].options().optional
     }
 
-    fn push_wires(&mut self, need: u16, kind: Kind) {
+    fn push_wires(&mut self, need: u32, kind: Kind) {
         let wire = |provider: Option<&Provider>, last| ResolvedWire {
             provider: provider.map(|provider| provider.component),
             view: provider.map_or(0, |provider| provider.view),
@@ -238,6 +263,9 @@ fn wire_of<'a>(need: &Need, wires: &'a [WireTo]) -> Option<&'a WireTo> {
         _ => None,
     }
 }
+
+/// Providers of one type that are looked through for each consumer.
+const FEW: usize = 8;
 
 /// The needs of the parameters, then those of the condition, then the others: the order in which they are fetched.
 pub(super) fn needs(component: &Component) -> impl Iterator<Item = &Need> {

@@ -1,6 +1,7 @@
 //! What somebody may have meant: names that are a slip away, wrapped types, tags and views.
 
 use std::borrow::Borrow;
+use std::iter::once;
 
 use super::diagnose::Diagnose;
 use super::names::type_label;
@@ -10,6 +11,9 @@ impl Diagnose<'_, '_> {
     /// A way out for a type that nothing provides in the form asked for.
     pub(super) fn help_with_type(&self, key: &TypeKey, looks: bool) -> String {
         let label = type_label(key.name);
+        if !looks {
+            return format!("add a component that returns `{label}`, or a value of it");
+        }
         if let Some((_, tag)) = key.tag
             && let Some(help) = self.help_with_tag(key, &type_label(tag))
         {
@@ -17,7 +21,11 @@ impl Diagnose<'_, '_> {
         }
         let types = || {
             let all = self.components.iter().take(LOOKS_MAX).enumerate();
-            let typed = all.filter_map(|(at, component)| Some((at, component.output?.1)));
+            let typed = all.filter_map(|(at, component)| {
+                let views = component.options().provides.iter().map(|view| view.to.1);
+                Some((at, once(component.output?.1).chain(views.take(LIST_MAX))))
+            });
+            let typed = typed.flat_map(|(at, types)| types.map(move |full| (at, full)));
             typed.map(|(at, full)| (at, full, type_label(full)))
         };
         let bare = unwrapped(&label);
@@ -29,43 +37,56 @@ impl Diagnose<'_, '_> {
                 self.place(at)
             );
         }
-        if let Some(object) = label.strip_prefix("dyn ") {
+        if let Some(object) = bare.strip_prefix("dyn ") {
+            let take = match bare == label {
+                true => String::new(),
+                false => format!("take `Dep<{bare}>`, which is shared already; "),
+            };
             let maker = types().find(|(_, _, other)| other.contains(object));
             return match maker {
                 Some((at, _, other)) => format!(
-                    "if `{other}` is one, hand it out as such: `.provide(|it: Arc<{other}>| it as Arc<{label}>)` at {}",
+                    "{take}if `{other}` is one, hand it out as such: `.provide(|it: Arc<{other}>| it as Arc<{bare}>)` at {}",
                     self.place(at)
                 ),
                 None => format!(
-                    "a trait object comes from `.provide(|it: Arc<Type>| it as Arc<{label}>)` at a component, or from `value_arc`"
+                    "{take}a trait object comes from `.provide(|it: Arc<Type>| it as Arc<{bare}>)` at a component, or from `value_arc`"
                 ),
             };
         }
-        if looks {
-            let near = types()
-                .map(|(at, full, other)| (distance(bare, unwrapped(&other)), at, full, other));
-            if let Some((_, at, full, other)) = near.min().filter(|(far, ..)| *far <= DISTANCE_MAX)
-            {
+        let near =
+            types().map(|(at, full, other)| (distance(bare, unwrapped(&other)), at, full, other));
+        match near.min().filter(|(far, ..)| *far <= DISTANCE_MAX) {
+            Some((0, at, _, other)) if other != label && unwrapped(&other) == label => format!(
+                "`{other}` is provided by {}; make it `{label}`, which `Dep` shares already, and add a value in an `Arc` by `value_arc`",
+                self.place(at)
+            ),
+            Some((_, at, full, other)) => {
                 // Types of the same name from different modules are told apart only by their paths.
                 let shown = if other == label { full } else { &*other };
-                return format!("did you mean `{shown}`, provided by {}?", self.place(at));
+                format!("did you mean `{shown}`, provided by {}?", self.place(at))
             }
+            None => format!("add a component that returns `{label}`, or a value of it"),
         }
-        format!("add a component that returns `{label}`, or a value of it")
     }
 
     fn help_with_tag(&self, key: &TypeKey, tag: &str) -> Option<String> {
         let label = type_label(key.name);
         let offers = self.offers.of(key.id);
         let options = |at: u32| self.components[at as usize].options();
-        let mut tags: Vec<_> = offers
+        let mut tags = Vec::new();
+        for (_, tag) in offers
             .iter()
             .filter_map(|offer| options(offer.component).tag)
-            .map(|(_, tag)| format!("Dep<{label}, {}>", type_label(tag)))
-            .collect();
-        tags.dedup();
+        {
+            // A few are enough to see that it is another one.
+            if tags.len() < LIST_MAX && !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
         if !tags.is_empty() {
-            return Some(format!("there is {}", quoted_list(&tags)));
+            let tags = tags.iter();
+            let tags = tags.map(|tag| format!("Dep<{label}, {}>", type_label(tag)));
+            return Some(format!("there is {}", quoted_list(tags)));
         }
         let untagged = self.place(offers.first()?.component as usize);
         Some(format!(
@@ -93,23 +114,24 @@ pub(super) fn nearest<S: Borrow<str>>(
 }
 
 /// "`a`, `b` and `c`"; a long list is cut.
-pub(super) fn quoted_list<S: Borrow<str>>(names: &[S]) -> String {
+pub(super) fn quoted_list<S: Borrow<str>>(names: impl ExactSizeIterator<Item = S>) -> String {
     let mut list = String::new();
-    let shown = if names.len() > LIST_MAX {
+    let count = names.len();
+    let shown = if count > LIST_MAX {
         LIST_MAX - 1
     } else {
-        names.len()
+        count
     };
-    for (position, name) in names[..shown].iter().enumerate() {
+    for (position, name) in names.take(shown).enumerate() {
         list.push_str(match position {
             0 => "",
-            _ if position + 1 == names.len() => " and ",
+            _ if position + 1 == count => " and ",
             _ => ", ",
         });
         list.push_str(&format!("`{}`", name.borrow()));
     }
-    if names.len() > shown {
-        list.push_str(&format!(" and {} more", names.len() - shown));
+    if count > shown {
+        list.push_str(&format!(" and {} more", count - shown));
     }
     list
 }
@@ -124,9 +146,14 @@ fn unwrapped(label: &str) -> &str {
         .map_or(label, unwrapped)
 }
 
-/// How many letters differ (Levenshtein), without regard to case; far too many for words of very different length.
+/// How many letters differ (Levenshtein), without regard to case; far too many for words of very different length, and
+/// for words that nobody types.
 fn distance(a: &str, b: &str) -> usize {
-    if a.chars().count().abs_diff(b.chars().count()) > DISTANCE_MAX {
+    if a == b {
+        return 0;
+    }
+    let (letters, others) = (a.chars().count(), b.chars().count());
+    if letters.abs_diff(others) > DISTANCE_MAX || letters.max(others) > WORD_MAX {
         return usize::MAX;
     }
     let (a, b) = (a.to_lowercase(), b.to_lowercase());
@@ -151,6 +178,9 @@ fn distance(a: &str, b: &str) -> usize {
 
 /// Letters by which a suggestion may differ.
 const DISTANCE_MAX: usize = 2;
+
+/// Letters of a word that is compared letter by letter, which takes the square of that.
+const WORD_MAX: usize = 100;
 
 /// Components that a suggestion is looked for among.
 const LOOKS_MAX: usize = 5_000;
@@ -180,11 +210,11 @@ mod tests {
 
     #[test]
     fn a_long_list_is_cut() {
-        assert_eq!(quoted_list(&["a"]), "`a`");
-        assert_eq!(quoted_list(&["a", "b", "c"]), "`a`, `b` and `c`");
+        assert_eq!(quoted_list(["a"].into_iter()), "`a`");
+        assert_eq!(quoted_list(["a", "b", "c"].into_iter()), "`a`, `b` and `c`");
         let many: Vec<_> = (0..20).map(|number| number.to_string()).collect();
         assert_eq!(
-            quoted_list(&many),
+            quoted_list(many.iter().map(String::as_str)),
             "`0`, `1`, `2`, `3`, `4`, `5`, `6` and 13 more"
         );
     }

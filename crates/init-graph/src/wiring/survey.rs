@@ -1,12 +1,14 @@
 //! Everything that is known of the components before they are numbered, gathered in two passes over them.
 
+use std::collections::HashSet;
+
 use super::Csr;
 use super::bounds;
 use super::cycle;
 use super::deferred::deferred;
 use super::diagnose::Diagnose;
 use super::named::Names;
-use super::offers::Offers;
+use super::offers::{Doubled, Offers};
 use super::order::start_order;
 use super::problem::{Problem, Problems};
 use super::resolve::{self, Resolved};
@@ -92,7 +94,7 @@ impl<'a> Survey<'a> {
 
 /// What a component says of itself alone.
 fn inspect<'a>(at: u32, component: &'a Component, problems: &mut Problems<'a>) {
-    if component.name.is_empty() {
+    if component.name.trim().is_empty() {
         problems.push((at, Problem::EmptyName));
     }
     if !component.has_options() {
@@ -109,23 +111,23 @@ fn inspect<'a>(at: u32, component: &'a Component, problems: &mut Problems<'a>) {
 /// Adds the types that are doubled, and takes out what follows from them or needs no saying.
 fn settle<'a>(
     problems: &mut Problems<'a>,
-    doubled: &[Vec<super::offers::Provider>],
+    doubled: &[Doubled],
     components: &'a [Component],
     lazy: &[bool],
 ) {
+    let groups = doubled.iter();
+    let groups: HashSet<_> = groups
+        .map(|group| (group.provided, group.providers[0].tag))
+        .collect();
     problems.retain(|(at, problem)| match problem {
         // One error for a type that is doubled, not one more for each consumer.
-        Problem::Ambiguous(_, several) => !doubled.iter().any(|group| {
-            group
-                .iter()
-                .all(|provider| several.contains(&provider.component))
-        }),
+        Problem::Ambiguous(_, key) => !groups.contains(&(key.id, key.tag.map(|(tag, _)| tag))),
         // Its failure goes to whoever asked for it.
         Problem::NeedsOptional(..) => !lazy.get(*at as usize).is_some_and(|lazy| *lazy),
         _ => true,
     });
     for group in doubled {
-        let provider = group[1];
+        let provider = group.providers[1];
         let component = &components[provider.component as usize];
         let options = component.options();
         let provided = match provider.view {
@@ -135,9 +137,9 @@ fn settle<'a>(
                 .get(usize::from(view) - 1)
                 .map(|provide| provide.to.1),
         };
-        let tag = options.tag.map(|(_, name)| name);
-        let all = group.iter().map(|provider| provider.component).collect();
-        let problem = Problem::DoubledType(all, provided.unwrap_or("()"), tag);
+        let tag = provider.tag.and(options.tag.map(|(_, name)| name));
+        let all = group.providers.iter().map(|provider| provider.component);
+        let problem = Problem::DoubledType(all.collect(), provided.unwrap_or("()"), tag);
         problems.push((provider.component, problem));
     }
 }

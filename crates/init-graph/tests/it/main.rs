@@ -18,6 +18,7 @@ mod faults;
 mod handoff;
 #[cfg(feature = "history")]
 mod history;
+mod hostile;
 mod lazy;
 #[cfg(feature = "history")]
 mod learning;

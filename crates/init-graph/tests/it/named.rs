@@ -288,3 +288,85 @@ fn a_view_of_what_the_component_does_not_make_is_an_error() {
           help: the closure of `provide` takes the `Arc` of what the component returns"#]],
     );
 }
+
+#[test]
+fn where_all_are_tagged_the_tag_is_the_way_out() {
+    let mut graph = Graph::new();
+    graph.value(Db("one")).tagged::<Replica>();
+    graph.value(Db("two")).tagged::<Backup>();
+    graph.add(take);
+    check(
+        &graph,
+        WiringErrorKind::DuplicateType,
+        &expect![[r#"
+        2 nodes provide what `take` wants one of
+          `take` (added at crates/init-graph/tests/it/named.rs:N) takes `Dep<Db>` as parameter 1
+          `Db` (added at crates/init-graph/tests/it/named.rs:N)
+          `Db-2` (added at crates/init-graph/tests/it/named.rs:N)
+          help: choose with `.wire::<Db>("name")`, by its tag as in `Dep<Db, Replica>`, or take `All<Db>`"#]],
+    );
+}
+
+#[test]
+fn a_wire_to_nobody_is_one_error_however_many_go_by_it() {
+    let mut graph = Graph::new();
+    graph.value(Db("one"));
+    graph
+        .add(|_: Dep<Db>, _: Option<Dep<Db>>| async { Ok::<_, BoxError>(()) })
+        .when(|_: Dep<Db>| true)
+        .wire::<Db>("nobody");
+    check(
+        &graph,
+        WiringErrorKind::Missing,
+        &expect![[r#"
+        there is no node named `nobody`
+          `closure` (added at crates/init-graph/tests/it/named.rs:N) is wired to it for `Db`
+          help: `Db` is provided by `Db`"#]],
+    );
+}
+
+#[test]
+fn a_name_of_white_space_is_empty() {
+    let mut graph = Graph::new();
+    graph.node(" \t");
+    check(
+        &graph,
+        WiringErrorKind::EmptyName,
+        &expect![[r#"
+        a name is empty
+          ` \t` (added at crates/init-graph/tests/it/named.rs:N)
+          help: leave out `named` for the function's own name"#]],
+    );
+}
+
+#[test]
+fn a_boxed_trait_object_that_is_handed_out_as_a_view_is_suggested() {
+    let mut graph = Graph::new();
+    graph
+        .value(PgRepo)
+        .provide(|repo: Arc<PgRepo>| repo as Arc<dyn Repo>);
+    graph.add(|_: Dep<Arc<dyn Repo>>| async { Ok::<_, BoxError>(()) });
+    check(
+        &graph,
+        WiringErrorKind::Missing,
+        &expect![[r#"
+        nothing provides `alloc::sync::Arc<dyn it::named::Repo>`
+          `closure` (added at crates/init-graph/tests/it/named.rs:N) takes `Dep<Arc<dyn Repo>>` as parameter 1
+          help: take `Dep<dyn Repo>`, which is shared already, provided by `PgRepo` (added at crates/init-graph/tests/it/named.rs:N)"#]],
+    );
+}
+
+#[test]
+fn what_is_called_twice_counts_as_called_last() {
+    let mut graph = Graph::new();
+    graph.limit(init_graph::Class::CPU, 0);
+    graph.limit(init_graph::Class::CPU, 2);
+    graph.value(Db("one")).named("first").named("db");
+    graph
+        .node("point")
+        .run(|_: Dep<PgRepo>| async { Ok::<_, BoxError>(()) })
+        .run(take);
+    let plan = graph.plan().unwrap();
+    assert_eq!(needs(&plan, "point"), ["db"]);
+    assert_eq!(plan.nodes().len(), 2);
+}

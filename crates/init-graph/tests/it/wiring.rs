@@ -139,7 +139,7 @@ fn a_near_miss_is_suggested() {
         3 wiring errors
         nothing provides `it::wiring::Config`
           `api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Config>` as parameter 1
-          help: did you mean `Arc<Config>`, provided by `Arc<Config>` (added at crates/init-graph/tests/it/wiring.rs:N)?
+          help: `Arc<Config>` is provided by `Arc<Config>` (added at crates/init-graph/tests/it/wiring.rs:N); make it `Config`, which `Dep` shares already, and add a value in an `Arc` by `value_arc`
         nothing provides `it::wiring::Database`
           `api` (added at crates/init-graph/tests/it/wiring.rs:N) takes `Dep<Database>` as parameter 2
           help: did you mean `it::wiring::other::Database`, provided by `Database` (added at crates/init-graph/tests/it/wiring.rs:N)?
