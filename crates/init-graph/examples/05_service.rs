@@ -128,7 +128,7 @@ fn graph() -> Graph {
 
 async fn measured(graph: Graph) -> Result<Report> {
     let running = graph.start().await?;
-    let report = running.report().clone();
+    let report = running.report();
     running.shutdown().await?;
     Ok(report)
 }

@@ -72,8 +72,8 @@ pub use crate::lazy::{Lazy, LazyError};
 pub use crate::live::Live;
 pub use crate::param::Param;
 
-pub use crate::plan::{Edge, EdgeKind, Node, NodeId, Plan};
 pub use crate::history::{History, PastNode, PastRun};
+pub use crate::plan::{Edge, EdgeKind, Node, NodeId, Plan};
 pub use crate::report::{Comparison, NodeReport, Outcome, Report, Slower, StopReport};
 pub use crate::restart::{RestartError, RestartReport};
 pub use crate::run_until::{RunError, RunFailure};
@@ -98,7 +98,8 @@ pub mod __private {
     pub use crate::component::Component;
     pub use crate::condition::Made;
     pub use crate::declared::{
-        Declaration, Declared, IntoError, Mistaken, Outcome, Parameter, Returned, outcome, parameter,
+        Declaration, Declared, IntoError, Mistaken, Outcome, Parameter, Returned, outcome,
+        parameter,
     };
     pub use crate::param::sealed::Sealed;
     pub use crate::param::{Fetch, Needs, Param};

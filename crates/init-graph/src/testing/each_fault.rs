@@ -130,7 +130,7 @@ pub struct Trial {
     pub case: Case,
     /// Why it did not start; `None` when it started.
     pub error: Option<GraphError>,
-    /// How the start went; `None` when it did not start.
+    /// How the start went; `None` when it did not start, and then the error has one.
     pub report: Option<Report>,
     /// How the shutdown went; `None` when it did not start, and then the error has the rollback.
     pub stop: Option<Result<StopReport, StopError>>,
@@ -155,7 +155,9 @@ fn attempt(mut graph: Graph, case: Case) -> Trial {
     let log = EventLog::new();
     graph.observe(log.clone());
     let limit = *graph.settings.timeout.get_or_insert(HANG_MAX);
-    let limit = limit.saturating_add(HANG_MAX).saturating_add(graph.settings.stop_timeout);
+    let limit = limit
+        .saturating_add(HANG_MAX)
+        .saturating_add(graph.settings.stop_timeout);
     let injected = case.fault.clone().map(|fault| graph.inject(fault));
     let injected = injected.and_then(Result::ok);
     let mut trial = Trial {
@@ -172,7 +174,7 @@ fn attempt(mut graph: Graph, case: Case) -> Trial {
     runtime.block_on(async {
         match timeout(limit, graph.start()).await {
             Ok(Ok(running)) => {
-                trial.report = Some(running.report().clone());
+                trial.report = Some(running.report());
                 trial.stop = Some(running.shutdown().await);
             }
             Ok(Err(error)) => trial.error = Some(error),

@@ -277,7 +277,7 @@ mod tests {
         };
         let broken = Busy {
             message: Some("one\ntwo \"three\""),
-            ..busy(0, "a", 1)
+            ..busy(0, "a\r\u{1b}[2J", 1)
         };
         let graph = Csr::<u32>::new(1, &[]);
         assert!(line(vec![words], &graph, |_| true).unwrap().chars().count() < 130);
@@ -285,7 +285,7 @@ mod tests {
             vec![broken],
             1,
             &[],
-            &expect![[r#"waiting for `a` (1.0ms, "one\ntwo \"three\"")"#]],
+            &expect![[r#"waiting for `a\r\u{1b}[2J` (1.0ms, "one\ntwo \"three\"")"#]],
         );
     }
 

@@ -23,7 +23,7 @@ async fn start(database: u64) -> Report {
         .named("cache")
         .optional();
     let running = graph.start().await.unwrap();
-    let report = running.report().clone();
+    let report = running.report();
     running.shutdown().await.unwrap();
     report
 }
