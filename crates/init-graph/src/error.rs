@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::Node;
-use crate::render::counted;
+use crate::render::{counted, plain};
 use crate::report::{Report, StopReport};
 use crate::wiring_error::WiringErrors;
 
@@ -17,7 +17,9 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 pub type Result<T, E = BoxError> = std::result::Result<T, E>;
 
 /// Why a graph did not start.
-#[derive(Debug)]
+///
+/// `Debug` is the text of `Display` with the causes of each component, since that is what `unwrap` and a `main` that
+/// returns it print.
 #[non_exhaustive]
 pub enum GraphError {
     /// The components do not fit together; nothing ran.
@@ -97,6 +99,13 @@ impl fmt::Display for GraphError {
     }
 }
 
+impl fmt::Debug for GraphError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        write_causes(f, self.failures())
+    }
+}
+
 impl Error for GraphError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
@@ -104,6 +113,21 @@ impl Error for GraphError {
             _ => None,
         }
     }
+}
+
+/// A line for each component that says why: its error and what that came from.
+fn write_causes(f: &mut fmt::Formatter<'_>, failures: &[NodeError]) -> fmt::Result {
+    for failure in failures {
+        let mut next = failure.source();
+        if next.is_some() {
+            write!(f, "\n  `{}`", plain(failure.node().name()))?;
+        }
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+    }
+    Ok(())
 }
 
 /// The components whose own failure ended a start; what was only cancelled because of them is left out.
@@ -272,7 +296,8 @@ impl Error for Cause {
 }
 
 /// A shutdown in which at least one stop hook failed; the others ran all the same.
-#[derive(Debug)]
+///
+/// `Debug` is the text of `Display` with the causes of each component.
 pub struct StopError {
     report: StopReport,
 }
@@ -298,6 +323,13 @@ impl fmt::Display for StopError {
             .iter()
             .map(|name| format!("`{name}` was abandoned"));
         f.write_str(&failures.chain(abandoned).collect::<Vec<_>>().join("; "))
+    }
+}
+
+impl fmt::Debug for StopError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        write_causes(f, self.report.failures())
     }
 }
 

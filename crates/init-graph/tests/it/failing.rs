@@ -531,3 +531,37 @@ async fn what_goes_on_in_the_background_may_fail_without_ending_the_rest() {
     assert!(log.at("settled in 50ms") > log.at("started in 0ns"));
     running.shutdown().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_main_prints_of_an_error_has_the_causes() {
+    #[derive(Debug)]
+    struct Refused(std::io::Error);
+    impl std::fmt::Display for Refused {
+        fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("no connection")
+        }
+    }
+    impl std::error::Error for Refused {
+        fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+            Some(&self.0)
+        }
+    }
+    let refused = || async { Err::<(), _>(Refused(std::io::Error::other("port 5432 is closed"))) };
+    let mut graph = Graph::new();
+    graph.node("database").run(refused);
+    let error = graph.start().await.unwrap_err();
+    expect![[r#"
+        start failed: `database` failed (added at crates/init-graph/tests/it/failing.rs:N)
+          `database`: no connection: port 5432 is closed"#]].assert_eq(&without_lines(&format!("{error:?}")));
+
+    let mut graph = Graph::new();
+    graph.node("server").run(|cx: Context| async move {
+        cx.on_stop(|| async { Err("port in use".into()) });
+        Ok::<_, BoxError>(())
+    });
+    let running = graph.start().await.unwrap();
+    let error = running.shutdown().await.unwrap_err();
+    expect![[r#"
+        stop was not clean: `server` failed (added at crates/init-graph/tests/it/failing.rs:N)
+          `server`: port in use"#]].assert_eq(&without_lines(&format!("{error:?}")));
+}

@@ -256,7 +256,9 @@ fn limits_and_attempts_with_which_nothing_runs_are_errors() {
         .retry(Retry::exponential(0))
         .total_timeout(Duration::ZERO)
         .stall_timeout(Duration::ZERO);
-    let kinds = check(&graph, &expect![[r#"
+    let kinds = check(
+        &graph,
+        &expect![[r#"
         7 wiring errors
         the total_timeout of `Api` is zero
           `Api` (added at crates/init-graph/tests/it/wiring.rs:N)
@@ -274,7 +276,8 @@ fn limits_and_attempts_with_which_nothing_runs_are_errors() {
         the limit of class `db` is zero
           help: nothing of the class could run: give `Graph::limit` at least 1
         the concurrency of the graph is zero
-          help: nothing could run: leave out `Graph::concurrency` for no limit"#]]);
+          help: nothing could run: leave out `Graph::concurrency` for no limit"#]],
+    );
     use WiringErrorKind::{ZeroLimit, ZeroTimeout};
     let graphs = [ZeroTimeout, ZeroTimeout, ZeroLimit, ZeroLimit];
     assert_eq!(
@@ -288,10 +291,13 @@ fn a_handle_of_another_graph_is_an_error_and_not_another_component() {
     let id = Graph::new().node("elsewhere").id();
     let mut graph = Graph::new();
     graph.node("own").after(id);
-    let kinds = check(&graph, &expect![[r#"
+    let kinds = check(
+        &graph,
+        &expect![[r#"
         a handle of another graph
           `own` (added at crates/init-graph/tests/it/wiring.rs:N) is to begin after it
-          help: handles are valid in the graph that made them"#]]);
+          help: handles are valid in the graph that made them"#]],
+    );
     assert_eq!(kinds, [WiringErrorKind::ForeignHandle]);
 }
 
@@ -299,10 +305,13 @@ fn a_handle_of_another_graph_is_an_error_and_not_another_component() {
 fn an_empty_name_is_an_error() {
     let mut graph = Graph::new();
     graph.node("");
-    let kinds = check(&graph, &expect![[r#"
+    let kinds = check(
+        &graph,
+        &expect![[r#"
         a name is empty
           `` (added at crates/init-graph/tests/it/wiring.rs:N)
-          help: leave out `named` for the function's own name"#]]);
+          help: leave out `named` for the function's own name"#]],
+    );
     assert_eq!(kinds, [WiringErrorKind::EmptyName]);
 }
 
@@ -328,11 +337,14 @@ fn to_need_an_optional_one_is_fine_where_failures_are_tolerated_or_asked_for() {
     };
     let mut needing = graph();
     needing.milestone("ready").needs::<Config>();
-    let kinds = check(&needing, &expect![[r#"
+    let kinds = check(
+        &needing,
+        &expect![[r#"
         `ready` must start but needs `Config`, which may fail
           `ready` (added at crates/init-graph/tests/it/wiring.rs:N) needs `Config`
           `Config` (added at crates/init-graph/tests/it/wiring.rs:N) as optional
-          help: come `after` it, or make `ready` optional too"#]]);
+          help: come `after` it, or make `ready` optional too"#]],
+    );
     assert_eq!(kinds, [WiringErrorKind::NeedsOptional]);
     needing.policy(Policy::KeepGoing);
     needing.check().unwrap();
@@ -377,4 +389,12 @@ async fn every_error_is_reported_at_once_and_nothing_runs() {
         "{errors}"
     );
     assert_eq!(log.count("ran"), 0);
+}
+
+#[test]
+fn unwrap_shows_the_text_of_an_error() {
+    let mut graph = Graph::new();
+    graph.add(api);
+    let error = graph.check().unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
 }
