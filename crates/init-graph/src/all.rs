@@ -8,7 +8,8 @@ use crate::dep::Dep;
 /// Every value of type `T`, whoever made it, named, tagged or neither, in the order of adding; those whose components
 /// fell away are left out, and none at all is fine.
 ///
-/// As a parameter it is a dependency on each of their components. It dereferences to a slice.
+/// As a parameter it is a dependency on each of their components; one that makes a `T` itself gets those of the others.
+/// It dereferences to a slice.
 ///
 /// ```
 /// use init_graph::{All, Graph, Result};

@@ -264,9 +264,14 @@ impl Component {
 
     /// What a [`Graph::node`](crate::Graph::node) does; without it, it is only a point in the order.
     ///
-    /// Name and options stay as they are.
+    /// Name and options stay as they are; those of an attribute on the function count where nothing is said here. Called
+    /// twice, the later function counts.
     pub fn run<M>(&mut self, function: impl IntoComponent<M>) -> &mut Self {
-        let made = function.into_component();
+        let mut made = function.into_component();
+        if let Some(theirs) = made.options.take() {
+            let own = std::mem::take(self.options_mut());
+            *self.options_mut() = own.or(*theirs);
+        }
         self.needs
             .splice(..usize::from(self.parameters), made.needs);
         self.parameters = made.parameters;

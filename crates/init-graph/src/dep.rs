@@ -27,6 +27,11 @@ impl<T: ?Sized, Tag> Dep<T, Tag> {
         }
     }
 
+    /// Wraps what is shared already, such as a trait object, so that a test can call an initialiser by hand.
+    pub fn from_arc(value: Arc<T>) -> Self {
+        Self::new(value)
+    }
+
     /// The shared value itself, for code that takes an `Arc`.
     pub fn into_inner(this: Self) -> Arc<T> {
         this.value
@@ -74,7 +79,7 @@ impl<T: ?Sized + fmt::Display, Tag> fmt::Display for Dep<T, Tag> {
 
 /// An order without a value: the component begins when every provider of `T` is settled.
 ///
-/// Settled is ready, or fallen away. Of several providers [`Component::wire`](crate::Component::wire) picks one.
+/// Settled is ready, or fallen away. For a component that makes a `T` itself that is a circle. Of several providers [`Component::wire`](crate::Component::wire) picks one.
 /// `Option<After<T>>` also allows that nobody provides `T`.
 pub struct After<T: ?Sized>(PhantomData<fn() -> T>);
 

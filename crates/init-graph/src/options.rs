@@ -61,6 +61,37 @@ impl Options {
     };
 }
 
+impl Options {
+    /// The same, and where nothing was said what `other` says; of lists both count.
+    pub(crate) fn or(mut self, mut other: Self) -> Self {
+        // Of several wires for one type the last counts, which is the own.
+        other.wires.append(&mut self.wires);
+        self.provides.append(&mut other.provides);
+        Self {
+            stage: self.stage.or(other.stage),
+            timeout: self.timeout.or(other.timeout),
+            total_timeout: self.total_timeout.or(other.total_timeout),
+            stall_timeout: self.stall_timeout.or(other.stall_timeout),
+            stop_timeout: self.stop_timeout.or(other.stop_timeout),
+            retry: self.retry.or(other.retry),
+            optional: self.optional || other.optional,
+            background: self.background || other.background,
+            milestone: self.milestone || other.milestone,
+            condition: self.condition.or(other.condition),
+            class: self.class.or(other.class),
+            priority: match self.priority {
+                0 => other.priority,
+                priority => priority,
+            },
+            expected: self.expected.or(other.expected),
+            tag: self.tag.or(other.tag),
+            provides: self.provides,
+            wires: other.wires,
+            defined_at: other.defined_at.or(self.defined_at),
+        }
+    }
+}
+
 /// What was set, each by the name of its call.
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,8 +7,8 @@ use crate::param::Kind;
 /// Per component whether it is started on demand only.
 ///
 /// A component starts by itself when nobody depends on it and no `Lazy` points at it, and so does everything that such
-/// a component depends on by anything but `Lazy`. A `Lazy` of one's own value counts for nothing. Where a group reaches itself only through a `Lazy` of its own, the
-/// first of it that no `Lazy` points at starts.
+/// a component depends on by anything but `Lazy`. A `Lazy` of one's own value counts for nothing. Where a group reaches
+/// itself only through a `Lazy` of its own, the first of it that no `Lazy` points at starts.
 pub(super) fn deferred(resolved: &Resolved, dependencies: &Csr) -> Vec<bool> {
     let count = dependencies.len();
     let mut targeted = vec![false; count];

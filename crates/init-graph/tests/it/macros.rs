@@ -598,3 +598,32 @@ async fn any_names_may_be_used_inside() {
 fn mistakes_are_compile_errors_at_their_place() {
     trybuild::TestCases::new().compile_fail("tests/ui/*.rs");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_function_with_the_attribute_may_be_what_a_node_runs() {
+    let mut graph = Graph::new();
+    graph.value(Config("wanted"));
+    graph.node("third").run(carried_out::third_time);
+    graph
+        .node("table")
+        .after("third")
+        .run(carried_out::conditional);
+    graph
+        .node("slow")
+        .stage("storage")
+        .timeout(ms(5))
+        .run(database);
+    let running = graph.start().await.unwrap();
+    assert_eq!(
+        running.get_named::<carried_out::Third>("third").unwrap().0,
+        3
+    );
+    assert!(running.get_named::<Table>("table").is_some());
+    let slow = running
+        .plan()
+        .nodes()
+        .iter()
+        .find(|node| node.name() == "slow");
+    assert!(slow.unwrap().is_optional());
+    running.shutdown().await.unwrap();
+}

@@ -370,3 +370,13 @@ fn what_is_called_twice_counts_as_called_last() {
     assert_eq!(needs(&plan, "point"), ["db"]);
     assert_eq!(plan.nodes().len(), 2);
 }
+
+#[tokio::test]
+async fn an_initialiser_that_takes_a_trait_object_can_be_called_by_hand() {
+    async fn own(repo: Dep<dyn Repo>) -> Result<Dep<dyn Repo>> {
+        Ok(repo)
+    }
+    let repo: Arc<dyn Repo> = Arc::new(PgRepo);
+    let returned = own(Dep::from_arc(Arc::clone(&repo))).await.unwrap();
+    assert!(Arc::ptr_eq(&Dep::into_inner(returned), &repo));
+}
