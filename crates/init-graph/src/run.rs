@@ -180,7 +180,9 @@ impl Drop for Run {
         for value in &self.values {
             drop_quietly(lock(value).take());
         }
-        std::mem::take(&mut self.steps).into_iter().for_each(drop_quietly);
+        std::mem::take(&mut self.steps)
+            .into_iter()
+            .for_each(drop_quietly);
         lock(&self.failures).drain(..).for_each(drop_quietly);
     }
 }

@@ -137,7 +137,7 @@ fn settle<'a>(
                 .get(usize::from(view) - 1)
                 .map(|provide| provide.to.1),
         };
-        let tag = provider.tag.and(options.tag.map(|(_, name)| name));
+        let tag = provider.tag.and_then(|_| options.tag.map(|(_, name)| name));
         let all = group.providers.iter().map(|provider| provider.component);
         let problem = Problem::DoubledType(all.collect(), provided.unwrap_or("()"), tag);
         problems.push((provider.component, problem));

@@ -2,7 +2,7 @@
 
 use expect_test::{Expect, expect};
 use init_graph::{
-    All, BoxError, Component, Dep, Graph, GraphError, Lazy, Result, WiringError, WiringErrorKind,
+    All, BoxError, Component, Dep, Graph, GraphError, Lazy, WiringError, WiringErrorKind,
 };
 use proptest::prelude::*;
 
@@ -28,7 +28,7 @@ fn check(graph: &Graph, expected: &Expect) {
     expected.assert_eq(&without_lines(&errors[0].to_string()));
 }
 
-fn node<'g>(graph: &'g mut Graph, name: String) -> &'g mut Component {
+fn node(graph: &mut Graph, name: String) -> &mut Component {
     graph.add(|| async { Ok::<_, BoxError>(()) }).named(name)
 }
 

@@ -552,7 +552,8 @@ async fn what_main_prints_of_an_error_has_the_causes() {
     let error = graph.start().await.unwrap_err();
     expect![[r#"
         start failed: `database` failed (added at crates/init-graph/tests/it/failing.rs:N)
-          `database`: no connection: port 5432 is closed"#]].assert_eq(&without_lines(&format!("{error:?}")));
+          `database`: no connection: port 5432 is closed"#]]
+    .assert_eq(&without_lines(&format!("{error:?}")));
 
     let mut graph = Graph::new();
     graph.node("server").run(|cx: Context| async move {
@@ -563,5 +564,6 @@ async fn what_main_prints_of_an_error_has_the_causes() {
     let error = running.shutdown().await.unwrap_err();
     expect![[r#"
         stop was not clean: `server` failed (added at crates/init-graph/tests/it/failing.rs:N)
-          `server`: port in use"#]].assert_eq(&without_lines(&format!("{error:?}")));
+          `server`: port in use"#]]
+    .assert_eq(&without_lines(&format!("{error:?}")));
 }
