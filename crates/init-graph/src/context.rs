@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::core::{Core, Hook};
 use crate::error::Result;
 use crate::event::Event;
+use crate::guard::drop_quietly;
 use crate::plan::{Node, NodeId};
 
 /// The run of one initialiser; a cheap clone that background work may keep.
@@ -17,6 +18,10 @@ use crate::plan::{Node, NodeId};
 pub struct Context {
     core: Arc<Core>,
     id: NodeId,
+    /// How often the component was started again before.
+    restarts: u32,
+    /// How many tokens it had before this one.
+    tokens: u32,
     attempt: u32,
     deadline: Option<Instant>,
 }
@@ -29,6 +34,8 @@ impl Context {
         deadline: Option<Instant>,
     ) -> Self {
         Self {
+            restarts: core.restarts(id),
+            tokens: core.tokens(id),
             core,
             id,
             attempt,
@@ -57,9 +64,10 @@ impl Context {
     /// component run.
     ///
     /// The initialiser itself needs no token: it is dropped at its current await. This one is for tasks that it
-    /// spawns.
+    /// spawns. A further attempt and a [restart](crate::Handle::restart) have a context and a token of their own; that of
+    /// this one stays cancelled.
     pub fn cancelled(&self) -> CancellationToken {
-        self.core.token(self.id)
+        self.core.token(self.id, self.tokens)
     }
 
     /// Tells the observers how far the initialiser is, in units of its own choice.
@@ -84,22 +92,26 @@ impl Context {
     /// Says that the initialiser still gets on, for a [`stall_timeout`](crate::Component::stall_timeout), without
     /// anything to show for it.
     pub fn keep_alive(&self) {
-        self.core.extra(self.id).spoke(Instant::now());
+        if self.core.restarts(self.id) == self.restarts {
+            self.core.extra(self.id).spoke(Instant::now());
+        }
     }
 
     /// Registers what undoes a step of the initialiser, to be run when the component stops.
     ///
     /// Register it as soon as there is something to undo: it runs also when the initialiser fails, times out or is
-    /// cancelled later, and after an attempt that failed before there is another. The hooks of a component run one after another, the last registered first, each even if another
-    /// failed; components stop in reverse order of dependency, in parallel. A hook that outlives the time limit is
-    /// dropped. A hook registered after the component has stopped is dropped with a warning.
+    /// cancelled later, and after an attempt that failed before there is another. The hooks of a component run one after
+    /// another, the last registered first, each even if another failed; components stop in reverse order of dependency, in
+    /// parallel. A hook that outlives the time limit is dropped. A hook registered after the component has stopped is
+    /// dropped with a warning.
     pub fn on_stop<F, Fut>(&self, hook: F)
     where
         F: FnOnce() -> Fut + Send + 'static,
         Fut: Future<Output = Result<()>> + Send + 'static,
     {
         let hook: Hook = Box::new(move || Box::pin(hook()));
-        if self.core.push_hook(self.id, hook).is_err() {
+        if let Err(hook) = self.core.push_hook(self.id, self.restarts, hook) {
+            drop_quietly(hook);
             tracing::warn!(
                 node = self.name(),
                 "stop hook registered after the component stopped; dropped"
@@ -112,7 +124,10 @@ impl Context {
     }
 
     fn advance(&self, change: impl FnOnce(&mut Advance)) {
-        if !self.core.advance(self.id, self.attempt, change) {
+        if !self
+            .core
+            .advance(self.id, self.restarts, self.attempt, change)
+        {
             return;
         }
         self.keep_alive();

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::sync::Notify;
@@ -27,6 +27,8 @@ pub(crate) struct Core {
     /// Cancelled when the start is given up; the tokens of the nodes are its children.
     pub(crate) given_up: CancellationToken,
     pub(crate) begun: Instant,
+    /// Whether the graph was let go of without a stop, so that nothing is kept any more.
+    let_go: AtomicBool,
     cells: Box<[Cell]>,
 }
 
@@ -39,6 +41,10 @@ struct Cell {
 
 /// What most nodes never need: made on first use.
 pub(crate) struct Extra {
+    /// How often the node was started again; what belongs to an earlier start has no say in a later one.
+    restarts: AtomicU32,
+    /// How many tokens there were before this one.
+    tokens: AtomicU32,
     /// A new one for each start of the node.
     token: Mutex<CancellationToken>,
     advance: Mutex<Advance>,
@@ -125,6 +131,7 @@ impl Core {
             observers,
             given_up: CancellationToken::new(),
             begun,
+            let_go: AtomicBool::new(false),
             cells,
         }
     }
@@ -190,8 +197,28 @@ impl Core {
         self.cells[id.index()].extra.get().map(|extra| &**extra)
     }
 
-    pub(crate) fn token(&self, id: NodeId) -> CancellationToken {
-        lock(&self.extra(id).token).clone()
+    /// How often `id` was started again.
+    pub(crate) fn restarts(&self, id: NodeId) -> u32 {
+        self.known(id).map_or(0, Extra::restarts)
+    }
+
+    /// How many tokens of `id` are over.
+    pub(crate) fn tokens(&self, id: NodeId) -> u32 {
+        self.known(id)
+            .map_or(0, |extra| extra.tokens.load(Ordering::Acquire))
+    }
+
+    /// The token of `id` that came after so many others; those are cancelled.
+    pub(crate) fn token(&self, id: NodeId, tokens: u32) -> CancellationToken {
+        let extra = self.extra(id);
+        let token = lock(&extra.token).clone();
+        // Counted before the token is changed: the one that is seen with an old count is the old one.
+        if extra.tokens.load(Ordering::Acquire) == tokens {
+            return token;
+        }
+        let over = CancellationToken::new();
+        over.cancel();
+        over
     }
 
     /// Nobody holds a token that was never asked for.
@@ -202,17 +229,19 @@ impl Core {
         }
     }
 
-    /// Changes what a running node says of itself; false when this attempt of it is not running.
+    /// Changes what a running node says of itself; false when this attempt of this start of it is not running.
     pub(crate) fn advance(
         &self,
         id: NodeId,
+        restarts: u32,
         attempt: u32,
         change: impl FnOnce(&mut Advance),
     ) -> bool {
         let extra = self.extra(id);
         let mut advance = lock(&extra.advance);
         let runs = lock(&extra.earlier).attempts.saturating_add(1) == attempt
-            && self.phase(id) == Phase::Running;
+            && self.phase(id) == Phase::Running
+            && extra.restarts() == restarts;
         if runs {
             advance.begin(attempt);
             change(&mut advance);
@@ -225,9 +254,12 @@ impl Core {
         Some(lock(&self.known(id)?.advance).clone())
     }
 
-    pub(crate) fn push_hook(&self, id: NodeId, hook: Hook) -> Result<(), Hook> {
-        let mut hooks = lock(&self.extra(id).hooks);
-        if hooks.closed {
+    pub(crate) fn push_hook(&self, id: NodeId, restarts: u32, hook: Hook) -> Result<(), Hook> {
+        let extra = self.extra(id);
+        // Whoever lets go says so first and then looks for extra parts: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        let mut hooks = lock(&extra.hooks);
+        if hooks.closed || extra.restarts() != restarts || self.is_let_go() {
             return Err(hook);
         }
         hooks.stack.push(hook);
@@ -256,21 +288,26 @@ impl Core {
     /// Gives the next attempt of `id` a token of its own.
     pub(crate) fn renew_token(&self, id: NodeId) {
         if let Some(extra) = self.known(id) {
+            extra.tokens.fetch_add(1, Ordering::AcqRel);
             *lock(&extra.token) = self.given_up.child_token();
         }
     }
 
-    /// Makes a node that has stopped as it was before it started.
+    /// Makes a node as it was before it started. It has stopped, unless its stop could not be brought to an end.
     pub(crate) fn renew(&self, id: NodeId) {
+        let extra = self.extra(id);
+        extra.restarts.fetch_add(1, Ordering::AcqRel);
+        extra.tokens.fetch_add(1, Ordering::AcqRel);
+        let token = std::mem::replace(&mut *lock(&extra.token), self.given_up.child_token());
+        token.cancel();
+        *lock(&extra.advance) = Advance::default();
+        let hooks = std::mem::take(&mut *lock(&extra.hooks)).stack;
+        hooks.into_iter().for_each(drop_quietly);
+        let failure = lock(&extra.failure).take();
+        drop_quietly(failure);
+        *lock(&extra.earlier) = Earlier::default();
+        extra.spoke_at.store(0, Ordering::Relaxed);
         self.set_phase(id, Phase::Pending);
-        if let Some(extra) = self.known(id) {
-            *lock(&extra.token) = self.given_up.child_token();
-            *lock(&extra.advance) = Advance::default();
-            *lock(&extra.hooks) = Hooks::default();
-            drop_quietly(lock(&extra.failure).take());
-            *lock(&extra.earlier) = Earlier::default();
-            extra.spoke_at.store(0, Ordering::Relaxed);
-        }
     }
 
     /// Drops the hooks of a node unrun and takes no more; returns how many there were.
@@ -285,7 +322,15 @@ impl Core {
         count
     }
 
+    /// Whether the graph was let go of, so that nothing is kept any more.
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.let_go.load(Ordering::SeqCst)
+    }
+
+    /// Drops all hooks unrun and takes no more; returns how many there were.
     pub(crate) fn close_hooks(&self) -> usize {
+        self.let_go.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
         let ids = self.plan.nodes().iter().map(|node| node.id());
         ids.filter(|id| self.known(*id).is_some())
             .map(|id| self.close_hooks_of(id))
@@ -305,6 +350,8 @@ impl Drop for Extra {
 impl Extra {
     fn new(given_up: &CancellationToken, begun: Instant) -> Self {
         Self {
+            restarts: AtomicU32::new(0),
+            tokens: AtomicU32::new(0),
             token: Mutex::new(given_up.child_token()),
             advance: Mutex::default(),
             hooks: Mutex::default(),
@@ -314,6 +361,10 @@ impl Extra {
             spoke_at: AtomicU64::new(0),
             begun,
         }
+    }
+
+    fn restarts(&self) -> u32 {
+        self.restarts.load(Ordering::Acquire)
     }
 
     /// Notes that the initialiser said something.

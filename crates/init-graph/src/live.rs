@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use crate::core::lock;
 use crate::dep::Dep;
+use crate::guard::drop_quietly;
 use crate::param::{Fetch, Kind, Needs, Param, sealed};
 use crate::plan::NodeId;
 use crate::run::Run;
@@ -56,7 +57,7 @@ pub struct Live<T: ?Sized, Tag = ()> {
 impl<T: ?Sized, Tag> Live<T, Tag> {
     /// The current value, without waiting.
     ///
-    /// While the component is being restarted, and after a restart that failed, it is the value from before, whose stop
+    /// While the component is being restarted, and after a restart that failed, it is a value from before, whose stop
     /// hooks have run. Keep the result no longer than for one piece of work, or the old value stays as long.
     pub fn load(&self) -> Dep<T, Tag> {
         Dep::new(Arc::clone(&self.values.borrow()))
@@ -119,15 +120,23 @@ impl<T: ?Sized + Send + Sync + 'static, Tag: 'static> Param for Live<T, Tag> {
 
 // === cells ===
 
-/// One cell for each view of a node's value that a [`Live`] follows.
-#[derive(Default)]
-pub(crate) struct Lives(Mutex<HashMap<(NodeId, u16), Cell>>);
+/// One cell for each view of a node's value that a [`Live`] follows; `None` once no value follows any more.
+pub(crate) struct Lives(Mutex<Option<HashMap<(NodeId, u16), Cell>>>);
 
 struct Cell {
     /// A `watch::Sender<Arc<T>>`.
     sender: Box<dyn Any + Send + Sync>,
     /// Knows `T`: puts the current value of the node into the cell.
-    refresh: fn(&Run, NodeId, u16, &(dyn Any + Send + Sync)),
+    refresh: fn(&Run, NodeId, u16, &(dyn Any + Send + Sync)) -> Option<Replaced>,
+}
+
+/// The value from before: this may be the last of it, and its destructor is not ours.
+type Replaced = Box<dyn Any + Send + Sync>;
+
+impl Default for Lives {
+    fn default() -> Self {
+        Self(Mutex::new(Some(HashMap::new())))
+    }
 }
 
 impl Lives {
@@ -139,26 +148,41 @@ impl Lives {
     ) -> Option<watch::Receiver<Arc<T>>> {
         let value = run.value::<T>(node, view)?;
         let mut cells = lock(&self.0);
-        let cell = cells.entry((node, view)).or_insert_with(|| Cell {
+        let Some(open) = cells.as_mut() else {
+            // The graph closes, and a sender that is dropped says so.
+            return Some(watch::channel(value).1);
+        };
+        let cell = open.entry((node, view)).or_insert_with(|| Cell {
             sender: Box::new(watch::Sender::new(value)),
             refresh: refresh::<T>,
         });
-        let sender = cell.sender.downcast_ref::<watch::Sender<Arc<T>>>()?;
-        Some(sender.subscribe())
+        // Within a restart this one may start before anybody is told, and it must not start with the value from before.
+        let replaced = (cell.refresh)(run, node, view, &*cell.sender);
+        let sender = cell.sender.downcast_ref::<watch::Sender<Arc<T>>>();
+        let receiver = sender.map(watch::Sender::subscribe);
+        drop(cells);
+        drop_quietly(replaced);
+        receiver
     }
 
-    /// Tells those who follow `node` its new value.
+    /// Tells those who follow `node` its new value, if it has one.
     pub(crate) fn refresh(&self, run: &Run, node: NodeId) {
-        for ((_, view), cell) in lock(&self.0).iter().filter(|((of, _), _)| *of == node) {
-            (cell.refresh)(run, node, *view, &*cell.sender);
-        }
+        let cells = lock(&self.0);
+        let own = cells
+            .iter()
+            .flatten()
+            .filter(|((of, _), _)| *of == node)
+            .filter_map(|((_, view), cell)| (cell.refresh)(run, node, *view, &*cell.sender));
+        let replaced: Vec<_> = own.collect();
+        drop(cells);
+        replaced.into_iter().for_each(drop_quietly);
     }
 
     /// Tells everybody that no value follows any more.
     pub(crate) fn close(&self) {
         // Outside the lock: the last reference to a value may be in here, and its destructor is not ours.
-        let cells = std::mem::take(&mut *lock(&self.0));
-        crate::guard::drop_quietly(cells);
+        let cells = lock(&self.0).take();
+        drop_quietly(cells);
     }
 }
 
@@ -167,10 +191,11 @@ fn refresh<T: ?Sized + Send + Sync + 'static>(
     node: NodeId,
     view: u16,
     sender: &(dyn Any + Send + Sync),
-) {
-    let sender = sender.downcast_ref::<watch::Sender<Arc<T>>>();
-    if let (Some(sender), Some(value)) = (sender, run.value::<T>(node, view)) {
-        // The one before is dropped here, which may be the last of it: its destructor is not ours.
-        crate::guard::drop_quietly(sender.send_replace(value));
+) -> Option<Replaced> {
+    let sender = sender.downcast_ref::<watch::Sender<Arc<T>>>()?;
+    let value = run.value::<T>(node, view)?;
+    if Arc::ptr_eq(&sender.borrow(), &value) {
+        return None;
     }
+    Some(Box::new(sender.send_replace(value)))
 }

@@ -123,6 +123,22 @@ impl Run {
         self.walk.get()?.upgrade()
     }
 
+    /// Ends everything at once and without stop hooks: cancels the tokens, drops what still starts, lets go of the
+    /// values. Returns how many hooks there were.
+    pub(crate) fn let_go(&self) -> usize {
+        self.core.given_up.cancel();
+        self.life.close();
+        if let Some(walk) = self.walk() {
+            walk.visitor.closing.close();
+            walk.visitor.closing.cut_off();
+        }
+        let hooks = self.core.close_hooks();
+        for node in self.core.plan.nodes().iter().rev() {
+            drop_quietly(self.replace_value(node.id, None));
+        }
+        hooks
+    }
+
     // === values ===
 
     /// The value of `id` as its view number `view`. One that was there from the beginning counts when its turn has come.

@@ -26,7 +26,12 @@ impl Closing {
 
     /// Whether nothing begins any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.load(Ordering::Acquire) == CLOSED
+        matches!(self.state.load(Ordering::Acquire), CLOSED | ENDED)
+    }
+
+    /// Whether what fails now fails because of the end, and not the other way round.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.state.load(Ordering::Acquire) == ENDED
     }
 
     /// Whether whoever waits for [`closed`](Self::closed) has been told, which may be a little earlier.
@@ -56,7 +61,7 @@ impl Closing {
 
     /// Lets nothing begin any more, also not in a running graph.
     pub(crate) fn close(&self) {
-        self.state.store(CLOSED, Ordering::Release);
+        self.state.store(ENDED, Ordering::Release);
         self.closed.cancel();
     }
 
@@ -82,3 +87,4 @@ impl Closing {
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;
 const HANDED_OVER: u8 = 2;
+const ENDED: u8 = 3;

@@ -63,7 +63,11 @@ async fn wind_down_walk(walk: &Walk<Starter>, limit: Duration) -> Vec<Cow<'stati
     let grace = walk.visitor.run.settings.cancel_grace.min(limit);
     closing.close();
     if !grace.is_zero() {
-        drop(timeout(grace, walk.done()).await);
+        tokio::select! {
+            biased;
+            _ = timeout(grace, walk.done()) => {}
+            () = walk.visitor.run.life.hurry.cancelled() => {}
+        }
     }
     closing.cut_off();
     drop(timeout(BLOCKED_GRACE.min(limit), walk.done()).await);
@@ -106,13 +110,11 @@ fn settle_the_rest(run: &Run) -> Vec<Cow<'static, str>> {
     abandoned
 }
 
-/// Notes what the start was still waiting for when its time was up.
-pub(super) fn note_late(walk: &Walk<Starter>) {
+/// Notes what the start was still waiting for when its time was up, and gives it up; false when nothing is left to wait
+/// for after all.
+pub(super) fn note_late(walk: &Walk<Starter>) -> bool {
     let run = &walk.visitor.run;
-    walk.visitor.closing.give_up();
-    let Some(limit) = run.settings.timeout else {
-        return;
-    };
+    let limit = run.settings.timeout.unwrap_or_default();
     let runs = |node: &&Node| matches!(run.core.phase(node.id), Phase::Running | Phase::Backoff);
     let waits = |node: &&Node| !node.lazy && !run.core.phase(node.id).is_settled();
     let nodes = run.core.plan.nodes();
@@ -124,6 +126,9 @@ pub(super) fn note_late(walk: &Walk<Starter>) {
     if late.is_empty() {
         late.extend(nodes.iter().find(waits));
     }
+    if late.is_empty() {
+        return false;
+    }
     let failures = late.into_iter().map(|node| {
         let earlier = run.core.known(node.id).map(|extra| *lock(&extra.earlier));
         NodeError {
@@ -134,6 +139,9 @@ pub(super) fn note_late(walk: &Walk<Starter>) {
         }
     });
     lock(&run.failures).extend(failures);
+    // Only now: whoever waits for another attempt is settled by this, and was late all the same.
+    walk.visitor.closing.give_up();
+    true
 }
 
 /// A visit that panicked ends its walk early. No code of components can do that, but a `tracing` subscriber could.

@@ -82,9 +82,9 @@ impl Limits {
     }
 
     /// Takes the permit of `ended` back, offers the nodes that became `ready`, and returns those that begin now: first
-    /// those that need no permit, then the others, the most urgent first. All of `ready` compete before any of them begins, so that the order in which
-    /// they are listed decides nothing but ties. Of those that have to wait `queued` is told, before any of them could
-    /// begin by another exchange; it must not come back here.
+    /// those that need no permit, then the others, the most urgent first. All of `ready` compete before any of them
+    /// begins, so that the order in which they are listed decides nothing but ties. Of those that have to wait `queued`
+    /// is told, before any of them could begin by another exchange; it must not come back here.
     pub(crate) fn exchange(
         &self,
         ended: Option<u32>,
@@ -271,10 +271,7 @@ mod tests {
         assert_eq!(exchange(&limits, None, &[0, 1, 2, 3]), [0]);
         assert_eq!(exchange(&limits, Some(0), &[]), [1], "0 lends its permit");
         limits.take_back(0);
-        assert!(
-            exchange(&limits, Some(1), &[]).is_empty(),
-            "0 has it again"
-        );
+        assert!(exchange(&limits, Some(1), &[]).is_empty(), "0 has it again");
         assert_eq!(exchange(&limits, Some(0), &[]), [2]);
     }
 

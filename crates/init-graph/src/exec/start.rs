@@ -138,6 +138,10 @@ async fn supervise(run: Arc<Run>, goal: Option<NodeId>, mut caller: Caller) {
     walk.begin();
 
     let mut end = first_end(&run, &mut caller, reached(&walk, goal), closing.closed()).await;
+    if end == End::OutOfTime && !note_late(&walk) {
+        // The last of them was settled at that very moment.
+        end = End::Reached;
+    }
     if end == End::Reached {
         if walk.is_over() {
             note_lost(&walk);
@@ -155,11 +159,9 @@ async fn supervise(run: Arc<Run>, goal: Option<NodeId>, mut caller: Caller) {
     if end == End::Failed && run.settings.policy == Policy::Drain && !lock(&run.failures).is_empty()
     {
         end = first_end(&run, &mut caller, walk.done(), pending()).await;
-    }
-    match end {
-        End::OutOfTime => note_late(&walk),
-        // What runs is told, and what it says of itself then is no cause.
-        End::Reached | End::Failed | End::Cancelled => {}
+        if end == End::OutOfTime {
+            note_late(&walk);
+        }
     }
     let error = give_up(&run, &walk).await;
     if let Err(Err(error)) = caller.send(Err(error)) {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, info_span, warn};
 
 use super::attempt::{Attempt, Ended};
@@ -67,13 +67,11 @@ impl Starter {
         }
     }
 
-    /// For nodes of a running graph that start again: a failure is noted and ends nothing but what stands behind it.
+    /// For nodes of a running graph that start again: a failure ends no more than that.
     pub(crate) fn in_running(run: Arc<Run>) -> Self {
-        let closing = Closing::default();
-        closing.hand_over();
         Self {
             run,
-            closing,
+            closing: Closing::default(),
             foreground: None,
             part: true,
             fallen: AtomicBool::new(true),
@@ -174,6 +172,10 @@ impl Visitor for Starter {
         });
     }
 
+    fn gone(&self) {
+        self.run.life.close();
+    }
+
     async fn pause(&self, id: NodeId, wait: Duration) {
         let begun = Instant::now();
         let total = self.run.steps[id.index()].options().total_timeout;
@@ -185,7 +187,7 @@ impl Visitor for Starter {
             () = self.closing.closed() => {}
             () = async {
                 let _ = undone.await;
-                sleep_until(begun + wait).await;
+                sleep(wait.saturating_sub(begun.elapsed())).await;
             } => {}
         }
         lock(&self.run.core.extra(id).earlier).backoff += begun.elapsed();
@@ -277,7 +279,7 @@ impl Starter {
         if let Some(value) = value {
             let provides = &run.steps[node.id.index()].options().provides;
             match guarded(|| Values::new(value, provides)) {
-                Ok(values) => drop(run.replace_value(node.id, Some(values))),
+                Ok(values) => drop_quietly(run.replace_value(node.id, Some(values))),
                 Err(panic) => return self.failed(tried, at, Cause::Panicked(panic)),
             }
         }
@@ -287,6 +289,10 @@ impl Starter {
             // It was left behind, and everything around it has stopped.
             drop_quietly(run.replace_value(node.id, None));
             return Flow::Halt;
+        }
+        if run.core.is_let_go() {
+            // It could not be dropped when the graph was: whoever let go may have come by before the value.
+            drop_quietly(run.replace_value(node.id, None));
         }
         debug!(node = node.name(), ?took, "ready");
         Flow::Release
@@ -313,8 +319,11 @@ impl Starter {
 
     fn failed(&self, tried: &Try<'_>, at: Instant, cause: Cause) -> Flow {
         let (core, node) = (&self.run.core, tried.node);
-        if self.closing.cut().is_cancelled() || core.given_up.is_cancelled() {
-            // An error after the start was given up is a consequence, not a cause.
+        if self.closing.is_ended()
+            || self.closing.cut().is_cancelled()
+            || core.given_up.is_cancelled()
+        {
+            // An error after the start was given up, or the stop began, is a consequence, not a cause.
             log_quietly(|| {
                 let error = cause.as_error();
                 debug!(
@@ -360,7 +369,11 @@ impl Starter {
         });
         if tolerated || self.part {
             stop::clean_up(&self.run, node.id);
-            return Flow::Release;
+            if tolerated || self.run.settings.policy == Policy::KeepGoing {
+                return Flow::Release;
+            }
+            self.closing.give_up();
+            return Flow::Halt;
         }
         // Noted before the others are told, so that whoever sees the start given up also finds the reason.
         lock(&self.run.failures).push(NodeError {
@@ -403,7 +416,8 @@ impl Starter {
             .total_timeout
             .and_then(|limit| tried.first_begun.checked_add(limit));
         // What would begin when its time is up need not be waited for.
-        if end.is_some_and(|end| at + delay >= end) {
+        let begins = at.checked_add(delay);
+        if end.is_some_and(|end| begins.is_none_or(|begins| begins >= end)) {
             return None;
         }
         // It is the user's code, and one that panics does not know.
@@ -472,7 +486,13 @@ impl Starter {
         }
         run.core.observers.emit(event);
         if phase != Phase::Ready {
-            self.fallen.store(true, Ordering::Release);
+            self.note_fallen();
+            if self.part
+                && let Some(walk) = run.walk()
+            {
+                // What somebody asks for later starts with the start's own walk.
+                walk.visitor.note_fallen();
+            }
         }
         run.core.settle(id, phase);
         if let Some(foreground) = &self.foreground {

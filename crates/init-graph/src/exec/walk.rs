@@ -31,6 +31,9 @@ pub(crate) trait Visitor: Send + Sync + 'static {
     /// cannot begin before: it must not wait.
     fn queued(&self, _node: NodeId) {}
 
+    /// Notes that the runtime shuts down, so that no node has its turn any more.
+    fn gone(&self) {}
+
     /// Waits until a node that asked for it has its turn [again](Flow::Again); may end early.
     fn pause(&self, _node: NodeId, wait: Duration) -> impl Future<Output = ()> + Send {
         tokio::time::sleep(wait)
@@ -161,9 +164,7 @@ impl<V: Visitor> Walk<V> {
     /// Lets others have the permit of `node` while it waits for what they do; until [`take_back`](Self::take_back).
     pub(crate) fn lend(self: &Arc<Self>, node: NodeId) {
         if let Some(limits) = &self.limits
-            && self
-                .handoff
-                .push(&self.exchange(limits, Some(node.0), &[]))
+            && self.handoff.push(&self.exchange(limits, Some(node.0), &[]))
         {
             self.spawn(None);
         }
@@ -188,12 +189,17 @@ impl<V: Visitor> Walk<V> {
 
     /// Spawns a driver that carries a node, or the relief, which carries none.
     fn spawn(self: &Arc<Self>, carried: Option<u32>) {
-        let driver = Arc::clone(self).drive(carried);
+        let driver = Driver {
+            walk: Arc::clone(self),
+            ended: false,
+        };
+        let driver = driver.drive(carried);
         // Nobody waits for a driver: what it does not do for its nodes is noticed by their number.
         drop(self.runtime.spawn(driver.instrument(self.span.clone())));
     }
 
-    async fn drive(self: Arc<Self>, carried: Option<u32>) {
+    /// The work of one driver; in the span of the walk.
+    async fn drive(self: &Arc<Self>, carried: Option<u32>) {
         let mut turn = match carried {
             None => self.handoff.arrive(),
             Some(node) => Turn::of(node),
@@ -224,7 +230,7 @@ impl<V: Visitor> Walk<V> {
                 continue;
             }
             hops += 1;
-            let lost = Lost { walk: &self, node };
+            let lost = Lost { walk: self, node };
             let flow = self.visitor.visit(NodeId(node)).await;
             turn = match flow {
                 Flow::Release => self.release(node),
@@ -278,6 +284,27 @@ impl<V: Visitor> Walk<V> {
             // Nobody else can begin by the offer of this one.
             Some(_) => Turn::of(node),
             None => self.handoff.next(),
+        }
+    }
+}
+
+/// A task that visits nodes. It is never aborted, so one that is dropped before its end was dropped by its runtime.
+struct Driver<V: Visitor> {
+    walk: Arc<Walk<V>>,
+    ended: bool,
+}
+
+impl<V: Visitor> Driver<V> {
+    async fn drive(mut self, carried: Option<u32>) {
+        self.walk.drive(carried).await;
+        self.ended = true;
+    }
+}
+
+impl<V: Visitor> Drop for Driver<V> {
+    fn drop(&mut self) {
+        if !self.ended && !std::thread::panicking() {
+            self.walk.visitor.gone();
         }
     }
 }

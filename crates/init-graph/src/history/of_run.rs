@@ -66,8 +66,13 @@ pub(crate) fn write(run: &Run, report: impl FnOnce() -> Report) {
 pub(crate) async fn written(run: &Run) {
     let written = lock(&run.history_write).take();
     if let Some(written) = written {
+        // Whoever waits for a shutdown may do so outside of a runtime, where there are no timers.
+        let waiting = {
+            let _runtime = run.runtime.enter();
+            timeout(WRITE_TIMEOUT, written)
+        };
         // What went wrong was logged; one that hangs is left behind.
-        let _ = timeout(WRITE_TIMEOUT, written).await;
+        let _ = waiting.await;
     }
 }
 

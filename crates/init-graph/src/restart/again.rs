@@ -8,9 +8,11 @@ use tokio::time::timeout;
 
 use crate::exec::{Starter, Walk, way_of};
 use crate::plan::NodeId;
+use crate::policy::Policy;
 use crate::run::Run;
 
-/// Starts `part`, and returns when all of it is settled, or when the graph closes and what ran has been dropped.
+/// Starts `part`, and returns when all of it has ended: is settled, did not begin because of a failure, or was dropped
+/// because of one or because the graph closes.
 pub(super) async fn start(run: &Arc<Run>, part: &[NodeId]) {
     let starter = Starter::in_running(Arc::clone(run));
     let within: HashSet<_> = part.iter().copied().collect();
@@ -18,16 +20,28 @@ pub(super) async fn start(run: &Arc<Run>, part: &[NodeId]) {
     let walk = Walk::new(starter, way);
     run.life.restarts.note_walk(&walk);
     walk.begin();
+    let closing = &walk.visitor.closing;
+    tokio::select! {
+        biased;
+        () = walk.done() => return,
+        () = run.life.closed() => {}
+        () = closing.closed(), if run.settings.policy == Policy::FailFast => {}
+    }
+    // Cancellation rule: a failure and a shutdown end a restart as they end a start.
+    closing.close();
+    for id in part {
+        if !run.core.phase(*id).is_settled() {
+            run.core.cancel_token(*id);
+        }
+    }
+    drop(timeout(run.settings.cancel_grace, walk.done()).await);
+    closing.cut_off();
+    // What blocks its thread may only be left behind when nothing starts in its place any more.
     tokio::select! {
         biased;
         () = walk.done() => return,
         () = run.life.closed() => {}
     }
-    // Cancellation rule: a shutdown ends a restart as it ends a start.
-    let closing = &walk.visitor.closing;
-    closing.close();
-    drop(timeout(run.settings.cancel_grace, walk.done()).await);
-    closing.cut_off();
     drop(timeout(BLOCKED_GRACE, walk.done()).await);
 }
 

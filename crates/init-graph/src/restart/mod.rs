@@ -17,6 +17,7 @@ use crate::core::{Phase, lock};
 use crate::event::Event;
 use crate::exec::{Starter, Walk};
 use crate::failure::{Failure, Why};
+use crate::guard::log_quietly;
 use crate::lazy::Restarting;
 use crate::param::Kind;
 use crate::plan::{Node, NodeId};
@@ -74,9 +75,13 @@ async fn one(run: Arc<Run>, target: NodeId) -> Result<RestartReport, RestartErro
     run.core
         .observers
         .emit(&Event::Restarting { nodes: &nodes });
+    let release = Release {
+        run: &run,
+        part: &part,
+    };
     let stop = stop::stop_some(&run, &part).await;
     let ended = start_again(&run, target, &part).await;
-    release(&run, &part);
+    drop(release);
     let took = begun.elapsed();
     match ended {
         Ok(failures) => {
@@ -219,15 +224,14 @@ async fn start_again(
             .iter()
             .filter(counts)
             .any(|id| !run.core.is_ready(*id) && !by_condition(run, *id));
-    if !harm && (run.core.is_ready(target) || by_condition(run, target)) {
-        part.iter().for_each(|id| run.life.lives.refresh(run, *id));
-        return Ok(failures);
-    }
-    if let Some(walk) = run.walk() {
-        walk.visitor.note_fallen();
-    }
     if harm {
         roll_back(run, part).await;
+    } else {
+        // Of what is there again, also when the target is not.
+        part.iter().for_each(|id| run.life.lives.refresh(run, *id));
+        if run.core.is_ready(target) || by_condition(run, target) {
+            return Ok(failures);
+        }
     }
     let gone = part.iter().filter(|id| !run.core.is_ready(**id));
     let gone = gone.map(|id| name_of(run, *id)).collect();
@@ -247,11 +251,14 @@ fn by_condition(run: &Run, id: NodeId) -> bool {
 /// Stops what of `part` has started, so that no half of it stays.
 async fn roll_back(run: &Arc<Run>, part: &[NodeId]) {
     lock(&run.life.lazies).set_stops(true);
+    if let Some(walk) = run.walk() {
+        walk.visitor.note_fallen();
+    }
     let root = part.iter().find(|id| run.core.phase(**id) == Phase::Failed);
     let root = root.map(|id| run.failure(*id));
     let report = stop::stop_some(run, part).await;
     if !report.is_clean() {
-        warn!(%report, "the rollback of a restart was not clean");
+        log_quietly(|| warn!(%report, "the rollback of a restart was not clean"));
     }
     for id in part
         .iter()
@@ -264,12 +271,19 @@ async fn roll_back(run: &Arc<Run>, part: &[NodeId]) {
     }
 }
 
-/// Lets everybody use the part again, and tells those who waited for that.
-fn release(run: &Run, part: &[NodeId]) {
-    lock(&run.life.lazies).restarting = None;
-    for id in part {
-        if let Some(extra) = run.core.known(*id) {
-            extra.settled.notify_waiters();
+/// Lets everybody use the part again when it is dropped, however the restart ended, and tells those who waited for that.
+struct Release<'a> {
+    run: &'a Run,
+    part: &'a [NodeId],
+}
+
+impl Drop for Release<'_> {
+    fn drop(&mut self) {
+        lock(&self.run.life.lazies).restarting = None;
+        for id in self.part {
+            if let Some(extra) = self.run.core.known(*id) {
+                extra.settled.notify_waiters();
+            }
         }
     }
 }

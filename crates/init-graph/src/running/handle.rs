@@ -157,12 +157,12 @@ impl Handle {
         let run = &self.run;
         let all = async {
             for node in self.plan().nodes().iter().filter(|node| !node.is_lazy()) {
-                loop {
+                // Asked first, since a wait costs memory for as long as the graph is there.
+                while !run.core.phase(node.id).is_settled() {
                     let settled = run.core.settled(node.id);
-                    if run.core.phase(node.id).is_settled() {
-                        break;
+                    if !run.core.phase(node.id).is_settled() {
+                        settled.await;
                     }
-                    settled.await;
                 }
             }
         };

@@ -10,7 +10,6 @@ use std::time::Duration;
 pub use self::handle::Handle;
 use crate::error::StopError;
 use crate::exec::{Starter, Walk};
-use crate::guard::drop_quietly;
 use crate::report::StopReport;
 use crate::run::Run;
 use crate::stop;
@@ -27,7 +26,7 @@ use crate::stop;
 pub struct Running {
     handle: Handle,
     /// Of the start; kept for components that start on demand.
-    walk: Arc<Walk<Starter>>,
+    _walk: Arc<Walk<Starter>>,
     /// Whether a shutdown has taken over.
     stops: bool,
 }
@@ -37,7 +36,7 @@ impl Running {
         // Set once, since there is one start of a run.
         run.life.took.get_or_init(|| took);
         Self {
-            walk,
+            _walk: walk,
             handle: Handle::new(run),
             stops: false,
         }
@@ -91,15 +90,7 @@ impl Drop for Running {
         if self.stops {
             return;
         }
-        let run = self.handle.run();
-        run.core.given_up.cancel();
-        run.life.close();
-        self.walk.visitor.closing.close();
-        self.walk.visitor.closing.cut_off();
-        let hooks = run.core.close_hooks();
-        for node in run.core.plan.nodes().iter().rev() {
-            drop_quietly(run.replace_value(node.id, None));
-        }
+        let hooks = self.handle.run().let_go();
         if hooks > 0 {
             tracing::warn!(
                 hooks,

@@ -37,12 +37,16 @@ pub(crate) fn clean_up(run: &Arc<Run>, id: NodeId) {
     }
     let task = {
         let run = Arc::clone(run);
+        let restarts = run.core.restarts(id);
         async move {
             let limit = run.settings.stop_timeout;
             let deadline = hooks::after(Instant::now(), limit);
-            let ended = hooks::stop(&run, run.core.plan.node(id), deadline, limit).await;
+            let node = run.core.plan.node(id);
+            let left = || run.core.restarts(id) != restarts;
+            let ended = hooks::stop(&run, node, deadline, limit, left).await;
+            let Some(ended) = ended else { return };
             let mut state = lock(&run.life.cleanups.0);
-            state.failures.extend(ended.failures);
+            state.note(ended.failures);
             state.done += 1;
         }
     };
@@ -78,7 +82,7 @@ pub(crate) fn undo_attempt(
         async move {
             let _done = done;
             let failures = hooks::undo_attempt(&run, run.core.plan.node(id), deadline).await;
-            lock(&run.life.cleanups.0).failures.extend(failures);
+            lock(&run.life.cleanups.0).note(failures);
         }
     };
     let mut state = lock(&run.life.cleanups.0);
@@ -86,6 +90,13 @@ pub(crate) fn undo_attempt(
     let task = run.runtime.spawn(task.in_current_span());
     state.running.insert(id, task);
     told
+}
+
+impl State {
+    fn note(&mut self, failures: Vec<NodeError>) {
+        let space = FAILURES_MAX.saturating_sub(self.failures.len());
+        self.failures.extend(failures.into_iter().take(space));
+    }
 }
 
 impl Cleanups {
@@ -108,3 +119,6 @@ impl Cleanups {
         (std::mem::take(&mut state.done), failures)
     }
 }
+
+/// Restarts without end may fail without end; each failure was logged.
+const FAILURES_MAX: usize = 1_000;

@@ -22,8 +22,15 @@ pub(super) struct Ended {
     pub(super) failures: Vec<NodeError>,
 }
 
-/// Stops `node` by `deadline` at the latest.
-pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Duration) -> Ended {
+/// Stops `node` by `deadline` at the latest. `None` when a hook blocked its thread for so long that it was `left`: then
+/// the node may have started again, and nothing of that is touched.
+pub(super) async fn stop(
+    run: &Run,
+    node: &Node,
+    deadline: Instant,
+    limit: Duration,
+    left: impl Fn() -> bool,
+) -> Option<Ended> {
     let core = &run.core;
     core.observers.emit(&Event::Stopping { node });
     core.cancel_token(node.id);
@@ -32,7 +39,10 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     let begun = Instant::now();
     let deadline = after(begun, own.unwrap_or(limit)).min(deadline);
     let span = info_span!("component_stop", name = node.name(), stage = node.stage());
-    let causes = run_hooks(run, node, deadline).instrument(span).await;
+    let causes = run_hooks(run, node, deadline, &left).instrument(span).await;
+    if left() {
+        return None;
+    }
     // Nothing makes a value again, so a restart keeps it.
     if !(node.is_value() && lock(&run.life.lazies).is_restarting(node.id)) {
         drop_quietly(run.replace_value(node.id, None));
@@ -49,11 +59,11 @@ pub(super) async fn stop(run: &Run, node: &Node, deadline: Instant, limit: Durat
     };
     let failures: Vec<_> = causes.into_iter().map(error).collect();
     report(run, node, took, failures.first());
-    Ended {
+    Some(Ended {
         took,
         hooks,
         failures,
-    }
+    })
 }
 
 /// Runs the hooks that a failed attempt of `node` registered, without a word to the observers: the node goes on.
@@ -105,12 +115,19 @@ fn report(run: &Run, node: &Node, took: Duration, failure: Option<&NodeError>) {
 ///
 /// Every hook that was there at the begin has its turn. Of those that hooks register meanwhile, only so many and only
 /// in time: otherwise a hook that registers itself again would never end.
-async fn run_hooks(run: &Run, node: &Node, deadline: Instant) -> Vec<Cause> {
+async fn run_hooks(
+    run: &Run,
+    node: &Node,
+    deadline: Instant,
+    left: &impl Fn() -> bool,
+) -> Vec<Cause> {
     let core = &run.core;
     let mut causes = Vec::new();
     let mut early = core.hooks(node.id);
     let mut late = 0;
-    while let Some((hook, position)) = core.pop_hook(node.id) {
+    while !left()
+        && let Some((hook, position)) = core.pop_hook(node.id)
+    {
         if position < early {
             early = position;
         } else {

@@ -332,3 +332,58 @@ async fn a_shutdown_drops_what_still_starts_in_the_background() {
         0
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_an_initialiser_in_the_background_says_when_a_shutdown_ends_it_is_no_failure() {
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.cancel_grace(ms(50));
+    graph
+        .add(|cx: Context| async move {
+            cx.cancelled().cancelled().await;
+            Err::<(), _>("interrupted")
+        })
+        .named("careful")
+        .background();
+    let running = graph.start().await.unwrap();
+    let handle = running.handle();
+    sleep(ms(10)).await;
+    running.shutdown().await.unwrap();
+    log.at("cancelled careful after 10ms");
+    assert_eq!(handle.failures().len(), 0);
+    assert!(!log.text().contains("failed careful"), "{}", log.text());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_begins_in_the_background_while_a_shutdown_waits_for_a_restart() {
+    struct Base;
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.add(|cx: Context| async move {
+        cx.on_stop(|| async {
+            sleep(ms(100)).await;
+            Ok(())
+        });
+        Ok::<_, BoxError>(Base)
+    });
+    graph
+        .add(|| async {
+            sleep(ms(50)).await;
+            Ok::<_, BoxError>(())
+        })
+        .named("first")
+        .background();
+    graph
+        .add(|| async { Ok::<_, BoxError>(()) })
+        .named("second")
+        .after("first");
+    let running = graph.start().await.unwrap();
+    let handle = running.handle();
+    let restart = tokio::spawn(async move { handle.restart::<Base>().await });
+    sleep(ms(10)).await;
+    running.shutdown().await.unwrap();
+    assert!(restart.await.unwrap().unwrap_err().is_stopping());
+    assert_eq!(log.count("starting second 1"), 0, "{}", log.text());
+}

@@ -374,3 +374,34 @@ async fn writers_at_once_lose_starts_at_most_and_never_the_file() {
     let runs = load(&path).runs().len();
     assert!((10..=20).contains(&runs), "{runs}");
 }
+
+#[test]
+fn a_shutdown_may_be_waited_for_outside_of_a_runtime() {
+    let folder = TempDir::new().unwrap();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mut graph = Graph::new();
+    graph.history(folder.path().join("history.json"));
+    graph
+        .add(|| async { Ok::<_, BoxError>(()) })
+        .named("database");
+    let running = runtime.block_on(graph.start()).unwrap();
+    let waker = std::task::Waker::from(std::sync::Arc::new(Unpark(std::thread::current())));
+    let mut shutdown = std::pin::pin!(running.shutdown());
+    let mut cx = std::task::Context::from_waker(&waker);
+    let stopped = loop {
+        match shutdown.as_mut().poll(&mut cx) {
+            std::task::Poll::Ready(stopped) => break stopped,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    };
+    assert!(stopped.unwrap().is_clean());
+}
+
+/// Wakes a thread that polls by hand.
+struct Unpark(std::thread::Thread);
+
+impl std::task::Wake for Unpark {
+    fn wake(self: std::sync::Arc<Self>) {
+        self.0.unpark();
+    }
+}

@@ -124,3 +124,53 @@ async fn an_initialiser_can_be_called_by_hand_with_a_value() {
     assert_eq!(limits.load().0, 5);
     assert!(limits.changed().await.is_none());
 }
+
+/// One that takes the value and follows it too starts again with it, and has to see the new one by both ways.
+#[tokio::test(start_paused = true)]
+async fn one_that_starts_again_itself_sees_the_new_value_from_the_begin() {
+    struct Both(u32, u32);
+    let mut graph = graph(&Log::default());
+    graph.add(|now: Dep<Limits>, limits: Live<Limits>| async move {
+        Ok::<_, BoxError>(Both(now.0, limits.load().0))
+    });
+    let running = graph.start().await.unwrap();
+    running.restart::<Limits>().await.unwrap();
+    let both = running.get::<Both>().unwrap();
+    assert_eq!((both.0, both.1), (2, 2));
+    assert_eq!(live(&running).load().0, 2);
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_back_of_a_restart_that_failed_is_followed() {
+    struct Feature;
+    struct Service(u32);
+    struct Watcher(Live<Service>);
+    let starts = Arc::new(AtomicU32::new(0));
+    let services = Arc::new(AtomicU32::new(0));
+    let mut graph = Graph::new();
+    graph
+        .add(move || {
+            let number = starts.fetch_add(1, Ordering::SeqCst);
+            async move {
+                match number {
+                    0 => Ok::<_, BoxError>(Feature),
+                    _ => Err("no".into()),
+                }
+            }
+        })
+        .optional();
+    graph.add(move |_: Option<Dep<Feature>>| {
+        let number = services.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { Ok::<_, BoxError>(Service(number)) }
+    });
+    graph.add(|service: Live<Service>| async { Ok::<_, BoxError>(Watcher(service)) });
+    let running = graph.start().await.unwrap();
+    let mut service = running.get::<Watcher>().unwrap().0.clone();
+    let error = running.restart::<Feature>().await.unwrap_err();
+    assert_eq!(error.gone(), ["Feature"]);
+    assert_eq!(running.get::<Service>().unwrap().0, 2);
+    assert_eq!(service.load().0, 2);
+    assert_eq!(service.changed().await.unwrap().0, 2);
+    running.shutdown().await.unwrap();
+}

@@ -485,3 +485,231 @@ async fn a_value_behind_what_restarts_is_there_again() {
     assert!(running.get::<Seen>().is_some() && running.get::<Setting>().is_some());
     running.shutdown().await.unwrap();
 }
+
+/// Two in the part of `Config`: one that fails the second time, one that would then take for ever.
+#[tokio::test(start_paused = true)]
+async fn a_failure_gives_up_the_restart_at_once_as_it_would_a_start() {
+    struct Slow;
+    struct Behind;
+    for (policy, ends) in [(Policy::FailFast, 10), (Policy::Drain, 1_000)] {
+        let (log, starts) = (Log::default(), Arc::new(AtomicU32::new(0)));
+        let (slow_starts, slow_log) = (Arc::clone(&starts), log.clone());
+        let mut graph = Graph::new();
+        graph.observe(log.clone());
+        graph.policy(policy);
+        graph.add(|| async { Ok::<_, BoxError>(Config) });
+        graph.add(move |_: Dep<Config>| {
+            let number = starts.fetch_add(1, Ordering::SeqCst);
+            async move {
+                sleep(ms(10)).await;
+                match number {
+                    0 => Ok::<_, BoxError>(Cache),
+                    _ => Err("no".into()),
+                }
+            }
+        });
+        graph.add(move |cx: Context, _: Dep<Config>| {
+            let (number, log) = (slow_starts.load(Ordering::SeqCst), slow_log.clone());
+            async move {
+                let token = cx.cancelled();
+                tokio::spawn(async move {
+                    token.cancelled().await;
+                    log.say("told");
+                });
+                if number > 1 {
+                    sleep(ms(1_000)).await;
+                }
+                Ok::<_, BoxError>(Slow)
+            }
+        });
+        graph.add(|_: Dep<Slow>| async { Ok::<_, BoxError>(Behind) });
+        let running = graph.start().await.unwrap();
+        let begun = Instant::now();
+        let error = running.restart::<Config>().await.unwrap_err();
+        assert_eq!(begun.elapsed(), ms(ends));
+        assert_eq!(error.gone(), ["Config", "Cache", "Slow", "Behind"]);
+        assert_eq!(
+            error.to_string(),
+            "restart failed: `Cache` failed; gone: Config, Cache, Slow, Behind; restart again when the cause is away"
+        );
+        tokio::task::yield_now().await;
+        assert_eq!(log.count("told"), 2, "{}", log.text());
+        assert_eq!(log.count("starting Behind 1"), 1);
+        running.reached("Behind").await.unwrap_err();
+        running.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_asked_for_later_knows_what_did_not_come_back() {
+    struct Extra;
+    struct Holder(Lazy<Model>);
+    for by_condition in [false, true] {
+        let starts = Arc::new(AtomicU32::new(0));
+        let wanted = Arc::clone(&starts);
+        let mut graph = Graph::new();
+        graph.add(|| async { Ok::<_, BoxError>(Config) });
+        graph
+            .add(move |_: Dep<Config>| {
+                let number = starts.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    match number {
+                        0 => Ok::<_, BoxError>(Extra),
+                        _ => Err("no".into()),
+                    }
+                }
+            })
+            .optional()
+            .when(move |_: Dep<Config>| !by_condition || wanted.load(Ordering::SeqCst) == 0);
+        graph
+            .add(|_: Dep<Extra>| async { Ok::<_, BoxError>(Model(1)) })
+            .optional();
+        graph.add(|_: Option<Dep<Extra>>| async { Ok::<_, BoxError>(Cache) });
+        graph.add(|model: Lazy<Model>| async { Ok::<_, BoxError>(Holder(model)) });
+        let running = graph.start().await.unwrap();
+        let report = running.restart::<Config>().await.unwrap();
+        assert_eq!(report.failures().len(), usize::from(!by_condition));
+        let error = running.get::<Holder>().unwrap().0.get().await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            match by_condition {
+                false => "`Model` was skipped because `Extra` failed",
+                true => "`Model` was skipped because the condition of `Extra` is false",
+            }
+        );
+        running.shutdown().await.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_context_of_an_earlier_start_has_nothing_to_say_in_the_next() {
+    struct Worker(Context);
+    let log = Log::default();
+    let mut graph = Graph::new();
+    graph.observe(log.clone());
+    graph.add(|cx: Context| async move {
+        sleep(ms(10)).await;
+        Ok::<_, BoxError>(Worker(cx))
+    });
+    let running = graph.start().await.unwrap();
+    let old = running.get::<Worker>().unwrap().0.clone();
+    let restart = running.restart::<Worker>();
+    let during = async {
+        sleep(ms(5)).await;
+        old.message("still here");
+        assert!(old.cancelled().is_cancelled());
+        let log = log.clone();
+        old.on_stop(move || async move {
+            log.say("too late");
+            Ok(())
+        });
+    };
+    let (restarted, ()) = tokio::join!(restart, during);
+    restarted.unwrap();
+    assert!(old.cancelled().is_cancelled());
+    running.shutdown().await.unwrap();
+    assert_eq!(log.count("too late"), 0);
+    assert!(!log.text().contains("still here"), "{}", log.text());
+}
+
+/// What a stop hook that blocks its thread does when it comes back, after the restart has gone on without it.
+#[test]
+fn a_stop_that_was_left_behind_does_no_harm_to_what_started_after_it() {
+    struct Base;
+    struct Stubborn;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    let (log, starts) = (Log::default(), Arc::new(AtomicU32::new(0)));
+    let (release, blocked) = std::sync::mpsc::sync_channel::<()>(0);
+    let blocked = Arc::new(std::sync::Mutex::new(Some(blocked)));
+    let mut graph = Graph::new();
+    graph.stop_timeout(ms(50));
+    let base_log = log.clone();
+    graph.add(move |cx: Context| {
+        let log = base_log.clone();
+        async move {
+            cx.on_stop(move || async move {
+                log.say("base stopped");
+                Ok(())
+            });
+            Ok::<_, BoxError>(Base)
+        }
+    });
+    let hook_log = log.clone();
+    graph.add(move |cx: Context, _: Dep<Base>| {
+        let (log, blocked) = (hook_log.clone(), Arc::clone(&blocked));
+        let number = starts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            cx.on_stop(move || async move {
+                log.say(format!("last of {number}"));
+                Ok(())
+            });
+            cx.on_stop(move || async move {
+                let blocked = blocked.lock().unwrap().take();
+                if let Some(blocked) = blocked {
+                    let _ = blocked.recv();
+                }
+                Ok(())
+            });
+            Ok::<_, BoxError>(Stubborn)
+        }
+    });
+    let running = runtime.block_on(graph.start()).unwrap();
+    let report = runtime.block_on(running.restart::<Base>()).unwrap();
+    assert_eq!(report.stop().abandoned(), ["Base", "Stubborn"]);
+    // Its thread comes back, and the runtime waits for that.
+    drop(release);
+    drop(runtime);
+    assert!(running.get::<Base>().is_some() && running.get::<Stubborn>().is_some());
+    assert_eq!(log.lines(), Vec::<String>::new());
+}
+
+/// An error of a stop hook whose text cannot be had.
+#[derive(Debug)]
+struct Unspeakable;
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("on purpose")
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_whose_report_panics_while_it_is_logged_ends_the_restart_all_the_same() {
+    struct Holder(Lazy<Model>);
+    let _guard = tracing::subscriber::set_default(
+        tracing_subscriber::fmt()
+            .with_writer(std::io::sink)
+            .finish(),
+    );
+    let starts = Arc::new(AtomicU32::new(0));
+    let mut graph = Graph::new();
+    graph.add(|cx: Context| async move {
+        cx.on_stop(|| async { Err(Unspeakable.into()) });
+        Ok::<_, BoxError>(Config)
+    });
+    graph.add(move |_: Dep<Config>| {
+        let number = starts.fetch_add(1, Ordering::SeqCst);
+        async move {
+            match number {
+                1 => Err("no".into()),
+                _ => Ok::<_, BoxError>(Model(number)),
+            }
+        }
+    });
+    graph.add(|_: Dep<Model>| async { Ok::<_, BoxError>(Cache) });
+    graph.add(|model: Lazy<Model>| async { Ok::<_, BoxError>(Holder(model)) });
+    let running = graph.start().await.unwrap();
+    let error = running.restart::<Config>().await.unwrap_err();
+    assert_eq!(error.gone(), ["Config", "Model", "Cache"]);
+    let model = running.get::<Holder>().unwrap().0.clone();
+    timeout(ms(1_000), model.get()).await.unwrap().unwrap_err();
+    running.restart::<Config>().await.unwrap();
+    assert_eq!(model.get().await.unwrap().0, 2);
+    running.shutdown().await.unwrap_err();
+}

@@ -404,3 +404,27 @@ async fn a_start_given_up_while_an_attempt_is_undone_runs_each_hook_once() {
     assert!(start.await.unwrap().unwrap_err().is_cancelled());
     assert_eq!(log.lines(), ["begins 2", "ends 2", "begins 1", "ends 1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn waits_and_times_without_bounds_are_no_panic() {
+    let mut graph = Graph::new();
+    graph
+        .add(|| async { Err::<u8, BoxError>("no".into()) })
+        .retry(Retry::fixed(3, Duration::MAX))
+        .total_timeout(Duration::MAX)
+        .timeout(Duration::MAX)
+        .stall_timeout(Duration::MAX);
+    graph
+        .add(|| async {
+            sleep(ms(10)).await;
+            Err::<u16, BoxError>("the one that counts".into())
+        })
+        .named("other");
+    graph.timeout(Duration::MAX);
+    graph.stop_timeout(Duration::MAX);
+    graph.cancel_grace(Duration::MAX);
+    graph.waiting_every(Duration::MAX);
+    let error = graph.start().await.unwrap_err();
+    assert_eq!(error.failures()[0].node().name(), "other");
+    assert!(error.rollback().unwrap().is_clean());
+}

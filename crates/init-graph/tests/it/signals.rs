@@ -24,7 +24,9 @@ fn the_child_of_the_tests_beside() {
     let Ok(play) = std::env::var(PLAY) else {
         return;
     };
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    // One thread for the hook that blocks it, one for the rest.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
         .enable_all()
         .build()
         .unwrap();
@@ -49,6 +51,9 @@ fn the_child_of_the_tests_beside() {
                     }
                 })
                 .background();
+        }
+        if play == "ends in its own time" {
+            graph.cancel_grace(Duration::from_secs(3_600));
         }
         graph.run_until_shutdown().await
     };
@@ -75,11 +80,16 @@ async fn serve(cx: Context, play: String) -> Result<Server, BoxError> {
         if own == "stops for ever" {
             std::future::pending::<()>().await;
         }
+        if own == "blocks for ever" {
+            loop {
+                std::thread::park();
+            }
+        }
         println!("hook ended");
         Ok(())
     });
     println!("starting");
-    if play == "starts for ever" {
+    if ["starts for ever", "ends in its own time"].contains(&&*play) {
         std::future::pending::<()>().await;
     }
     println!("started");
@@ -181,6 +191,29 @@ fn a_second_signal_ends_the_stop_and_names_what_did_not_end() {
         said.contains("interrupted: stop was not clean: `Server` was still stopping when the stop was cut short"),
         "{said}"
     );
+}
+
+#[test]
+fn a_second_signal_does_not_wait_for_a_hook_that_blocks_its_thread() {
+    let mut play = Play::begin("blocks for ever");
+    play.wait_for("started");
+    play.signal("TERM");
+    play.wait_for("hook begun");
+    play.signal("INT");
+    let (code, said) = play.finish();
+    assert_eq!(code, 11, "{said}");
+    assert!(said.contains("`Server` was abandoned"), "{said}");
+}
+
+#[test]
+fn a_second_signal_ends_the_grace_of_what_still_starts() {
+    let mut play = Play::begin("ends in its own time");
+    play.wait_for("starting");
+    play.signal("TERM");
+    play.signal("INT");
+    let (code, said) = play.finish();
+    assert_eq!(code, 10, "{said}");
+    assert!(said.contains("hook ended"), "{said}");
 }
 
 #[test]

@@ -444,3 +444,89 @@ async fn an_initialiser_that_holds_its_thread_is_named_once_with_the_way_out() {
         "{text}"
     );
 }
+
+/// A graph on a runtime that ends while one waits on another: `Model` starts on demand and never ends.
+#[test]
+fn whoever_waits_elsewhere_is_told_when_the_runtime_of_the_graph_ends() {
+    struct Model;
+    struct Owner(init_graph::Lazy<Model>);
+    for asked_before in [true, false] {
+        let own = tokio::runtime::Runtime::new().unwrap();
+        let (begun, has_begun) = tokio::sync::oneshot::channel();
+        let begun = std::sync::Mutex::new(Some(begun));
+        let mut graph = Graph::new();
+        graph.add(move || {
+            let _ = begun.lock().unwrap().take().unwrap().send(());
+            std::future::pending::<Result<Model>>()
+        });
+        graph.add(|model: init_graph::Lazy<Model>| async move { Ok::<_, BoxError>(Owner(model)) });
+        let running = own.block_on(graph.start()).unwrap();
+        let owner = running.get::<Owner>().unwrap();
+        let elsewhere = tokio::runtime::Runtime::new().unwrap();
+        let model = owner.0.clone();
+        let asked = asked_before.then(|| {
+            let model = model.clone();
+            let asked = elsewhere.spawn(async move { model.get().await.map(drop) });
+            elsewhere.block_on(has_begun).unwrap();
+            asked
+        });
+        drop(own);
+        let told = elsewhere.block_on(async move {
+            tokio::time::timeout(Duration::from_secs(30), async move {
+                match asked {
+                    Some(asked) => asked.await.unwrap(),
+                    None => model.get().await.map(drop),
+                }
+            })
+            .await
+        });
+        assert!(told.expect("a wait that ends").unwrap_err().is_stopped());
+        let error = elsewhere.block_on(running.restart::<Owner>()).unwrap_err();
+        assert!(error.is_stopping());
+        let error = elsewhere.block_on(running.shutdown()).unwrap_err();
+        assert_eq!(error.report().abandoned().len(), 1);
+    }
+}
+
+/// A value that tells when it is dropped.
+struct Tells(Option<tokio::sync::oneshot::Sender<()>>);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            let _ = told.send(());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_after_the_running_graph_was_dropped_leaves_nothing_behind() {
+    let (release, block) = blocker();
+    let (told, dropped) = tokio::sync::oneshot::channel();
+    let told = std::sync::Mutex::new(Some(told));
+    let (entered, mut has_entered) = tokio::sync::watch::channel(false);
+    let (hook_told, hook_dropped) = tokio::sync::oneshot::channel();
+    let hook = std::sync::Mutex::new(Some(Tells(Some(hook_told))));
+    let mut graph = Graph::new();
+    graph
+        .add_blocking(move |cx: Context| {
+            entered.send_replace(true);
+            block();
+            let hook = hook.lock().unwrap().take();
+            cx.on_stop(move || async move {
+                drop(hook);
+                panic!("nobody runs it");
+            });
+            Ok::<_, BoxError>(Tells(told.lock().unwrap().take()))
+        })
+        .background();
+    let running = graph.start().await.unwrap();
+    has_entered.wait_for(|entered| *entered).await.unwrap();
+    let handle = running.handle();
+    drop(running);
+    drop(release);
+    let both = async { (dropped.await, hook_dropped.await) };
+    let both = tokio::time::timeout(Duration::from_secs(30), both).await;
+    assert_eq!(both.expect("both are dropped"), (Ok(()), Ok(())));
+    assert!(handle.get::<Tells>().is_none());
+}
