@@ -16,7 +16,7 @@ const SIZES: [(usize, Effort); 6] = [
     (100, Effort::Full),
     (1_000, Effort::Quick),
     (10_000, Effort::Full),
-    (100_000, Effort::Quick),
+    (100_000, Effort::Normal),
     (1_000_000, Effort::Normal),
 ];
 
