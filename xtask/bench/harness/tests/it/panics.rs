@@ -73,7 +73,11 @@ fn a_panic_on_another_thread_ends_the_subject_and_not_the_program() {
         return;
     }
     assert_eq!(ran.exit, Exit::Incomplete);
-    assert_eq!(ran.timed(), ["hit cache", "hit-t2 cache"]);
+    // Where others keep the machine busy, ours on two threads may have no figures, and then says so.
+    match ran.log.contains("ache on 2 threads is left out") {
+        false => assert_eq!(ran.timed(), ["hit cache", "hit-t2 cache"]),
+        true => assert_eq!(ran.timed(), ["hit cache"]),
+    }
     assert!(
         ran.log.contains("no second one") && ran.log.contains("broken"),
         "{}",
