@@ -182,7 +182,8 @@ impl Lives {
     pub(crate) fn close(&self) {
         // Outside the lock: the last reference to a value may be in here, and its destructor is not ours.
         let cells = lock(&self.0).take();
-        drop_quietly(cells);
+        // One by one: a panic in the midst of a map would leave the rest of it behind.
+        cells.into_iter().flatten().for_each(drop_quietly);
     }
 }
 

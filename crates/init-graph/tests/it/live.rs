@@ -174,3 +174,74 @@ async fn what_came_back_of_a_restart_that_failed_is_followed() {
     assert_eq!(service.changed().await.unwrap().0, 2);
     running.shutdown().await.unwrap();
 }
+
+/// A value that owns the graph it is part of, and lets go of it when it is dropped.
+struct Owner(Arc<std::sync::Mutex<Option<Running>>>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let running = self.0.lock().unwrap().take();
+        drop(running);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_followed_value_that_lets_go_of_its_graph_when_it_is_replaced_blocks_nobody() {
+    struct Follower(
+        #[expect(dead_code, reason = "held, so that the value is followed")] Live<Owner>,
+    );
+    let slot = Arc::new(std::sync::Mutex::new(None));
+    let own = Arc::clone(&slot);
+    let mut graph = Graph::new();
+    graph.add(move || {
+        let owner = Owner(Arc::clone(&own));
+        async { Ok::<_, BoxError>(owner) }
+    });
+    graph.add(async |owner: Live<Owner>| Ok::<_, BoxError>(Follower(owner)));
+    let running = graph.start().await.unwrap();
+    let handle = running.handle();
+    *slot.lock().unwrap() = Some(running);
+    drop(handle.restart::<Owner>().await);
+    assert!(slot.lock().unwrap().is_none());
+}
+
+/// Counts itself out and panics when it is dropped.
+struct Bomb<const N: u8>(Arc<AtomicU32>);
+
+impl<const N: u8> Drop for Bomb<N> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+        std::panic::resume_unwind(Box::new("as told"));
+    }
+}
+
+fn bomb<const N: u8>(graph: &mut Graph, alive: &Arc<AtomicU32>) {
+    let alive = Arc::clone(alive);
+    let make = move || {
+        alive.fetch_add(1, Ordering::SeqCst);
+        let bomb = Bomb::<N>(Arc::clone(&alive));
+        async { Ok::<_, BoxError>(bomb) }
+    };
+    graph.add(make).after("root");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_followed_values_that_panic_when_they_are_dropped_none_outlives_the_graph() {
+    let (starts, alive) = (AtomicU32::new(0), Arc::default());
+    let mut graph = Graph::new();
+    graph
+        .add(move || {
+            let number = starts.fetch_add(1, Ordering::SeqCst);
+            async move { (number == 0).then_some(()).ok_or("only once") }
+        })
+        .named("root");
+    bomb::<1>(&mut graph, &alive);
+    bomb::<2>(&mut graph, &alive);
+    graph.add(async |_: Live<Bomb<1>>, _: Live<Bomb<2>>| Ok::<_, BoxError>(Page));
+    let running = graph.start().await.unwrap();
+    // What fails leaves the old values to those who would follow them.
+    running.restart_named("root").await.unwrap_err();
+    assert!(alive.load(Ordering::SeqCst) >= 2);
+    running.shutdown().await.unwrap();
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+}
