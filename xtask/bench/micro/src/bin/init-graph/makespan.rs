@@ -31,14 +31,14 @@ pub(crate) fn add(suite: &mut Suite) {
             "limit {limit}, random graphs and chains of nodes that sleep (lognormal), {about}"
         );
         suite.figures(&name, &about, move |figures| {
-            limited(figures, Mix::Even, limit)
+            limited(figures, Mix::Even, limit);
         });
     }
     let about = format!(
         "limit 4, random graphs grown from one node, for which the bound is out of reach, {about}"
     );
     suite.figures("makespan-grown-limit-4", &about, |figures| {
-        limited(figures, Mix::Grown, 4)
+        limited(figures, Mix::Grown, 4);
     });
     for (chains, length) in [(2, 20), (8, 25)] {
         let name = format!("makespan-chains-{chains}x{length}");
