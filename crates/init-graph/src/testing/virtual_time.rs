@@ -6,10 +6,11 @@ use std::future::Future;
 ///
 /// Whenever every task waits, the clock jumps to the next timer, so that a retry after a minute costs no time and always
 /// comes at the same moment. `#[tokio::test(start_paused = true)]` does the same for a test function; this is for
-/// several runs within one test, and for code outside of `#[test]`. Work on blocking threads takes real time.
+/// several runs within one test, and for code outside of `#[test]`. Work on blocking threads takes real time. A wait for
+/// a socket does not hold the clock: limits of time are over at once, so put a fake in the place of what has one.
 ///
 /// # Panics
-/// Inside of another runtime, and when `test` panics.
+/// Inside of another runtime, when the process may open no more files, and when `test` panics.
 ///
 /// ```
 /// use std::time::Duration;
@@ -32,8 +33,8 @@ pub fn run<F: Future>(test: F) -> F::Output {
 
 pub(crate) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .start_paused(true)
         .build()
-        .expect("a runtime without I/O needs nothing of the system but memory")
+        .expect("a test may open as many files as a runtime takes")
 }

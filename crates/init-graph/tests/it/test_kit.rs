@@ -254,6 +254,18 @@ async fn a_node_without_a_value_is_replaced_by_name() -> Result<()> {
     Ok(())
 }
 
+#[cfg(all(unix, feature = "signals"))]
+#[test]
+fn a_component_may_use_what_needs_the_system_in_virtual_time() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    testing::run(async {
+        let mut graph = Graph::new();
+        graph.add(async || Ok::<_, BoxError>(signal(SignalKind::window_change())?));
+        graph.start().await?.shutdown().await?;
+        Ok(())
+    })
+}
+
 // === decorate ===
 
 #[tokio::test(start_paused = true)]
