@@ -37,7 +37,8 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     plain.into()
 }
 
-fn is_steering(letter: char) -> bool {
+/// Whether a letter would break a line, steer the terminal or turn the reading order round.
+pub(crate) fn is_steering(letter: char) -> bool {
     let ends_line = matches!(letter, '\u{2028}' | '\u{2029}');
     let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     letter.is_control() || ends_line || turns

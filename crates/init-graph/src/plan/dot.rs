@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::text::marks;
 use crate::plan::{Edge, EdgeKind, Node, Plan};
+use crate::render::is_steering;
 
 impl Plan {
     /// The plan in the DOT language, for `dot -Tsvg` and others of Graphviz.
@@ -94,7 +95,7 @@ fn escape(text: &str) -> String {
             '\n' => escaped.push_str("\\n"),
             // Labels know HTML's entities as well.
             '&' => escaped.push_str("&amp;"),
-            letter if letter.is_control() => escaped.push(' '),
+            letter if is_steering(letter) => escaped.push(' '),
             letter => escaped.push(letter),
         }
     }

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::dot::by_stage;
 use super::text::marks;
 use crate::plan::{EdgeKind, Node, Plan};
+use crate::render::is_steering;
 
 impl Plan {
     /// The plan as a Mermaid flowchart.
@@ -105,7 +106,7 @@ fn escape(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '\n' => escaped.push_str("<br/>"),
-            letter if letter.is_control() => escaped.push(' '),
+            letter if is_steering(letter) => escaped.push(' '),
             letter
                 if letter.is_alphanumeric()
                     || !letter.is_ascii()

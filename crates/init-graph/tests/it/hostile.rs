@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use init_graph::{
-    All, BoxError, Class, Context, Dep, Graph, GraphError, Retry, WiringError, WiringErrorKind,
+    All, BoxError, Cause, Class, Context, Dep, Graph, GraphError, Retry, WiringError,
+    WiringErrorKind,
 };
 
 struct Db;
@@ -181,7 +182,18 @@ async fn the_longest_wait_before_another_attempt_is_no_panic() {
         .retry(Retry::fixed(3, Duration::MAX))
         .total_timeout(Duration::from_secs(5));
     let error = graph.start().await.unwrap_err();
-    assert_eq!(error.failures()[0].attempts(), 1, "{error}");
+    let failure = &error.failures()[0];
+    assert!(matches!(failure.cause(), Cause::Failed(_)), "{error}");
+    assert_eq!(failure.attempts(), 1);
+
+    let mut graph = Graph::new();
+    graph.timeout(Duration::from_secs(5));
+    graph
+        .add(|| async { Err::<Db, _>(BoxError::from("refused")) })
+        .retry(Retry::fixed(3, Duration::MAX));
+    let error = graph.start().await.unwrap_err();
+    let cause = error.failures()[0].cause();
+    assert!(matches!(cause, Cause::Deadline(_)), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -197,4 +209,16 @@ async fn who_collects_what_it_makes_itself_gets_the_others() {
     let running = graph.start().await.unwrap();
     assert_eq!(running.get_named::<u32>("sum").as_deref(), Some(&8));
     running.shutdown().await.unwrap();
+}
+
+#[test]
+fn letters_that_end_lines_or_turn_the_text_round_are_in_no_drawing() {
+    let mut graph = Graph::new();
+    graph.node("a\u{2028}b\u{202e}c\0d").stage("e\u{2066}f");
+    let plan = graph.plan().unwrap();
+    for drawing in [plan.to_string(), plan.to_dot(), plan.to_mermaid()] {
+        assert!(drawing.contains('a') && drawing.contains('f'), "{drawing}");
+        let steering = ['\u{2028}', '\u{202e}', '\u{2066}', '\0'];
+        assert!(!drawing.contains(steering), "{drawing}");
+    }
 }
