@@ -15,7 +15,7 @@ use crate::wiring::names::function_name;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a component",
     label = "not an `async fn(parameters) -> Result<T, E>` as below; `#[init_graph::component]` on it shows what is wrong",
-    note = "a function that is not async goes to `Graph::add_blocking`; the attribute needs the feature `macros`",
+    note = "it is `add(function)`, not `add(function())`; a function that is not async goes to `Graph::add_blocking`; the attribute needs the feature `macros`",
     note = "parameters are up to 16 of `Dep<T>`, `Option<Dep<T>>`, `Result<Dep<T>, Failure>`, `All<T>`, `Lazy<T>`, `Live<T>`, `After<T>`, `Context`; never a bare `T` or a reference",
     note = "`T` has to be `Send + Sync + 'static`, `E` has to convert into `init_graph::BoxError`, and nothing that is not `Send` may live across an `.await`"
 )]

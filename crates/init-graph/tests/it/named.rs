@@ -333,9 +333,9 @@ fn a_name_of_white_space_is_empty() {
         &graph,
         WiringErrorKind::EmptyName,
         &expect![[r#"
-        a name is empty
-          ` \t` (added at crates/init-graph/tests/it/named.rs:N)
-          help: leave out `named` for the function's own name"#]],
+            a name is empty
+              ` \t` (added at crates/init-graph/tests/it/named.rs:N)
+              help: give it one, or leave out `named` for the function's own"#]],
     );
 }
 

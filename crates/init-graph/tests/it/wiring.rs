@@ -308,9 +308,9 @@ fn an_empty_name_is_an_error() {
     let kinds = check(
         &graph,
         &expect![[r#"
-        a name is empty
-          `` (added at crates/init-graph/tests/it/wiring.rs:N)
-          help: leave out `named` for the function's own name"#]],
+            a name is empty
+              `` (added at crates/init-graph/tests/it/wiring.rs:N)
+              help: give it one, or leave out `named` for the function's own"#]],
     );
     assert_eq!(kinds, [WiringErrorKind::EmptyName]);
 }
