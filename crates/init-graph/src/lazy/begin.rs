@@ -121,7 +121,9 @@ pub(super) fn note_use(run: &Run, owner: NodeId, target: NodeId) {
 
 /// How it is with `target`; `None` while that has to be waited for.
 fn answer(run: &Run, target: NodeId) -> Option<Result<(), LazyError>> {
-    if lazies(run).is_stopping(target) {
+    // Under one lock with the phase, since a restart may begin or go on in between.
+    let lazies = lazies(run);
+    if lazies.is_stopping(target) {
         return None;
     }
     match run.core.phase(target) {
@@ -240,7 +242,12 @@ async fn begin_behind(run: Arc<Run>, fresh: Vec<NodeId>, late: Vec<NodeId>) {
     for node in late {
         loop {
             let settled = run.core.settled(node);
-            if run.core.phase(node).is_settled() && !lazies(&run).is_stopping(node) {
+            // What stops is settled as well: both are asked under one lock, so that no step of the restart is in between.
+            let begins = {
+                let lazies = lazies(&run);
+                run.core.phase(node).is_settled() && !lazies.is_stopping(node)
+            };
+            if begins {
                 break;
             }
             tokio::select! {

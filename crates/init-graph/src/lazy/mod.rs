@@ -91,10 +91,15 @@ impl<T: ?Sized + Send + Sync + 'static, Tag> Lazy<T, Tag> {
             } => (run, *owner, *target, *view),
         };
         let run = run.upgrade().ok_or(LazyError::Stopped)?;
-        begin::ready(&run, owner, target).await?;
-        run.value(target, view)
-            .map(Dep::new)
-            .ok_or(LazyError::Stopped)
+        loop {
+            begin::ready(&run, owner, target).await?;
+            let value = run.value(target, view);
+            // Without a value a restart came in between, and it is waited for.
+            if value.is_some() || run.core.is_ready(target) {
+                let value = value.or_else(|| run.value(target, view));
+                return value.map(Dep::new).ok_or(LazyError::Stopped);
+            }
+        }
     }
 
     /// The value when it is there already; never starts anything.

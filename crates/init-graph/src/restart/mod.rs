@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tracing::{Instrument as _, info, info_span, warn};
 
 use self::budget::Budget;
@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::exec::{Starter, Walk};
 use crate::failure::{Failure, Why};
 use crate::guard::log_quietly;
-use crate::lazy::Restarting;
+use crate::lazy::{Lazies, Restarting};
 use crate::param::Kind;
 use crate::plan::{Node, NodeId};
 use crate::policy::Policy;
@@ -75,10 +75,7 @@ async fn one(run: Arc<Run>, target: NodeId) -> Result<RestartReport, RestartErro
     run.core
         .observers
         .emit(&Event::Restarting { nodes: &nodes });
-    let release = Release {
-        run: &run,
-        part: &part,
-    };
+    let release = Release(&run);
     let stop = stop::stop_some(&run, &part).await;
     let ended = start_again(&run, target, &part).await;
     drop(release);
@@ -248,19 +245,42 @@ fn by_condition(run: &Run, id: NodeId) -> bool {
     run.core.phase(id) == Phase::Skipped && run.failure(id).is_condition()
 }
 
-/// Stops what of `part` has started, so that no half of it stays.
+/// Stops what of `part` has started, so that no half of it stays, and with it what was asked for meanwhile and stands on
+/// it.
 async fn roll_back(run: &Arc<Run>, part: &[NodeId]) {
-    lock(&run.life.lazies).set_stops(true);
+    let all = {
+        let mut lazies = lock(&run.life.lazies);
+        let nodes = with_dependents(run, &lazies, part);
+        lazies.restarting = Some(Restarting {
+            nodes: nodes.clone(),
+            stops: true,
+        });
+        in_order(nodes)
+    };
     if let Some(walk) = run.walk() {
         walk.visitor.note_fallen();
     }
-    let root = part.iter().find(|id| run.core.phase(**id) == Phase::Failed);
+    let joined = all.iter().filter(|id| part.binary_search(id).is_err());
+    // Bounded, since one of them may itself wait until the restart is over; then it is left as it is.
+    let ended = async {
+        for id in joined.clone() {
+            settled(run, *id).await;
+        }
+    };
+    drop(timeout(run.settings.stop_timeout, ended).await);
+    let starts = |id: &NodeId| !run.core.phase(*id).is_settled();
+    let all: Vec<_> = all
+        .iter()
+        .copied()
+        .filter(|id| part.binary_search(id).is_ok() || !starts(id))
+        .collect();
+    let root = all.iter().find(|id| run.core.phase(**id) == Phase::Failed);
     let root = root.map(|id| run.failure(*id));
-    let report = stop::stop_some(run, part).await;
+    let report = stop::stop_some(run, &all).await;
     if !report.is_clean() {
         log_quietly(|| warn!(%report, "the rollback of a restart was not clean"));
     }
-    for id in part
+    for id in all
         .iter()
         .filter(|id| run.core.phase(**id) != Phase::Failed)
     {
@@ -271,17 +291,44 @@ async fn roll_back(run: &Arc<Run>, part: &[NodeId]) {
     }
 }
 
-/// Lets everybody use the part again when it is dropped, however the restart ended, and tells those who waited for that.
-struct Release<'a> {
-    run: &'a Run,
-    part: &'a [NodeId],
+/// `part` and all that stands on it and is not idle, which may have become more since the part was chosen.
+fn with_dependents(run: &Run, lazies: &Lazies, part: &[NodeId]) -> HashSet<NodeId> {
+    let mut all: HashSet<_> = part.iter().copied().collect();
+    let mut open = part.to_vec();
+    while let Some(node) = open.pop() {
+        let dependents = run.dependents.of(node).iter().copied();
+        for dependent in dependents.filter(|id| !lazies.is_idle(run, *id)) {
+            if !follows_live(run, dependent, node) && all.insert(dependent) {
+                open.push(dependent);
+            }
+        }
+    }
+    all
 }
+
+/// Waits until the start of `id` has ended or the graph closes.
+async fn settled(run: &Run, id: NodeId) {
+    loop {
+        let settled = run.core.settled(id);
+        if run.core.phase(id).is_settled() {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = run.life.closed() => return,
+            () = settled => {}
+        }
+    }
+}
+
+/// Lets everybody use the part again when it is dropped, however the restart ended, and tells those who waited for that.
+struct Release<'a>(&'a Run);
 
 impl Drop for Release<'_> {
     fn drop(&mut self) {
-        lock(&self.run.life.lazies).restarting = None;
-        for id in self.part {
-            if let Some(extra) = self.run.core.known(*id) {
+        let over = lock(&self.0.life.lazies).restarting.take();
+        for id in over.into_iter().flat_map(|over| over.nodes) {
+            if let Some(extra) = self.0.core.known(id) {
                 extra.settled.notify_waiters();
             }
         }
