@@ -36,8 +36,8 @@ pub(crate) struct Run {
     pub(crate) providers: HashMap<TypeId, Vec<Offer>>,
     /// Those that count: of components that are not optional.
     pub(crate) failures: Mutex<Vec<NodeError>>,
-    /// Whose `Lazy` was used (first) to get whom (second), each once.
-    pub(crate) exercised: Mutex<Vec<(NodeId, NodeId)>>,
+    /// Which initialiser (first) waited for whom (second) by a `Lazy`, and when it asked, since the begin of the start.
+    pub(crate) waited_for: Mutex<HashMap<(NodeId, NodeId), Duration>>,
     /// The walk of the start, which lazy nodes join later.
     pub(crate) walk: OnceLock<Weak<Walk<Starter>>>,
     pub(crate) life: Life,
@@ -107,7 +107,7 @@ impl Run {
             dependents: wiring.dependents,
             providers: wiring.providers,
             failures: Mutex::default(),
-            exercised: Mutex::default(),
+            waited_for: Mutex::default(),
             walk: OnceLock::new(),
             settings,
             earlier: OnceLock::new(),

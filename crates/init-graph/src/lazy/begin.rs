@@ -97,10 +97,17 @@ pub(super) async fn ready(run: &Arc<Run>, owner: NodeId, target: NodeId) -> Resu
     if let Some(answer) = answer(run, target) {
         return answer.inspect(|()| note_use(run, owner, target));
     }
-    let _waiting = Waiting::enter(run, owner, target)?;
+    let asked = run.elapsed();
+    let waiting = Waiting::enter(run, owner, target)?;
     loop {
         let settled = run.core.settled(target);
         if let Some(answer) = answer(run, target) {
+            if waiting.registered.is_some() {
+                // The first of several counts, so that restarts without end add nothing.
+                lock(&run.waited_for)
+                    .entry((owner, target))
+                    .or_insert(asked);
+            }
             return answer.inspect(|()| note_use(run, owner, target));
         }
         tokio::select! {
@@ -113,9 +120,8 @@ pub(super) async fn ready(run: &Arc<Run>, owner: NodeId, target: NodeId) -> Resu
 
 /// Notes who used what, for the order of the stop.
 pub(super) fn note_use(run: &Run, owner: NodeId, target: NodeId) {
-    // A second time is common, and changes nothing.
-    if owner != target && lazies(run).used.insert((owner, target)) {
-        lock(&run.exercised).push((owner, target));
+    if owner != target {
+        lazies(run).used.insert((owner, target));
     }
 }
 

@@ -1,6 +1,8 @@
 //! The start as activities in a graph: what had to end before what could go on, with the times as measured. A node is one
 //! activity; a node that asked for a `Lazy` and waited for it is two, one before it asked and one after it got it.
 
+use std::collections::HashSet;
+
 use crate::plan::{NodeId, Plan};
 use crate::report::record::{LazyUse, Record, nanos};
 use crate::wiring::Csr;
@@ -25,7 +27,7 @@ pub(crate) struct Activities {
 impl Activities {
     pub(crate) fn new(plan: &Plan, records: &[Record], lazy: &[LazyUse]) -> Self {
         let nodes = records.len();
-        let mut halves = Halves::of(records, lazy);
+        let mut halves = Halves::of(plan, records, lazy);
         let mut edges = Vec::new();
         for (node, record) in (0_u32..).zip(records) {
             let (first, end) = halves.first(node).unwrap_or((node, record.settled));
@@ -150,11 +152,13 @@ struct Halves {
     end: Vec<u64>,
     span: Vec<u64>,
     edges: Vec<(u32, u32)>,
+    /// Nodes that began because of a question, each with the activity that came before the question.
+    begun: Vec<(u32, u32)>,
     waited: Vec<(u32, u64)>,
 }
 
 impl Halves {
-    fn of(records: &[Record], lazy: &[LazyUse]) -> Self {
+    fn of(plan: &Plan, records: &[Record], lazy: &[LazyUse]) -> Self {
         let mut halves = Self {
             base: records.len(),
             ..Self::default()
@@ -165,13 +169,17 @@ impl Halves {
             .collect();
         waits.sort_unstable_by_key(|wait| (wait.owner, wait.until));
         for waits in waits.chunk_by(|one, other| one.owner == other.owner) {
-            halves.add(records, waits);
+            halves.add(plan, records, waits);
+        }
+        for (node, before) in std::mem::take(&mut halves.begun) {
+            let first = halves.first(node).map_or(node, |(half, _)| half);
+            halves.edges.push((first, before));
         }
         halves
     }
 
     /// Halves the owner of `waits`, which are sorted by their ends.
-    fn add(&mut self, records: &[Record], waits: &[Wait]) {
+    fn add(&mut self, plan: &Plan, records: &[Record], waits: &[Wait]) {
         let Some(asked) = waits.iter().map(|wait| wait.from).min() else {
             return;
         };
@@ -187,15 +195,13 @@ impl Halves {
             self.edges.push((owner, wait.target));
             inside += wait.until - wait.from.clamp(covered, wait.until);
             covered = wait.until;
-            if records[wait.target as usize].free_at < wait.from {
-                continue;
-            }
-            // It began because of this owner: behind the latest wait that was over by then, or behind the first half.
+            // What began because of this owner is behind the latest wait that was over by then, or behind the first half.
             let earlier = waits[..at]
                 .iter()
                 .rfind(|earlier| earlier.until <= wait.from);
-            self.edges
-                .push((wait.target, earlier.map_or(half, |earlier| earlier.target)));
+            let before = earlier.map_or(half, |earlier| earlier.target);
+            let begun = wait.begun(plan, records).into_iter();
+            self.begun.extend(begun.map(|node| (node, before)));
         }
         self.waited.push((owner, inside));
     }
@@ -230,6 +236,32 @@ impl Wait {
                 until,
             },
         )
+    }
+}
+
+impl Wait {
+    /// The target, if it began because of this question, and what it needs that began with it.
+    fn begun(&self, plan: &Plan, records: &[Record]) -> Vec<u32> {
+        let fresh = |node: u32| {
+            let record = &records[node as usize];
+            record.free_at >= self.from && record.outcome.is_settled()
+        };
+        let mut begun: Vec<u32> = Some(self.target)
+            .filter(|node| fresh(*node))
+            .into_iter()
+            .collect();
+        let mut seen = HashSet::from([self.target]);
+        let mut open = vec![self.target];
+        while let Some(node) = open.pop() {
+            for dependency in dependencies(plan, node) {
+                let lazy = plan.node(*dependency).is_lazy();
+                if lazy && fresh(dependency.0) && seen.insert(dependency.0) {
+                    begun.push(dependency.0);
+                    open.push(dependency.0);
+                }
+            }
+        }
+        begun
     }
 }
 

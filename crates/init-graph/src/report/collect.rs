@@ -124,15 +124,18 @@ impl Run {
         }
     }
 
-    /// Those by which somebody waited; the time of asking is the latest that it can have been.
+    /// Those by which somebody waited.
     fn lazy_uses(&self) -> Vec<LazyUse> {
-        let used = lock(&self.exercised);
-        let uses = used.iter().map(|(owner, target)| LazyUse {
+        let waits = lock(&self.waited_for);
+        let uses = waits.iter().map(|((owner, target), asked)| LazyUse {
             owner: *owner,
             target: *target,
-            asked: self.times(*owner).0.max(self.times(*target).0),
+            asked: *asked,
         });
-        uses.collect()
+        let mut uses: Vec<_> = uses.collect();
+        // So that no report depends on how a map was walked through.
+        uses.sort_unstable_by_key(|used| (used.owner, used.target));
+        uses
     }
 }
 

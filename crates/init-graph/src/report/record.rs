@@ -28,7 +28,7 @@ pub(crate) struct NodeRecord {
     pub(crate) limit: Option<u16>,
 }
 
-/// A `Lazy` that was really used: `owner` asked for `target` while it started.
+/// A `Lazy` that was not ready when it was asked for: `owner` waited for `target` while it started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LazyUse {
     pub(crate) owner: NodeId,

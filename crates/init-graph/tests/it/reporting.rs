@@ -282,6 +282,121 @@ async fn waiting_for_a_lazy_component_is_not_the_own_time_of_the_one_that_asked(
     running.shutdown().await.unwrap();
 }
 
+/// What a lazy component has to wait for itself, a permit or another one, is not the time of the one that asked either.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_lazy_component_is_counted_from_the_question() {
+    let mut graph = Graph::new();
+    graph.concurrency(1);
+    work(&mut graph, "table", 40);
+    let index = || async {
+        sleep(ms(30)).await;
+        Ok::<_, BoxError>(Cache)
+    };
+    graph.add(index).named("index").after("table");
+    let search = |index: Lazy<Cache>| async move {
+        sleep(ms(10)).await;
+        index.get().await?;
+        sleep(ms(5)).await;
+        Ok::<_, BoxError>(Api)
+    };
+    graph.add(search).named("search");
+    work(&mut graph, "bystander", 20);
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let search = report.node("search").unwrap();
+    assert_eq!((search.own(), search.took()), (ms(15), ms(105)), "{report}");
+    assert_eq!((report.took(), report.work()), (ms(105), ms(105)));
+    assert_eq!(report.parallelism(), 1.0);
+    assert_eq!(
+        search.drag(),
+        ms(15),
+        "all of it comes before or after the wait"
+    );
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn components_that_ask_for_one_another_have_a_drag_each() {
+    struct Inner;
+    let mut graph = Graph::new();
+    graph.add(|| async {
+        sleep(ms(30)).await;
+        Ok::<_, BoxError>(Inner)
+    });
+    let middle = |inner: Lazy<Inner>| async move {
+        sleep(ms(20)).await;
+        inner.get().await?;
+        sleep(ms(5)).await;
+        Ok::<_, BoxError>(Cache)
+    };
+    graph.add(middle).named("middle");
+    let outer = |middle: Lazy<Cache>| async move {
+        sleep(ms(10)).await;
+        middle.get().await?;
+        sleep(ms(5)).await;
+        Ok::<_, BoxError>(Api)
+    };
+    graph.add(outer).named("outer");
+    work(&mut graph, "beside", 60);
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let of = |name: &str| {
+        let node = report.node(name).unwrap();
+        (node.own(), node.drag())
+    };
+    assert_eq!(report.took(), ms(70));
+    assert_eq!(of("Inner"), (ms(30), ms(10)), "{report}");
+    assert_eq!(of("middle"), (ms(25), ms(10)), "{report}");
+    assert_eq!(of("outer"), (ms(15), ms(10)), "{report}");
+    assert_eq!(report.lower_bound(), ms(70));
+    running.shutdown().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_for_what_is_ready_by_then_has_waited_for_nothing() {
+    let mut graph = Graph::new();
+    graph.add(|| async {
+        sleep(ms(30)).await;
+        Ok::<_, BoxError>(Cache)
+    });
+    let first = |cache: Lazy<Cache>| async move {
+        cache.get().await?;
+        Ok::<_, BoxError>(())
+    };
+    graph.add(first).named("first");
+    let late = |cache: Lazy<Cache>| async move {
+        sleep(ms(80)).await;
+        cache.get().await?;
+        Ok::<_, BoxError>(())
+    };
+    graph.add(late).named("late");
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let own = |name: &str| report.node(name).unwrap().own();
+    assert_eq!((own("first"), own("late")), (ms(0), ms(80)), "{report}");
+    running.shutdown().await.unwrap();
+}
+
+/// A failure that somebody copes with is no less a wait.
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_lazy_component_that_fails_is_not_own_time_either() {
+    let mut graph = Graph::new();
+    graph.add(|| async {
+        sleep(ms(30)).await;
+        Err::<Cache, _>("refused")
+    });
+    let copes = |cache: Lazy<Cache>| async move {
+        sleep(ms(10)).await;
+        Ok::<_, BoxError>(cache.get().await.is_ok())
+    };
+    graph.add(copes).named("copes");
+    let running = graph.start().await.unwrap();
+    let report = running.report();
+    let copes = report.node("copes").unwrap();
+    assert_eq!((copes.own(), copes.took()), (ms(10), ms(40)), "{report}");
+    running.shutdown().await.unwrap();
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_start_that_fails_hands_its_report_out_with_the_error() {
     let mut graph = Graph::new();
