@@ -13,8 +13,8 @@ use crate::running::Running;
 impl Running {
     /// Waits until `end` is over, or until a component in the background fails that is not optional; then shuts down.
     ///
-    /// With [`Policy::KeepGoing`] failures end nothing. Dropping the returned future before the stop began drops the
-    /// running graph, which runs no stop hooks; later it does not interrupt the stop.
+    /// With [`Policy::KeepGoing`] failures end nothing. Dropping the returned future before the stop began, or a
+    /// panic of `end`, drops the running graph, which runs no stop hooks; a stop that has begun goes on.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]

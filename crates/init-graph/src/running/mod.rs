@@ -46,7 +46,8 @@ impl Running {
     /// hooks, last registered first, and lets go of its value.
     ///
     /// The order is the reverse of how things really started: what a [`Lazy`](crate::Lazy) started later stops before
-    /// the component that asked for it. What still starts in the background is dropped first, and a restart ends.
+    /// the component that asked for it. What still starts in the background is dropped first, and a restart ends
+    /// after the hooks that it is running, which have a stop timeout of their own.
     ///
     /// Every hook is begun, even if others failed. The whole takes no longer than
     /// [`Graph::stop_timeout`](crate::Graph::stop_timeout); then hooks that still wait are dropped, and those not yet

@@ -10,6 +10,7 @@ use init_graph::{
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{Log, ms};
+use crate::telemetry::Logged;
 
 struct Config;
 struct Database(u32);
@@ -682,11 +683,7 @@ impl std::error::Error for Unspeakable {}
 #[tokio::test(start_paused = true)]
 async fn a_rollback_whose_report_panics_while_it_is_logged_ends_the_restart_all_the_same() {
     struct Holder(Lazy<Model>);
-    let _guard = tracing::subscriber::set_default(
-        tracing_subscriber::fmt()
-            .with_writer(std::io::sink)
-            .finish(),
-    );
+    let _guard = Logged::default().install();
     let starts = Arc::new(AtomicU32::new(0));
     let mut graph = Graph::new();
     graph.add(|cx: Context| async move {

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use init_graph::{BoxError, Context, Dep, Event, Graph, Result};
 
+use crate::telemetry::Logged;
+
 /// 0 before, 1 while, 2 after the initialiser; 3 while, 4 after the hook.
 #[derive(Default)]
 struct States(Vec<AtomicU32>);
@@ -396,28 +398,10 @@ async fn a_blocking_component_out_of_time_fails_while_its_thread_goes_on() {
     drop(release);
 }
 
-/// What was logged on this thread, as text.
-#[derive(Clone, Default)]
-struct Logged(Arc<std::sync::Mutex<Vec<u8>>>);
-
-impl std::io::Write for Logged {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
 #[tokio::test]
 async fn an_initialiser_that_holds_its_thread_is_named_once_with_the_way_out() {
     let logged = Logged::default();
-    let writer = logged.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_writer(move || writer.clone())
-        .with_ansi(false)
-        .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    let _guard = logged.install();
     let hold = || {
         let (never, waits) = std::sync::mpsc::sync_channel::<()>(0);
         assert!(waits.recv_timeout(Duration::from_millis(60)).is_err());
@@ -436,7 +420,7 @@ async fn an_initialiser_that_holds_its_thread_is_named_once_with_the_way_out() {
         .add(|| async { Ok::<_, BoxError>(()) })
         .named("modest");
     graph.start().await.unwrap().shutdown().await.unwrap();
-    let text = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+    let text = logged.text();
     let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "{text}");
     assert!(
