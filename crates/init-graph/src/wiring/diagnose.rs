@@ -232,7 +232,9 @@ impl Diagnose<'_, '_> {
 
     fn empty_name(&self, at: usize) -> String {
         let place = self.place(at);
-        format!("a name is empty\n  {place}\n  help: give it one, or leave out `named` for the function's own")
+        format!(
+            "a name is empty\n  {place}\n  help: give it one, or leave out `named` for the function's own"
+        )
     }
 
     fn doubled_name(&self, first: usize, second: usize) -> String {

@@ -22,17 +22,17 @@ mod hostile;
 mod lazy;
 #[cfg(feature = "history")]
 mod learning;
+mod limits;
 mod live;
 #[cfg(feature = "macros")]
 mod macros;
-mod limits;
 mod milestones;
+#[cfg(feature = "testing")]
+mod model;
 mod named;
 mod observing;
 mod panics;
 mod plan;
-#[cfg(feature = "testing")]
-mod model;
 #[cfg(feature = "testing")]
 mod random_graphs;
 mod reporting;

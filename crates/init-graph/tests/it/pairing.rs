@@ -134,7 +134,10 @@ impl Pairing {
         };
         for dependency in plan.dependencies(node.id()) {
             let life = self.lives[dependency.index()];
-            if !matches!(life, Life::Ready | Life::Fallen | Life::CleaningUp | Life::Out) {
+            if !matches!(
+                life,
+                Life::Ready | Life::Fallen | Life::CleaningUp | Life::Out
+            ) {
                 let other = plan.node(*dependency).name();
                 self.fault(format!("{} starts while {other} is {life:?}", node.name()));
             }
