@@ -111,7 +111,8 @@ fn write(options: &Options, function: &ItemFn) -> TokenStream {
         .partition(|attribute| is_outer(attribute));
     // In the function's own braces, or else the compiler takes it for a foreign one and never says that it is unused.
     let body = quote! {
-        #[allow(clippy::too_many_arguments)]
+        // A plain function is given values as well, though it may only look at them.
+        #[allow(clippy::too_many_arguments, clippy::needless_pass_by_value)]
         #(#inner)*
         #signature #block
 
