@@ -4,6 +4,7 @@ mod start;
 
 mod attempt;
 mod closing;
+mod forecast;
 mod give_up;
 mod starter;
 mod way;

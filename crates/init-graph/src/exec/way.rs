@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::forecast;
 use super::limits::{FREE, Limits};
 use super::ready::Ranks;
 use super::starter::Starter;
@@ -37,9 +38,26 @@ fn bounded(starter: &Starter, way: Way) -> Way {
         // Without limits nobody waits for anybody, and an order among those that are free means nothing.
         return way;
     };
-    let ranks = ranks_of(run);
-    let limits = Limits::new(class_of, &limits, run.settings.concurrency, ranks.clone());
-    way.ranked(ranks).limited(limits)
+    let permits = |ranks: Ranks| {
+        let overall = run.settings.concurrency;
+        Limits::new(class_of.clone(), &limits, overall, ranks)
+    };
+    let ranks = match ranks_of(run) {
+        ranks if ranks.are_given() && is_better_in_order(run, &permits, &ranks) => Ranks::default(),
+        ranks => ranks,
+    };
+    way.ranked(ranks.clone()).limited(permits(ranks))
+}
+
+fn is_better_in_order(
+    run: &Run,
+    permits: &impl Fn(Ranks) -> Option<Limits>,
+    ranks: &Ranks,
+) -> bool {
+    match (permits(Ranks::default()), permits(ranks.clone())) {
+        (Some(in_order), Some(ranked)) => forecast::is_better_in_order(run, &in_order, &ranked),
+        _ => false,
+    }
 }
 
 /// Of each node, as an index.

@@ -157,3 +157,45 @@ async fn a_period_of_zero_says_nothing() {
     graph.start().await.unwrap().shutdown().await.unwrap();
     assert!(!logged.text().contains("waiting for"), "{}", logged.text());
 }
+
+/// Twelve components of random times and orders, two at a time.
+fn random(seed: u64, file: &Path) -> Graph {
+    let mut random = fastrand::Rng::with_seed(seed);
+    let mut graph = Graph::new();
+    let mut added = Vec::new();
+    for number in 0..12 {
+        let millis = random.u64(1..100);
+        let component = graph.add(move || async move {
+            sleep(ms(millis)).await;
+            Ok::<_, BoxError>(())
+        });
+        component.named(format!("n{number}"));
+        for _ in 0..random.usize(0..3) {
+            if let Some(earlier) = random.choice(&added) {
+                component.after(*earlier);
+            }
+        }
+        added.push(component.id());
+    }
+    graph.concurrency(2);
+    graph.history(file);
+    graph
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_learned_never_makes_a_start_longer() {
+    let folder = TempDir::new().unwrap();
+    let mut shorter = 0;
+    for seed in 0..100 {
+        let file = folder.path().join(seed.to_string());
+        let mut took = Vec::new();
+        for _ in 0..2 {
+            let running = random(seed, &file).start().await.unwrap();
+            took.push(running.report().took());
+            running.shutdown().await.unwrap();
+        }
+        assert!(took[1] <= took[0], "seed {seed}: {took:?}");
+        shorter += usize::from(took[1] < took[0]);
+    }
+    assert!(shorter > 10, "{shorter}");
+}
