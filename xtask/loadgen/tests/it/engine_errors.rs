@@ -56,7 +56,9 @@ fn an_answer_cut_short_is_a_closed_connection_and_the_next_request_gets_a_new_on
     ];
     let (server, outcome) = every_second(cut, closed(1, 60_000));
     check(&outcome, ErrorClass::Closed);
-    assert_eq!(server.accepted(), 11);
+    // The last answer is cut as well: what connects after it may find the run over before it is accepted.
+    let accepted = server.accepted();
+    assert!((10..=11).contains(&accepted), "{accepted}");
     assert_eq!(
         outcome.total.statuses,
         [(200, 10)].into(),
