@@ -86,5 +86,5 @@ fn makespan(run: &Run, times: &[Duration], limits: &Limits) -> Duration {
     whole
 }
 
-/// Playing through takes about a microsecond a node and order.
+/// Playing through is work added to a start, so it is bounded.
 const NODES_MAX: usize = 5_000;

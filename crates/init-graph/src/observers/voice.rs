@@ -157,26 +157,11 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-    use std::panic::Location;
-
     use super::*;
-    use crate::plan::{Node, NodeId};
+    use crate::plan::Node;
 
     fn node() -> Node {
-        Node {
-            id: NodeId(0),
-            name: Cow::Borrowed("database"),
-            stage: None,
-            optional: false,
-            background: false,
-            milestone: false,
-            lazy: false,
-            value: false,
-            conditional: false,
-            class: None,
-            added_at: Location::caller(),
-        }
+        Node::plain(0, "database")
     }
 
     fn words(current: u64) -> Advance {

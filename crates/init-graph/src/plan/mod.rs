@@ -113,6 +113,27 @@ impl Node {
     }
 }
 
+#[cfg(test)]
+impl Node {
+    /// A component without options, for tests of what reads nodes.
+    #[track_caller]
+    pub(crate) fn plain(id: u32, name: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            id: NodeId(id),
+            name: name.into(),
+            stage: None,
+            optional: false,
+            background: false,
+            milestone: false,
+            lazy: false,
+            value: false,
+            conditional: false,
+            class: None,
+            added_at: Location::caller(),
+        }
+    }
+}
+
 /// The nodes of a graph in a valid start order; a cheap clone.
 ///
 /// Nodes start as soon as their dependencies are settled, so the order shown is one of many that are valid: by

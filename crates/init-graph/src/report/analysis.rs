@@ -106,44 +106,37 @@ impl Analysis {
     /// The end of the start with the own time of `node` left out: one pass over the whole graph.
     fn end_without(&self, node: u32) -> u64 {
         let activities = &self.activities;
-        let mut end = vec![0_u64; activities.len()];
-        let mut longest = 0;
-        for place in 0..activities.len() {
-            let activity = activities.at(place);
-            let before = activities
-                .before
-                .of(activity)
-                .iter()
-                .map(|at| end[*at as usize])
-                .max();
-            let own = if activities.node_of(activity) == node {
+        let length = |activity| {
+            let left_out = if activities.node_of(activity) == node {
                 activities.own(activity)
             } else {
                 0
             };
-            end[activity as usize] = before.unwrap_or(0) + activities.weight(activity) - own;
-            if self.ends_start(activity) {
-                longest = longest.max(end[activity as usize]);
-            }
-        }
+            activities.weight(activity) - left_out
+        };
+        let longest = self.longest_path(length, |activity| self.ends_start(activity));
         longest.min(self.end())
     }
 
     /// The longest path of own times, waits between attempts included: no executor could have done without it.
     pub(crate) fn longest_own(&self) -> u64 {
+        self.longest_path(
+            |activity| self.activities.own(activity),
+            |activity| self.late[activity as usize] != FREE,
+        )
+    }
+
+    /// The longest path to any activity that `counts`, each as long as `length` says.
+    fn longest_path(&self, length: impl Fn(u32) -> u64, counts: impl Fn(u32) -> bool) -> u64 {
         let activities = &self.activities;
         let mut path = vec![0_u64; activities.len()];
         let mut longest = 0;
         for place in 0..activities.len() {
             let activity = activities.at(place);
-            let before = activities
-                .before
-                .of(activity)
-                .iter()
-                .map(|at| path[*at as usize])
-                .max();
-            path[activity as usize] = before.unwrap_or(0) + activities.own(activity);
-            if self.late[activity as usize] != FREE {
+            let before = activities.before.of(activity).iter();
+            let before = before.map(|at| path[*at as usize]).max();
+            path[activity as usize] = before.unwrap_or(0) + length(activity);
+            if counts(activity) {
                 longest = longest.max(path[activity as usize]);
             }
         }

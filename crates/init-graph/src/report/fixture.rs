@@ -1,7 +1,5 @@
 //! Reports made by hand, for the tests of what reports say.
 
-use std::borrow::Cow;
-use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,19 +37,7 @@ impl Scene {
         settled: u64,
     ) -> &mut NodeRecord {
         let id = self.nodes.len() as u32;
-        self.nodes.push(Node {
-            id: NodeId(id),
-            name: Cow::Owned(name.into()),
-            stage: None,
-            optional: false,
-            background: false,
-            milestone: false,
-            lazy: false,
-            value: false,
-            conditional: false,
-            class: None,
-            added_at: Location::caller(),
-        });
+        self.nodes.push(Node::plain(id, name.into()));
         self.edges.extend(
             dependencies
                 .iter()

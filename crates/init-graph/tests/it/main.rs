@@ -37,6 +37,7 @@ mod plan;
 mod random_graphs;
 mod reporting;
 mod restarting;
+mod restarts_that_fail;
 mod retrying;
 mod scale;
 #[cfg(feature = "signals")]
