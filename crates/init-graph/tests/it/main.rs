@@ -49,6 +49,8 @@ mod stress;
 mod telemetry;
 #[cfg(feature = "testing")]
 mod test_kit;
+#[cfg(feature = "testing")]
+mod test_kit_runs;
 mod threads;
 mod wiring;
 #[cfg(feature = "testing")]
