@@ -29,7 +29,7 @@ async fn main() -> Result<(), BoxError> {
             resident_kib()
         );
         let policy = Policy {
-            memory_capacity: 1,
+            capacity: tiered_cache::Capacity::Entries(1),
             ..Policy::default()
         };
         let cache: TieredCache<u32, String> = caches.cache("texts", policy)?;

@@ -11,15 +11,15 @@ use crate::{
     clock::Clock,
     envelope::Codec,
     error::{BoxError, ConfigError, LoadError},
-    flight::Flights,
-    floors::{CacheFloors, Floors},
     hash,
     key::{CacheKey, key_hash},
-    lookup::{Lookup, TierKind},
-    memory::Memory,
+    old_flight::Flights,
+    old_floors::{CacheFloors, Floors},
+    old_lookup::{Lookup, TierKind},
+    old_memory::Memory,
+    old_tier::{Target, Tier},
     policy::Policy,
     stats::{CacheStats, Meter},
-    tier::{Target, Tier},
 };
 
 /// One typed cache over memory and, where configured, Redis and disk; a cheap clone of a handle.
@@ -62,7 +62,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         Ok(Self::assemble(Inner {
             name: name.into(),
             seed,
-            memory: Memory::new(policy.memory_capacity),
+            memory: Memory::new(match policy.capacity {
+                crate::policy::Capacity::Entries(count) => count,
+                crate::policy::Capacity::Bytes(_) => 10_000,
+            }),
             flights: Arc::new(Flights::new()),
             floors: Arc::new(Floors::new(MEMORY_STRIPES)).of_cache(seed),
             lower: None,

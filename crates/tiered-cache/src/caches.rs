@@ -20,15 +20,15 @@ use crate::{
     clock::Clock,
     envelope::Codec,
     error::{BuildError, ConfigError},
-    flight::Flights,
-    floors::Floors,
     hash,
     key::CacheKey,
-    memory::Memory,
+    old_flight::Flights,
+    old_floors::Floors,
+    old_memory::Memory,
+    old_tier::Tier,
     policy::Policy,
     stats::Meter,
     status::CachesStatus,
-    tier::Tier,
 };
 
 /// The Redis connection, disk folder and invalidation log that several caches share; a cheap clone
@@ -110,7 +110,10 @@ impl Caches {
         Ok(TieredCache::assemble(Inner {
             name: name.into(),
             seed,
-            memory: Memory::new(policy.memory_capacity),
+            memory: Memory::new(match policy.capacity {
+                crate::policy::Capacity::Entries(count) => count,
+                crate::policy::Capacity::Bytes(_) => 10_000,
+            }),
             flights: Arc::new(Flights::new()),
             floors: shared.floors.of_cache(seed),
             lower,

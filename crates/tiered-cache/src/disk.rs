@@ -27,10 +27,10 @@ use futures_util::{FutureExt, future::BoxFuture};
 use self::log::Log;
 use crate::{
     error::{BoxError, BuildError},
-    floors::Floors,
-    lookup::TierKind,
+    old_floors::Floors,
+    old_lookup::TierKind,
+    old_tier::{EntryKey, Read, Target, Tier},
     status::{CachesStatus, DiskStatus},
-    tier::{EntryKey, Read, Target, Tier},
 };
 
 pub use config::DiskConfig;

@@ -6,23 +6,26 @@
 #[path = "macros.rs"]
 pub mod __private;
 mod cache;
+#[allow(dead_code, reason = "filled in next")]
+mod cached;
 mod caches;
+#[allow(dead_code, reason = "filled in next")]
+mod chance;
 mod clock;
+#[allow(dead_code, unused_imports, reason = "filled in next")]
+mod coherence;
 #[cfg(feature = "disk")]
 mod disk;
 mod envelope;
 mod error;
-mod flight;
-mod floors;
 mod hash;
 mod key;
-mod lookup;
+#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod memory;
-mod policy;
-#[cfg(feature = "redis")]
-mod redis;
-mod stats;
-mod status;
+mod old_flight;
+mod old_floors;
+mod old_lookup;
+mod old_memory;
 #[cfg_attr(
     not(all(feature = "redis", feature = "disk")),
     expect(
@@ -30,6 +33,16 @@ mod status;
         reason = "each tier reads its own part of what all are told"
     )
 )]
+mod old_tier;
+#[allow(dead_code, unused_imports, reason = "filled in next")]
+mod policy;
+#[cfg(feature = "redis")]
+mod redis;
+mod stats;
+mod status;
+#[allow(dead_code, reason = "filled in next")]
+mod tag;
+#[allow(dead_code, unreachable_pub, reason = "filled in next")]
 mod tier;
 
 pub use cache::TieredCache;
@@ -38,8 +51,8 @@ pub use caches::{Caches, CachesBuilder};
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};
 pub use key::CacheKey;
-pub use lookup::{Lookup, TierKind};
-pub use policy::{Compression, Policy};
+pub use old_lookup::{Lookup, TierKind};
+pub use policy::{Capacity, Compression, EntryOptions, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, TierStats};

@@ -27,9 +27,9 @@ use tokio::time::Instant;
 use self::pending::{Pending, Unsettled};
 use crate::{
     error::ConfigError,
-    lookup::TierKind,
+    old_lookup::TierKind,
+    old_tier::{EntryKey, Read, Target, Tier},
     status::{CachesStatus, RedisStatus},
-    tier::{EntryKey, Read, Target, Tier},
 };
 
 pub use config::RedisConfig;

@@ -9,7 +9,7 @@ use std::{
 use metrics::{Counter, Gauge, Histogram};
 use serde::Serialize;
 
-use crate::lookup::TierKind;
+use crate::old_lookup::TierKind;
 
 /// The counts of one cache since it was made; a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]

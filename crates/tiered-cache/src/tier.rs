@@ -1,79 +1,118 @@
-//! What the tiers below memory have in common: bytes under keys, and the steps of an invalidation.
+//! The trait of a tier below memory: bytes under keys. Nothing of it is served before our own envelope
+//! and the floors have passed it, so a tier that loses, repeats or mixes up what it holds costs misses
+//! and never gives a wrong value.
 
-use std::{fmt::Debug, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 
-use crate::{lookup::TierKind, status::CachesStatus};
+use crate::{
+    cached::TierKind,
+    coherence::{Effect, Version},
+    error::BoxError,
+};
 
 /// The name of one entry below memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryKey {
+    /// The cache's name: 1 to 64 of the characters `A-Z a-z 0-9 . _ -`.
+    pub cache: Arc<str>,
+    /// The hash of namespace, cache and key, the same in every process.
+    pub hash: u64,
+    /// The key's text, at most 1,024 bytes.
+    pub text: Arc<str>,
+}
+
+/// The bytes of an entry, with the version of its fill.
 #[derive(Debug, Clone)]
-pub(crate) struct EntryKey {
-    /// The cache's name; holds no `:` and no glob characters.
-    pub(crate) cache: std::sync::Arc<str>,
-    /// The hash of cache and key.
-    pub(crate) hash: u64,
-    /// The key's text.
-    pub(crate) text: String,
+#[non_exhaustive]
+pub struct Sealed {
+    /// The envelope: opaque to the tier.
+    pub bytes: Bytes,
+    /// The version of the fill, on the tier's own scale: the shared log's for a shared tier, this
+    /// process's for a private one.
+    pub version: Version,
+    /// Whether it stands for an insertion, which is newer than everything before `version`; else it is
+    /// a fill, to be dropped when the tier has been told of a later invalidation.
+    pub insertion: bool,
 }
 
-/// What an invalidation is about.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Target<'a> {
-    /// One key. Its text is absent when it is too long to be kept below memory.
-    Key {
-        hash: u64,
-        entry: Option<&'a EntryKey>,
-    },
-    Cache {
-        name: &'a str,
-        hash: u64,
-    },
+/// Whom a tier serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum TierScope {
+    /// This process alone, across its restarts.
+    Process,
+    /// Every replica.
+    Shared,
 }
 
-/// What a read of a tier gave.
-#[derive(Debug)]
-pub(crate) enum Read {
-    Found(Bytes),
-    Absent,
-    /// The tier may not be asked now (an unconfirmed removal, or it is switched off).
-    Bypassed,
-    Failed,
+/// Why a tier gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TierError {
+    /// It is known to be away, so it was not asked.
+    #[error("the tier is not available now")]
+    Unavailable,
+    /// It did not answer in time.
+    #[error("the tier did not answer in time")]
+    TimedOut,
+    /// It answered with an error.
+    #[error("the tier failed")]
+    Failed(#[source] BoxError),
 }
 
-/// A tier below memory. No call fails a read: errors are counted, logged once, and answered as
-/// misses. Every await inside has a deadline.
-///
-/// An invalidation is `announce` (before the floor rises), `record` (after it rose; both without an
-/// await, so that a caller who goes away leaves nothing half-done in this process), then `settle`.
-pub(crate) trait Tier: Debug + Send + Sync {
+/// A tier below memory. Implementations bound every await themselves; the cache puts a breaker before
+/// each, and a dropped future must leave nothing half-written that could be read as whole.
+pub trait Tier: Debug + Send + Sync + 'static {
+    /// Under which name its reads are counted.
     fn kind(&self) -> TierKind;
 
-    /// Whether entries that another process wrote may be served.
-    fn shared(&self) -> bool;
+    /// Whether other replicas read and write it too.
+    fn scope(&self) -> TierScope;
 
-    fn read<'a>(&'a self, key: &'a EntryKey) -> BoxFuture<'a, Read>;
+    /// The bytes under the key; `None` when there are none.
+    ///
+    /// # Errors
+    /// [`TierError`]; the read goes on to the next tier.
+    fn read<'a>(&'a self, key: &'a EntryKey) -> BoxFuture<'a, Result<Option<Bytes>, TierError>>;
 
-    /// Keeps the bytes. A `ticket` says that this write stands for the `settle` of an insertion.
+    /// Reads several keys, answered in their order; one after the other all at once unless the tier
+    /// has something better.
+    fn read_many<'a>(
+        &'a self,
+        keys: &'a [EntryKey],
+    ) -> BoxFuture<'a, Vec<Result<Option<Bytes>, TierError>>> {
+        join_all(keys.iter().map(|key| self.read(key))).boxed()
+    }
+
+    /// Keeps the bytes for at most `keep_for`; `false` when the tier knows something newer or has no
+    /// room.
+    ///
+    /// # Errors
+    /// [`TierError`]; the value is then only in the other tiers.
     fn write<'a>(
         &'a self,
         key: &'a EntryKey,
-        bytes: Bytes,
-        ttl: Duration,
-        ticket: Option<u64>,
-    ) -> BoxFuture<'a, bool>;
+        entry: Sealed,
+        keep_for: Duration,
+    ) -> BoxFuture<'a, Result<bool, TierError>>;
 
-    /// From here until it is settled, reads may not see what the tier holds of the target now.
-    fn announce(&self, target: Target<'_>) -> u64;
-
-    /// Makes the invalidation durable where the tier is.
-    fn record(&self, target: Target<'_>, version: u64);
-
-    /// Takes the target out of the tier.
-    fn settle<'a>(&'a self, target: Target<'a>, ticket: u64) -> BoxFuture<'a, ()>;
-
-    fn status(&self, status: &mut CachesStatus);
+    /// Makes what the tier holds under the key older than `version` unservable: gone, or stale.
+    ///
+    /// # Errors
+    /// [`TierError`]; the cache tries again, and does not read the key from this tier until then.
+    fn invalidate<'a>(
+        &'a self,
+        key: &'a EntryKey,
+        effect: Effect,
+        version: Version,
+    ) -> BoxFuture<'a, Result<(), TierError>>;
 
     /// Flushes and stops; the caller bounds it.
     fn close(&self) -> BoxFuture<'_, ()>;

@@ -9,12 +9,12 @@ use super::Inner;
 use crate::{
     envelope::{Codec, Reject},
     error::{BoxError, LoadError},
-    flight::Seat,
     key::CacheKey,
-    lookup::{Lookup, TierKind},
-    memory::Found,
+    old_flight::Seat,
+    old_lookup::{Lookup, TierKind},
+    old_memory::Found,
+    old_tier::{EntryKey, Read, Tier},
     stats::Outcome,
-    tier::{EntryKey, Read, Tier},
 };
 
 impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {

@@ -7,7 +7,7 @@ use crate::{
     envelope::Body,
     hash,
     key::{CacheKey, key_hash, key_text},
-    tier::{EntryKey, Target, Tier},
+    old_tier::{EntryKey, Target, Tier},
 };
 
 impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {

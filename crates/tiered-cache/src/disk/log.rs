@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    floors::{Floors, Snapshot},
     hash::{checksum, text_hash, unique},
-    tier::Target,
+    old_floors::{Floors, Snapshot},
+    old_tier::Target,
 };
 
 /// The open log; appended to by one thread at a time.

@@ -114,7 +114,7 @@ async fn a_loaded_value_is_found_after_a_restart_without_a_load() {
 async fn a_removed_or_replaced_value_is_not_served_while_the_disk_still_writes_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let policy = Policy {
-        memory_capacity: 1,
+        capacity: tiered_cache::Capacity::Entries(1),
         ..Policy::default()
     };
     let caches = open(folder.path()).await;

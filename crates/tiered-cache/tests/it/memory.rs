@@ -64,7 +64,7 @@ async fn values_kept_together_do_not_expire_together() {
 #[tokio::test]
 async fn the_capacity_is_never_exceeded() {
     let cache = cache(Policy {
-        memory_capacity: 100,
+        capacity: tiered_cache::Capacity::Entries(100),
         ..Policy::default()
     });
     for key in 0..10_000 {
@@ -120,7 +120,7 @@ async fn a_policy_that_cannot_work_is_refused_by_field_and_value() {
         ),
         (
             Policy {
-                memory_capacity: 0,
+                capacity: tiered_cache::Capacity::Entries(0),
                 ..Policy::default()
             },
             "memory_capacity = 0",

@@ -417,7 +417,7 @@ async fn no_read_after_a_removal_sees_an_older_value() {
     let Some(corner) = Corner::take() else { return };
     let caches = corner.caches().await;
     let policy = Policy {
-        memory_capacity: 1,
+        capacity: tiered_cache::Capacity::Entries(1),
         ..Policy::default()
     };
     let cache: TieredCache<u32, u64> = caches.cache("race", policy).expect("sound");

@@ -40,7 +40,7 @@ impl CacheConfig {
     pub fn policy(&self) -> Policy {
         Policy {
             ttl: self.ttl,
-            memory_capacity: self.memory.capacity,
+            capacity: tiered_cache::Capacity::Entries(self.memory.capacity),
             compression: match self.compression {
                 CompressionChoice::None => Compression::None,
                 CompressionChoice::Lz4 => Compression::Lz4,

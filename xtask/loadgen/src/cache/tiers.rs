@@ -48,7 +48,7 @@ impl Tiers {
         }
         let caches = builder.build().await?;
         let policy = Policy {
-            memory_capacity: config.memory_capacity,
+            capacity: tiered_cache::Capacity::Entries(config.memory_capacity),
             ..Policy::default()
         };
         let cache = caches.cache("values", policy).map_err(BuildError::from)?;

@@ -100,7 +100,7 @@ fn memory_hit(suite: &mut Suite) {
 
 fn policy(memory_capacity: usize) -> Policy {
     Policy {
-        memory_capacity,
+        capacity: tiered_cache::Capacity::Entries(memory_capacity),
         ttl: TTL,
         ..Policy::default()
     }

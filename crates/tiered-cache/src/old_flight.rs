@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::watch;
 
-use crate::{error::LoadError, key::CacheKey, lookup::Lookup};
+use crate::{error::LoadError, key::CacheKey, old_lookup::Lookup};
 
 /// What a flight ends with.
 pub(crate) type Outcome<V> = Result<Lookup<V>, LoadError>;

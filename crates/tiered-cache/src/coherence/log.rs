@@ -1,0 +1,89 @@
+//! The shared invalidation log as the rest of the crate sees it; Redis keeps it in service, a script in
+//! the simulation.
+
+use std::{fmt::Debug, time::Duration};
+
+use futures_util::future::BoxFuture;
+
+use super::{Effect, Target, Version};
+use crate::error::BoxError;
+
+/// The identity of a log: after a flush, restore or failover there is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Epoch {
+    /// Drawn when the log began, and when a reader found that it may have lost entries.
+    pub(crate) id: u64,
+    /// The run of the server that answered.
+    pub(crate) run: u64,
+}
+
+/// One entry of the log: everything that one call invalidated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    pub(crate) version: Version,
+    /// The process that wrote it.
+    pub(crate) by: u64,
+    pub(crate) changes: Vec<(Target, Effect)>,
+}
+
+/// What a read of the log gave.
+#[derive(Debug, Clone)]
+pub(crate) struct Page {
+    pub(crate) epoch: Epoch,
+    /// Entries up to this version were trimmed and cannot be replayed.
+    pub(crate) trimmed: Version,
+    /// The last version given out.
+    pub(crate) last: Version,
+    /// In order, all of them after the asked version; at most as many as were asked for.
+    pub(crate) records: Vec<Record>,
+}
+
+/// Why the log gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LogError {
+    #[error("the log cannot be reached")]
+    Unavailable,
+    #[error("the log did not answer in time")]
+    TimedOut,
+    #[error("the log failed")]
+    Failed(#[source] BoxError),
+}
+
+/// The shared log. Every await inside has a deadline.
+pub(crate) trait Log: Debug + Send + Sync + 'static {
+    /// Appends one record and returns its version. After an error the record may be there or not:
+    /// appending it again is harmless.
+    fn append<'a>(
+        &'a self,
+        changes: &'a [(Target, Effect)],
+    ) -> BoxFuture<'a, Result<Version, LogError>>;
+
+    /// The records after `after`, at most `limit`; waits up to `wait` for one if there are none.
+    fn read(
+        &self,
+        after: Version,
+        limit: usize,
+        wait: Duration,
+    ) -> BoxFuture<'_, Result<Page, LogError>>;
+
+    /// The last floor of every tag and cache that was ever invalidated (bounded; what was forgotten is
+    /// the floor of `Target::All` for tagged entries), for a process that was not there.
+    fn floors(&self) -> BoxFuture<'_, Result<Vec<(Target, Effect, Version)>, LogError>>;
+
+    /// Begins a new epoch, unless somebody did so since `old`; returns the one in force.
+    fn renew(&self, old: Epoch) -> BoxFuture<'_, Result<Epoch, LogError>>;
+
+    /// Puts an intent on record that is due in `due`.
+    fn prepare<'a>(
+        &'a self,
+        intent: u64,
+        changes: &'a [(Target, Effect)],
+        due: Duration,
+    ) -> BoxFuture<'a, Result<(), LogError>>;
+
+    /// Takes an intent off the record.
+    fn complete(&self, intent: u64) -> BoxFuture<'_, Result<(), LogError>>;
+
+    /// Intents that are past their time; each must be appended, then completed.
+    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<(Target, Effect)>)>, LogError>>;
+}

@@ -1,0 +1,68 @@
+//! One entry as memory holds it: the value with all that decides whether it may be served.
+
+use std::sync::{Arc, atomic::AtomicU64};
+
+use crate::coherence::Version;
+
+/// A value and its facts, shared by the memory tier and every caller that holds a
+/// [`Cached`](crate::Cached).
+#[derive(Debug)]
+pub(crate) struct Entry<V> {
+    pub(crate) value: V,
+    pub(crate) meta: Meta,
+}
+
+/// What the memory tier has under a key.
+#[derive(Debug)]
+pub(crate) enum Slot<V> {
+    Value(Arc<Entry<V>>),
+    /// Known not to exist.
+    Absent(Arc<Entry<()>>),
+    /// A large value, encoded and compressed; decoded at each read.
+    Packed(Arc<Entry<bytes::Bytes>>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Meta {
+    pub(crate) times: Times,
+    /// The local number at which the fill began; raised when an exact check has passed.
+    pub(crate) local: AtomicU64,
+    /// The shared version of the fill.
+    pub(crate) shared: Version,
+    /// The stable hash of cache and key.
+    pub(crate) key: u64,
+    /// The hashes of its tags, implicit ones (prefixes, patterns) among them.
+    pub(crate) tags: Box<[u64]>,
+    pub(crate) validator: Option<Box<str>>,
+    /// For sliding expiry: when it was read last, on the scale of `times`.
+    pub(crate) read: AtomicU64,
+}
+
+/// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// When its fill began.
+    pub(crate) filled: u64,
+    /// From here on a read refreshes it ahead; `u64::MAX` never.
+    pub(crate) refresh_from: u64,
+    /// Fresh before this.
+    pub(crate) fresh_until: u64,
+    /// Served while it is revalidated before this (`>= fresh_until`).
+    pub(crate) revalidate_until: u64,
+    /// A fallback before this (`>= revalidate_until`); gone from here on.
+    pub(crate) keep_until: u64,
+    /// Expires when not read for so long; 0 never.
+    pub(crate) idle_ms: u64,
+    /// How long its load took (XFetch's delta).
+    pub(crate) cost_ms: u32,
+}
+
+impl<V> Clone for Slot<V> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Value(entry) => Self::Value(Arc::clone(entry)),
+            Self::Absent(entry) => Self::Absent(Arc::clone(entry)),
+            Self::Packed(entry) => Self::Packed(Arc::clone(entry)),
+        }
+    }
+}
