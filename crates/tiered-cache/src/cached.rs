@@ -34,13 +34,13 @@ impl<V> Deref for Cached<V> {
     type Target = V;
 
     fn deref(&self) -> &V {
-        &self.entry.value
+        self.entry.value()
     }
 }
 
 impl<V> AsRef<V> for Cached<V> {
     fn as_ref(&self) -> &V {
-        &self.entry.value
+        self.entry.value()
     }
 }
 
@@ -53,13 +53,13 @@ impl<V> Clone for Cached<V> {
 
 impl<V: fmt::Debug> fmt::Debug for Cached<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.entry.value, f)
+        fmt::Debug::fmt(self.entry.value(), f)
     }
 }
 
 impl<V: fmt::Display> fmt::Display for Cached<V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.entry.value, f)
+        fmt::Display::fmt(self.entry.value(), f)
     }
 }
 

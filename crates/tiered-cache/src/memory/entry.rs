@@ -2,14 +2,21 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
-use crate::coherence::Version;
+use crate::coherence::{Token, Version};
 
 /// A value and its facts, shared by the memory tier and every caller that holds a
 /// [`Cached`](crate::Cached).
 #[derive(Debug)]
 pub(crate) struct Entry<V> {
-    pub(crate) value: V,
+    held: Held<V>,
     pub(crate) meta: Meta,
+}
+
+/// A value whose time began anew (the loader said "not modified") stays where it is: callers hold it.
+#[derive(Debug)]
+enum Held<V> {
+    Own(V),
+    Of(Arc<Entry<V>>),
 }
 
 /// What the memory tier has under a key.
@@ -36,6 +43,8 @@ pub(crate) struct Meta {
     pub(crate) validator: Option<Box<str>>,
     /// For sliding expiry: when it was read last, on the scale of `times`.
     pub(crate) read: AtomicU64,
+    /// A load failed: until then it is served as a fallback without asking the loader again.
+    pub(crate) quiet_until: AtomicU64,
 }
 
 /// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
@@ -55,6 +64,62 @@ pub(crate) struct Times {
     pub(crate) idle_ms: u64,
     /// How long its load took (XFetch's delta).
     pub(crate) cost_ms: u32,
+}
+
+impl<V> Entry<V> {
+    pub(crate) fn new(value: V, meta: Meta) -> Self {
+        Self {
+            held: Held::Own(value),
+            meta,
+        }
+    }
+
+    /// The same value under new facts.
+    pub(crate) fn renewed(self: &Arc<Self>, meta: Meta) -> Self {
+        // Never more than one step away from the value, however often it is renewed.
+        let origin = match &self.held {
+            Held::Own(_) => self,
+            Held::Of(origin) => origin,
+        };
+        Self {
+            held: Held::Of(Arc::clone(origin)),
+            meta,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn value(&self) -> &V {
+        match &self.held {
+            Held::Own(value) => value,
+            Held::Of(origin) => origin.value(),
+        }
+    }
+}
+
+impl Meta {
+    /// The facts of a fill that began at `token`; no tags and no validator yet.
+    pub(crate) fn new(key: u64, token: Token, times: Times) -> Self {
+        Self {
+            times,
+            local: AtomicU64::new(token.local),
+            shared: token.shared,
+            key,
+            tags: Box::default(),
+            validator: None,
+            read: AtomicU64::new(times.filled),
+            quiet_until: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<V> Slot<V> {
+    pub(crate) fn meta(&self) -> &Meta {
+        match self {
+            Self::Value(entry) => &entry.meta,
+            Self::Absent(entry) => &entry.meta,
+            Self::Packed(entry) => &entry.meta,
+        }
+    }
 }
 
 impl<V> Clone for Slot<V> {
