@@ -254,7 +254,7 @@ mod tests {
     use std::{fs, path::Path, sync::Arc};
 
     use super::{HEADER, Log, header, text_hash};
-    use crate::{floors::Floors, tier::Target};
+    use crate::{old_floors::Floors, old_tier::Target};
 
     fn open(path: &Path) -> (Log, Arc<Floors>, bool) {
         let floors = Arc::new(Floors::new(8));

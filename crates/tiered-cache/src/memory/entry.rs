@@ -43,8 +43,6 @@ pub(crate) struct Meta {
     pub(crate) validator: Option<Box<str>>,
     /// For sliding expiry: when it was read last, on the scale of `times`.
     pub(crate) read: AtomicU64,
-    /// A load failed: until then it is served as a fallback without asking the loader again.
-    pub(crate) quiet_until: AtomicU64,
 }
 
 /// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
@@ -107,7 +105,6 @@ impl Meta {
             tags: Box::default(),
             validator: None,
             read: AtomicU64::new(times.filled),
-            quiet_until: AtomicU64::new(0),
         }
     }
 }
