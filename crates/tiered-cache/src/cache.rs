@@ -69,7 +69,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             flights: Arc::new(Flights::new()),
             floors: Arc::new(Floors::new(MEMORY_STRIPES)).of_cache(seed),
             lower: None,
-            clock: Clock::start(),
+            clock: Clock::start(crate::clock::PRECISION),
             tasks: TaskTracker::new(),
             meter: Meter::new(name),
             policy,

@@ -200,7 +200,7 @@ impl CachesBuilder {
         check_name("namespace", &self.namespace)?;
         let floors = Arc::new(Floors::new(SHARED_STRIPES));
         let tasks = TaskTracker::new();
-        let clock = Clock::start();
+        let clock = Clock::start(crate::clock::PRECISION);
         #[cfg_attr(
             not(any(feature = "redis", feature = "disk")),
             expect(unused_mut, reason = "there is no tier to add")

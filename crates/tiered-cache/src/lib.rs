@@ -11,6 +11,7 @@ mod cached;
 mod caches;
 #[allow(dead_code, reason = "filled in next")]
 mod chance;
+#[allow(dead_code, reason = "filled in next")]
 mod clock;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod coherence;

@@ -60,7 +60,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         entry: &EntryKey,
         bytes: &[u8],
     ) -> (Outcome, Option<(Arc<V>, Duration)>) {
-        let now_ms = self.clock.unix_ms();
+        let now_ms = self.clock.exact_ms();
         let (value, stamp) = match codec.open(bytes, &entry.text, now_ms) {
             Ok(opened) => opened,
             Err(Reject::Invalid) => return (Outcome::Invalid, None),

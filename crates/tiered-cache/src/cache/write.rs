@@ -53,7 +53,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         tickets: Option<&[u64]>,
     ) {
         let Some(lower) = &self.lower else { return };
-        let expires_ms = self.clock.unix_ms() + ttl.as_millis() as u64;
+        let expires_ms = self.clock.exact_ms() + ttl.as_millis() as u64;
         let bytes = lower.codec.seal(body, &entry.text, version, expires_ms);
         for (at, tier) in lower.tiers.iter().enumerate() {
             if !self.floors.allows(entry.hash, version) {
@@ -129,7 +129,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// The policy's TTL less up to 5 %, by key and time.
     pub(super) fn ttl(&self, hash: u64) -> Duration {
-        let random = (hash::mix(hash ^ self.clock.unix_ms()) >> 32) as f64 / f64::from(u32::MAX);
+        let random = (hash::mix(hash ^ self.clock.exact_ms()) >> 32) as f64 / f64::from(u32::MAX);
         self.policy.ttl.mul_f64(1.0 - JITTER * random)
     }
 }
