@@ -169,7 +169,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             .floors
             .raise(hash, || inner.memory.insert(key.clone(), value, ttl));
         inner.record(target, version);
-        inner.meter.entries(inner.memory.len());
         if let (Some(entry), Some(body)) = (&entry, &body) {
             inner
                 .write_below(entry, body, version, ttl, Some(&tickets))
@@ -202,7 +201,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         let tickets = inner.announce(target);
         let version = inner.floors.raise_all(|| inner.memory.clear());
         inner.record(target, version);
-        inner.meter.entries(inner.memory.len());
         inner.settle(target, &tickets).await;
     }
 

@@ -19,6 +19,8 @@ mod coherence;
 mod disk;
 mod envelope;
 mod error;
+#[allow(dead_code, reason = "connected next")]
+mod events;
 mod hash;
 mod key;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
@@ -39,6 +41,7 @@ mod old_tier;
 mod policy;
 #[cfg(feature = "redis")]
 mod redis;
+#[allow(dead_code, reason = "connected next")]
 mod stats;
 mod status;
 #[allow(dead_code, reason = "filled in next")]
@@ -51,12 +54,13 @@ pub use caches::{Caches, CachesBuilder};
 #[cfg(feature = "disk")]
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};
+pub use events::{CacheEvent, CacheEvents, LoadEnd, StaleReason};
 pub use key::CacheKey;
 pub use old_lookup::{Lookup, TierKind};
 pub use policy::{Capacity, Compression, EntryOptions, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
-pub use stats::{CacheStats, TierStats};
+pub use stats::{CacheStats, LoadTimes, TierStats};
 pub use status::{CachesStatus, DiskStatus, RedisStatus};
 /// Makes the body of an async function the loader of a cache; see the crate documentation.
 #[cfg(feature = "macros")]

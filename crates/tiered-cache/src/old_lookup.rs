@@ -98,3 +98,13 @@ impl<V> Clone for Lookup<V> {
         }
     }
 }
+
+impl From<TierKind> for crate::cached::TierKind {
+    fn from(kind: TierKind) -> Self {
+        match kind {
+            TierKind::Memory => Self::Memory,
+            TierKind::Redis => Self::Redis,
+            TierKind::Disk => Self::Disk,
+        }
+    }
+}

@@ -22,7 +22,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let keep = || self.memory.insert(key.clone(), Arc::clone(value), ttl);
         let kept = self.floors.publish(hash, token, keep);
         if kept {
-            self.meter.entries(self.memory.len());
         } else {
             self.meter.unpublished.add();
         }
@@ -38,7 +37,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let tickets = self.announce(target);
         let version = self.floors.raise(hash, || self.memory.remove(key));
         self.record(target, version);
-        self.meter.entries(self.memory.len());
         // CANCEL: from here on only Redis is left, and its tier has noted the removal already.
         self.settle(target, &tickets).await;
     }
