@@ -20,10 +20,18 @@ pub(crate) struct Floors {
     count: AtomicU64,
     /// The last record of the shared log that was applied.
     applied: AtomicU64,
+    /// The epoch of the log that `applied` belongs to.
+    origin: AtomicU64,
     stripes: Box<[Stripe]>,
-    caches: Mutex<BTreeMap<u64, Arc<CacheFloor>>>,
-    /// What newly made caches start with.
-    all: Mutex<Marks>,
+    caches: Mutex<CacheFloors>,
+}
+
+/// The floors of whole caches, by the hash of the cache's name.
+#[derive(Debug, Default)]
+struct CacheFloors {
+    named: BTreeMap<u64, Arc<CacheFloor>>,
+    /// The floor of everything: what newly made caches start with.
+    all: Marks,
 }
 
 /// The floors of the keys and tags whose hashes end alike.
@@ -137,16 +145,16 @@ impl Floors {
             count: AtomicU64::new(1),
             applied: AtomicU64::new(0),
             stripes: (0..stripes).map(|_| Stripe::default()).collect(),
+            origin: AtomicU64::new(0),
             caches: Mutex::default(),
-            all: Mutex::default(),
         }
     }
 
     /// The floor of the cache whose name has that hash.
     pub(crate) fn of_cache(&self, cache: u64) -> Arc<CacheFloor> {
         let mut caches = lock(&self.caches);
-        let floor = caches.entry(cache).or_insert_with(|| {
-            let marks = *lock(&self.all);
+        let marks = caches.all;
+        let floor = caches.named.entry(cache).or_insert_with(|| {
             Arc::new(CacheFloor {
                 highest: AtomicU64::new(marks.highest()),
                 marks: Mutex::new(marks),
@@ -157,10 +165,23 @@ impl Floors {
 
     /// The token of a fill; take it before reading anything.
     pub(crate) fn token(&self) -> Token {
+        // The origin first: whoever sees an epoch sees at least the position at which it was adopted.
+        let origin = self.origin.load(Ordering::SeqCst);
         Token {
             local: self.count.load(Ordering::SeqCst),
             shared: self.applied(),
+            origin,
         }
+    }
+
+    /// The epoch that entries of shared tiers must name; 0 while there is none to trust.
+    pub(crate) fn origin(&self) -> u64 {
+        self.origin.load(Ordering::SeqCst)
+    }
+
+    /// Adopts an epoch of the shared log, after its position was set; 0 gives up the present one.
+    pub(crate) fn set_origin(&self, epoch: u64) {
+        self.origin.store(epoch, Ordering::SeqCst);
     }
 
     /// The last record of the shared log that was applied.
@@ -233,8 +254,9 @@ impl Floors {
             }
             Target::Cache(cache) => self.of_cache(cache).rise(marks),
             Target::All => {
-                lock(&self.all).merge(marks);
-                for floor in lock(&self.caches).values() {
+                let mut caches = lock(&self.caches);
+                caches.all.merge(marks);
+                for floor in caches.named.values() {
                     floor.rise(marks);
                 }
             }
@@ -258,11 +280,10 @@ impl Floors {
                 self.number(|number| floor.rise_to(effect, number, version))
             }
             Target::All => {
-                let mut all = lock(&self.all);
-                let caches = lock(&self.caches);
+                let mut caches = lock(&self.caches);
                 self.number(|number| {
-                    all.rise(effect, number, version);
-                    for floor in caches.values() {
+                    caches.all.rise(effect, number, version);
+                    for floor in caches.named.values() {
                         floor.rise_to(effect, number, version);
                     }
                 })

@@ -26,13 +26,14 @@ pub(crate) struct Record {
     pub(crate) changes: Vec<(Target, Effect)>,
 }
 
-/// What a read of the log gave.
+/// What a read of the log gave, all of it as of one moment.
 #[derive(Debug, Clone)]
 pub(crate) struct Page {
     pub(crate) epoch: Epoch,
     /// Entries up to this version were trimmed and cannot be replayed.
     pub(crate) trimmed: Version,
-    /// The last version given out.
+    /// The last version given out. When fewer `records` came than were asked for, there is no other
+    /// record up to this version: the reader takes it as its position.
     pub(crate) last: Version,
     /// In order, all of them after the asked version; at most as many as were asked for.
     pub(crate) records: Vec<Record>,
@@ -70,20 +71,22 @@ pub(crate) trait Log: Debug + Send + Sync + 'static {
     /// the floor of `Target::All` for tagged entries), for a process that was not there.
     fn floors(&self) -> BoxFuture<'_, Result<Vec<(Target, Effect, Version)>, LogError>>;
 
-    /// Begins a new epoch, unless somebody did so since `old`; returns the one in force.
-    fn renew(&self, old: Epoch) -> BoxFuture<'_, Result<Epoch, LogError>>;
+    /// Begins a new epoch if the one in force is `old` or was begun under another run of the server;
+    /// returns the one in force then. No version up to `above` is given out any more.
+    fn renew(&self, old: Epoch, above: Version) -> BoxFuture<'_, Result<Epoch, LogError>>;
 
-    /// Puts an intent on record that is due in `due`.
+    /// Puts an intent on record that is due in `due`; again under the same number replaces it. The
+    /// bytes are the ledger's own.
     fn prepare<'a>(
         &'a self,
         intent: u64,
-        changes: &'a [(Target, Effect)],
+        changes: &'a [u8],
         due: Duration,
     ) -> BoxFuture<'a, Result<(), LogError>>;
 
-    /// Takes an intent off the record.
+    /// Takes an intent off the record, if it is there.
     fn complete(&self, intent: u64) -> BoxFuture<'_, Result<(), LogError>>;
 
-    /// Intents that are past their time; each must be appended, then completed.
-    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<(Target, Effect)>)>, LogError>>;
+    /// A few of the intents that are past their time; each will be appended, then completed.
+    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<u8>)>, LogError>>;
 }

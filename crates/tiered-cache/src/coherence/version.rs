@@ -25,12 +25,15 @@ pub enum Effect {
 }
 
 /// Where all that was known stood when a fill began; taken before anything is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Token {
     /// The last invalidation that this process had applied, in its own count.
     pub(crate) local: u64,
     /// The last entry of the shared log that it had applied.
     pub(crate) shared: Version,
+    /// The epoch of the log that `shared` belongs to, 0 for none: what an entry of a shared tier must
+    /// name as its origin. Part of the token because a fill may outlive its epoch.
+    pub(crate) origin: u64,
 }
 
 /// How an entry stands against the floors.
