@@ -57,7 +57,7 @@ pub use error::{BoxError, BuildError, ConfigError, LoadError};
 pub use events::{CacheEvent, CacheEvents, LoadEnd, StaleReason};
 pub use key::CacheKey;
 pub use old_lookup::{Lookup, TierKind};
-pub use policy::{Capacity, Compression, EntryOptions, Loaded, Policy};
+pub use policy::{Capacity, Compression, EntryOptions, ErrorAction, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};

@@ -50,7 +50,8 @@ pub(crate) struct Meta {
 pub(crate) struct Times {
     /// When its fill began.
     pub(crate) filled: u64,
-    /// From here on a read refreshes it ahead; `u64::MAX` never.
+    /// From here on a read refreshes it ahead; `u64::MAX` never. Past `fresh_until` only after a failed
+    /// load: no read asks the loader before it.
     pub(crate) refresh_from: u64,
     /// Fresh before this.
     pub(crate) fresh_until: u64,
