@@ -5,7 +5,21 @@
 //! floors, and the floors outlive the process in the log.
 
 mod config;
+#[allow(dead_code, reason = "filled in next")]
+mod engine;
+#[allow(dead_code, reason = "filled in next")]
+pub(crate) mod folder;
 mod log;
+#[allow(dead_code, reason = "filled in next")]
+mod queue;
+#[allow(dead_code, reason = "filled in next")]
+mod shared;
+#[cfg(test)]
+mod tests;
+#[allow(dead_code, reason = "filled in next")]
+pub(crate) mod tier;
+#[allow(dead_code, reason = "filled in next")]
+mod writer;
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},

@@ -61,7 +61,7 @@ pub use policy::{Capacity, Compression, EntryOptions, ErrorAction, Loaded, Polic
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};
-pub use status::{CachesStatus, DiskStatus, RedisStatus};
+pub use status::{CachesStatus, DiskStatus, DiskUse, RedisStatus};
 /// Makes the body of an async function the loader of a cache; see the crate documentation.
 #[cfg(feature = "macros")]
 pub use tiered_cache_macros::cached;

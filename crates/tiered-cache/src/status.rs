@@ -12,6 +12,8 @@ pub struct CachesStatus {
     pub redis: RedisStatus,
     /// The disk tier.
     pub disk: DiskStatus,
+    /// What the disk tier did since it was opened.
+    pub disk_use: DiskUse,
 }
 
 /// The state of the Redis tier.
@@ -44,13 +46,40 @@ pub enum DiskStatus {
     /// Not configured, or closed.
     #[default]
     Off,
+    /// What is in the folder is still being taken in; nothing is served yet.
+    Opening,
     /// In use.
     Ok,
+    /// It takes no writes, or does not answer; it is tried again by itself.
+    Failing {
+        /// What fails.
+        reason: String,
+    },
     /// Switched off after a failure; the next start begins with an empty disk tier.
     Failed {
         /// What failed.
         reason: String,
     },
+}
+
+/// What the disk tier did since it was opened; a snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[non_exhaustive]
+pub struct DiskUse {
+    /// Entries that wait to be written or are being written.
+    pub queued_entries: usize,
+    /// Their bytes.
+    pub queued_bytes: usize,
+    /// Entries that the disk was seen to have.
+    pub written: u64,
+    /// Their bytes, without what the layout adds.
+    pub written_bytes: u64,
+    /// Entries that found no room in the queue, or that the disk did not keep.
+    pub dropped: u64,
+    /// Entries over the size that one may have.
+    pub refused: u64,
+    /// Entries that were read and could not be what was written; each is a miss.
+    pub damaged: u64,
 }
 
 impl RedisStatus {
@@ -92,7 +121,9 @@ impl fmt::Display for DiskStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Off => f.write_str("off"),
+            Self::Opening => f.write_str("opening"),
             Self::Ok => f.write_str("ok"),
+            Self::Failing { reason } => write!(f, "failing: {reason}"),
             Self::Failed { reason } => write!(f, "failed: {reason}"),
         }
     }
