@@ -14,6 +14,8 @@ mod chance;
 #[allow(dead_code, reason = "filled in next")]
 mod clock;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
+mod codec;
+#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod coherence;
 #[cfg(feature = "disk")]
 mod disk;
@@ -51,13 +53,14 @@ mod tier;
 
 pub use cache::TieredCache;
 pub use caches::{Caches, CachesBuilder};
+pub use codec::{Codec, Compression, Format};
 #[cfg(feature = "disk")]
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};
 pub use events::{CacheEvent, CacheEvents, LoadEnd, StaleReason};
 pub use key::CacheKey;
 pub use old_lookup::{Lookup, TierKind};
-pub use policy::{Capacity, Compression, EntryOptions, ErrorAction, Loaded, Policy};
+pub use policy::{Capacity, EntryOptions, ErrorAction, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};

@@ -14,6 +14,8 @@ pub use loaded::{EntryOptions, Loaded};
 
 use std::time::Duration;
 
+pub(crate) use crate::codec::Compression;
+
 /// How one cache keeps and loads its values. Every field has a default, so name what differs:
 ///
 /// ```
@@ -172,15 +174,4 @@ impl Default for Policy {
             schema: 0,
         }
     }
-}
-
-/// How values are packed for Redis and disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Compression {
-    /// As encoded.
-    None,
-    /// LZ4 blocks (pure Rust), kept only where they are smaller.
-    #[default]
-    Lz4,
 }
