@@ -42,6 +42,7 @@ mod old_tier;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod policy;
 #[cfg(feature = "redis")]
+#[allow(dead_code, unused_imports, reason = "connected next")]
 mod redis;
 #[allow(dead_code, reason = "connected next")]
 mod stats;

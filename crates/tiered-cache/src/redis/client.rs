@@ -1,11 +1,11 @@
-//! How fred is set up: reconnect for ever, notice dead sockets, fail fast.
+//! How fred is set up: reconnect for ever, notice dead sockets, fail fast, never ask a replica.
 
 use std::time::Duration;
 
 use fred::{
     clients::Client,
     types::{
-        Builder,
+        Builder, RespVersion,
         config::{Config, Options, ReconnectPolicy, UnresponsiveConfig},
     },
 };
@@ -13,33 +13,29 @@ use fred::{
 use super::RedisConfig;
 use crate::error::ConfigError;
 
-pub(super) fn build(config: &RedisConfig) -> Result<Client, ConfigError> {
-    let bad = |reason: &str| ConfigError::RedisUrl {
-        reason: reason.to_owned(),
-    };
-    let scheme = config.url.split("://").next().unwrap_or_default();
-    match scheme {
-        "redis" | "redis-sentinel" | "valkey" | "valkey-sentinel" => {}
-        "rediss" | "rediss-sentinel" | "valkeys" | "valkeys-sentinel" => {
-            // fred panics on such a URL when it was built without TLS.
-            if cfg!(not(feature = "redis-tls")) {
-                return Err(bad("TLS needs the feature `redis-tls` of tiered-cache"));
-            }
-        }
-        scheme if scheme.contains("-cluster") => {
-            return Err(bad(
-                "Redis Cluster is not supported yet: name one server or a Sentinel",
-            ));
-        }
-        _ => {
-            return Err(bad(
-                "it must begin with redis://, rediss:// or redis-sentinel://",
-            ));
-        }
-    }
-    let mut settings = Config::from_url(&config.url).map_err(|error| bad(error.details()))?;
+/// What a client is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Commands that Redis answers at once.
+    Commands,
+    /// Reads of the log that wait up to [`BLOCK_MAX`] for an entry.
+    Blocked,
+    /// Hears of changed keys (RESP3).
+    Tracking,
+}
+
+/// A client that is not connected yet.
+pub(super) fn build(config: &RedisConfig, purpose: Purpose) -> Result<Client, ConfigError> {
+    let mut settings = settings(config)?;
     // Concerns the first connection: without it, an absent server would end the client.
     settings.fail_fast = false;
+    if purpose == Purpose::Tracking {
+        settings.version = RespVersion::RESP3;
+    }
+    let patience = match purpose {
+        Purpose::Commands | Purpose::Tracking => UNRESPONSIVE,
+        Purpose::Blocked => BLOCK_MAX + UNRESPONSIVE,
+    };
     let delay_max = u32::try_from(config.reconnect_delay_max.as_millis()).unwrap_or(u32::MAX);
     let mut builder = Builder::from_config(settings);
     builder
@@ -59,27 +55,60 @@ pub(super) fn build(config: &RedisConfig) -> Result<Client, ConfigError> {
             connection.tcp.nodelay = Some(true);
             // Without it, a half-open connection hangs for ever.
             connection.unresponsive = UnresponsiveConfig {
-                max_timeout: Some(UNRESPONSIVE),
+                max_timeout: Some(patience),
                 interval: UNRESPONSIVE_CHECK,
             };
         })
         .with_performance_config(|performance| {
             performance.default_command_timeout = config.connect_timeout;
+            // fred's default of 32 loses news of changed keys in any burst.
+            performance.broadcast_channel_capacity = NEWS_MAX;
         });
     builder.build().map_err(|error| bad(error.details()))
 }
 
+/// What the URL says, checked as far as it can be without asking anybody.
+pub(super) fn settings(config: &RedisConfig) -> Result<Config, ConfigError> {
+    let scheme = config.url.split("://").next().unwrap_or_default();
+    match scheme {
+        "redis" | "redis-sentinel" | "redis-cluster" | "valkey" | "valkey-sentinel"
+        | "valkey-cluster" => {}
+        "rediss" | "rediss-sentinel" | "rediss-cluster" | "valkeys" | "valkeys-sentinel"
+        | "valkeys-cluster" => {
+            // fred panics on such a URL when it was built without TLS.
+            if cfg!(not(feature = "redis-tls")) {
+                return Err(bad("TLS needs the feature `redis-tls` of tiered-cache"));
+            }
+        }
+        _ => {
+            return Err(bad(
+                "it must begin with redis://, redis-sentinel:// or redis-cluster:// (rediss for TLS)",
+            ));
+        }
+    }
+    Config::from_url(&config.url).map_err(|error| bad(error.details()))
+}
+
 /// For every command of ours: one attempt, an error at once while disconnected, a deadline.
-pub(super) fn options(config: &RedisConfig) -> Options {
+pub(super) fn options(timeout: Duration) -> Options {
     Options {
         max_attempts: Some(1),
-        timeout: Some(config.command_timeout),
+        timeout: Some(timeout),
         fail_fast: true,
         ..Options::default()
     }
 }
 
+fn bad(reason: &str) -> ConfigError {
+    ConfigError::RedisUrl {
+        reason: reason.to_owned(),
+    }
+}
+
+/// The longest that one read of the log waits inside Redis.
+pub(super) const BLOCK_MAX: Duration = Duration::from_secs(10);
 const DELAY_MIN_MS: u32 = 50;
 const COMMANDS_MAX: usize = 16_384;
+const NEWS_MAX: usize = 8192;
 const UNRESPONSIVE: Duration = Duration::from_secs(2);
 const UNRESPONSIVE_CHECK: Duration = Duration::from_millis(500);

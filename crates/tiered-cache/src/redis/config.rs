@@ -8,8 +8,10 @@ use crate::error::ConfigError;
 /// How to reach Redis; every field has a default.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisConfig {
-    /// `redis://[user:password@]host[:port][/database]`, or `redis-sentinel://` with fred's query
-    /// parameters; `rediss://` needs the feature `redis-tls`. Default: `redis://127.0.0.1:6379`.
+    /// `redis://[user:password@]host[:port][/database]`,
+    /// `redis-sentinel://host:port?sentinelServiceName=name&node=host:port`, or
+    /// `redis-cluster://host:port?node=host:port`; `rediss` in the place of `redis` needs the feature
+    /// `redis-tls`. Replicas are never asked. Default: `redis://127.0.0.1:6379`.
     pub url: String,
     /// How long one command may take before it counts as an error; a read then falls through to
     /// the next tier. Default: 100 ms.
@@ -23,6 +25,12 @@ pub struct RedisConfig {
     /// How many removals are remembered while Redis cannot confirm them; past that, all of the
     /// cache's keys are deleted from Redis when it is back. Default: 4,096.
     pub pending_removals_max: usize,
+    /// How many entries the invalidation log keeps (roughly: Redis trims in blocks). A process that
+    /// was away for more drops all it holds. Each takes some 100 bytes of Redis. Default: 65,536.
+    pub log_entries_max: usize,
+    /// How long a removed key is remembered in its own place in Redis, so that a load begun before the
+    /// removal is not kept there; more than the longest load takes. Default: 10 minutes.
+    pub tombstone_ttl: Duration,
 }
 
 impl Default for RedisConfig {
@@ -34,6 +42,8 @@ impl Default for RedisConfig {
             connect_timeout: Duration::from_secs(2),
             reconnect_delay_max: Duration::from_secs(5),
             pending_removals_max: 4096,
+            log_entries_max: 65_536,
+            tombstone_ttl: Duration::from_secs(600),
         }
     }
 }
@@ -48,6 +58,7 @@ impl RedisConfig {
             ("redis.command_timeout", self.command_timeout),
             ("redis.connect_timeout", self.connect_timeout),
             ("redis.reconnect_delay_max", self.reconnect_delay_max),
+            ("redis.tombstone_ttl", self.tombstone_ttl),
         ];
         for (field, duration) in durations {
             if !(DURATION_MIN..=DURATION_MAX).contains(&duration) {
@@ -66,7 +77,14 @@ impl RedisConfig {
                 expected: "use at least 1",
             });
         }
-        client::build(self).map(drop)
+        if self.log_entries_max < LOG_ENTRIES_MIN {
+            return Err(ConfigError::Value {
+                field: "redis.log_entries_max",
+                value: self.log_entries_max.to_string(),
+                expected: "use at least 100",
+            });
+        }
+        client::settings(self).map(drop)
     }
 }
 
@@ -80,9 +98,13 @@ impl fmt::Debug for RedisConfig {
             .field("connect_timeout", &self.connect_timeout)
             .field("reconnect_delay_max", &self.reconnect_delay_max)
             .field("pending_removals_max", &self.pending_removals_max)
+            .field("log_entries_max", &self.log_entries_max)
+            .field("tombstone_ttl", &self.tombstone_ttl)
             .finish()
     }
 }
 
+/// Fewer and every short absence would cost all that is held.
+const LOG_ENTRIES_MIN: usize = 100;
 const DURATION_MIN: Duration = Duration::from_millis(1);
 const DURATION_MAX: Duration = Duration::from_secs(3600);

@@ -264,8 +264,9 @@ async fn a_url_that_can_never_work_is_refused_without_showing_it() {
         "",
         "127.0.0.1:6379",
         "http://127.0.0.1",
+        "redis-cluster://:secret@127.0.0.1",
+        "redis-sentinel://:secret@127.0.0.1:6379",
         "redis://",
-        "redis-cluster://:secret@127.0.0.1:6379",
         "redis://:secret@127.0.0.1:99999",
         "redis://:secret@127.0.0.1:6379/not-a-number",
         #[cfg(not(feature = "redis-tls"))]

@@ -1,10 +1,6 @@
 //! The Redis tier: commands with deadlines, and removals that are never forgotten while the
 //! process lives.
 
-mod client;
-mod config;
-mod pending;
-
 use std::{
     sync::{
         Arc, Mutex, PoisonError, Weak,
@@ -24,15 +20,16 @@ use futures_util::{FutureExt, future::BoxFuture};
 use metrics::Gauge;
 use tokio::time::Instant;
 
-use self::pending::{Pending, Unsettled};
+use super::{
+    RedisConfig, client,
+    pending::{Pending, Unsettled},
+};
 use crate::{
     error::ConfigError,
     old_lookup::TierKind,
     old_tier::{EntryKey, Read, Target, Tier},
     status::{CachesStatus, RedisStatus},
 };
-
-pub use config::RedisConfig;
 
 /// Redis below memory; keys are `namespace:epoch:cache:key`.
 #[derive(Debug)]
@@ -61,7 +58,7 @@ impl RedisTier {
         epoch: u64,
     ) -> Result<Arc<Self>, ConfigError> {
         config.validate()?;
-        let client = client::build(config)?;
+        let client = client::build(config, client::Purpose::Commands)?;
         let connection = client.connect();
         // CANCEL: a dropped build drops the handle's task with the guard below.
         let mut guard = AbortOnDrop(Some(connection));
@@ -71,7 +68,7 @@ impl RedisTier {
             tracing::warn!("Redis not reached in time: starting without it");
         }
         let tier = Arc::new(Self {
-            commands: client.with_options(&client::options(config)),
+            commands: client.with_options(&client::options(config.command_timeout)),
             connection: guard
                 .0
                 .take()

@@ -1,0 +1,24 @@
+//! Redis: a tier of versioned values, the shared invalidation log, and leases.
+
+mod client;
+mod config;
+mod layout;
+mod lease;
+mod link;
+mod log;
+mod old;
+mod parts;
+mod pending;
+mod scripts;
+mod tier;
+mod wire;
+
+#[cfg(test)]
+mod tests;
+
+pub use config::RedisConfig;
+pub(crate) use lease::{Lease, LeaseGuard};
+pub(crate) use link::ConnectionState;
+pub(crate) use log::RedisLog;
+pub(crate) use old::RedisTier;
+pub(crate) use parts::RedisParts;
