@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value};
 use futures_util::{FutureExt, future::BoxFuture};
 
@@ -70,7 +71,7 @@ impl RedisLog {
     ) -> Result<Frame, LogError> {
         let keys = [&*self.keys[0], &*self.keys[1], &*self.keys[2]];
         let mut arguments = Vec::with_capacity(2 + rest.len());
-        arguments.push(Value::from(format!("{:016x}", self.chance.draw())));
+        arguments.push(Value::from(format!("{:016x}", self.chance.draw().max(1))));
         arguments.push(number(self.seen.load(Ordering::SeqCst)));
         arguments.extend(rest);
         let answer = link.run(script, timeout, &keys, arguments).await;
@@ -160,13 +161,22 @@ impl Log for RedisLog {
             if !wait.is_zero() {
                 self.doze(after, wait).await?;
             }
-            let rest = vec![number(after.0), number(limit.clamp(1, PAGE_MAX))];
+            let limit = limit.max(1);
+            let asked = limit.min(PAGE_MAX);
+            let rest = vec![number(after.0), number(asked)];
             let timeout = self.bulk_timeout();
             let answer = self
                 .run(&self.reader, timeout, &scripts::PAGE, rest)
                 .await?;
-            let page = page(&answer).ok_or_else(Fault::shape)?;
+            let mut page = page(&answer).ok_or_else(Fault::shape)?;
             self.note(page.last);
+            if asked < limit
+                && page.records.len() == asked
+                && let Some(record) = page.records.last()
+            {
+                // Fewer than the caller asked for: it must not take the end of the log for its place.
+                page.last = record.version;
+            }
             Ok(page)
         }
         .boxed()
@@ -188,8 +198,9 @@ impl Log for RedisLog {
         .boxed()
     }
 
-    fn renew(&self, old: Epoch) -> BoxFuture<'_, Result<Epoch, LogError>> {
+    fn renew(&self, old: Epoch, above: Version) -> BoxFuture<'_, Result<Epoch, LogError>> {
         async move {
+            self.note(above);
             let rest = vec![Value::from(format!("{:016x}", old.id))];
             let answer = self
                 .run(&self.commands, None, &scripts::RENEW, rest)
@@ -203,14 +214,14 @@ impl Log for RedisLog {
     fn prepare<'a>(
         &'a self,
         intent: u64,
-        changes: &'a [(Target, Effect)],
+        changes: &'a [u8],
         due: Duration,
     ) -> BoxFuture<'a, Result<(), LogError>> {
         async move {
             let rest = vec![
                 Value::from(format!("{intent:016x}")),
                 number(due.as_millis().min(DUE_MAX)),
-                Value::from(wire::encode(changes)),
+                Value::Bytes(Bytes::copy_from_slice(changes)),
                 number(INTENTS_MAX),
             ];
             self.run(&self.commands, None, &scripts::PREPARE, rest)
@@ -233,7 +244,7 @@ impl Log for RedisLog {
         .boxed()
     }
 
-    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<(Target, Effect)>)>, LogError>> {
+    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<u8>)>, LogError>> {
         async move {
             let timeout = self.bulk_timeout();
             let rest = vec![number(OVERDUE_MAX)];
@@ -281,9 +292,12 @@ fn second(answer: &Frame) -> Option<&[Frame]> {
 }
 
 /// A field that is not of ours is left where it is.
-fn intent([name, changes]: &[Frame; 2]) -> Option<(u64, Vec<(Target, Effect)>)> {
+fn intent([name, changes]: &[Frame; 2]) -> Option<(u64, Vec<u8>)> {
     let name = wire::hex(wire::text(name)?)?;
-    Some((name, wire::decode(wire::text(changes).unwrap_or("?"))))
+    match changes {
+        Frame::BlobString { data, .. } => Some((name, data.to_vec())),
+        _ => None,
+    }
 }
 
 fn number(number: impl ToString) -> Value {

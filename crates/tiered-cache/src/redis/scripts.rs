@@ -212,13 +212,18 @@ return {'floors', redis.call('ZRANGE', FLOORS, 0, -1, 'WITHSCORES')}
     ),
 };
 
-/// Begins a new epoch unless somebody did. ARGV: .., the epoch that may have lost entries.
+/// Begins a new epoch unless somebody did; either way the log goes on above what the caller saw.
+/// ARGV: .., the epoch that may have lost entries.
 pub(super) const RENEW: Script = Script {
     index: 6,
     text: log!(
         r"
 local epoch, run, last = state()
-if epoch == ARGV[3] then epoch = begin(last, run) end
+if epoch == ARGV[3] then
+  epoch = begin(last, run)
+elseif last < SEEN then
+  redis.call('XADD', LOG, int(next_version(last)) .. '-0', 'p', int(last), 'b', '0', 'c', '')
+end
 return {epoch, run}
 "
     ),
@@ -250,10 +255,10 @@ local now, due, all = now_ms(), {}, redis.call('HGETALL', INTENTS)
 for i = 1, #all, 2 do
   if all[i] ~= 'epoch' and #due < 2 * tonumber(ARGV[3]) then
     local at, changes = string.match(all[i + 1], '^(%d+):(.*)$')
-    -- One that nobody can read is due at once: the reader takes it for everything.
+    -- One that nobody can read is due at once.
     if not at or tonumber(at) <= now then
       due[#due + 1] = all[i]
-      due[#due + 1] = changes or '?'
+      due[#due + 1] = changes or all[i + 1]
     end
   end
 end

@@ -23,8 +23,12 @@ struct Rig {
 
 impl Rig {
     async fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_with(arguments, 100).await
+    }
+
+    async fn start_with(arguments: &[&str], log_entries_max: usize) -> Option<Self> {
         let server = Server::start(arguments).await?;
-        let (parts, floors) = open(&server, 1).await;
+        let (parts, floors) = open_with(&server.url(), 1, log_entries_max).await;
         Some(Self {
             server,
             parts,
@@ -79,12 +83,16 @@ impl Rig {
 }
 
 async fn open(server: &Server, instance: u64) -> (RedisParts, Arc<Floors>) {
+    open_with(&server.url(), instance, 100).await
+}
+
+async fn open_with(url: &str, instance: u64, log_entries_max: usize) -> (RedisParts, Arc<Floors>) {
     let config = RedisConfig {
-        url: server.url(),
+        url: url.to_owned(),
         // Far above what a busy machine needs.
         command_timeout: Duration::from_secs(10),
         connect_grace: Duration::from_secs(10),
-        log_entries_max: 100,
+        log_entries_max,
         ..RedisConfig::default()
     };
     let floors = Arc::new(Floors::new(16));
@@ -545,15 +553,78 @@ async fn only_one_of_those_who_renew_begins_an_epoch() {
     };
     let (other, _) = open(&rig.server, 2).await;
     let old = rig.page(Version(0)).await.epoch;
-    let (one, two) = tokio::join!(rig.parts.log.renew(old), other.log.renew(old));
+    let (one, two) = tokio::join!(
+        rig.parts.log.renew(old, Version(0)),
+        other.log.renew(old, Version(0))
+    );
     let (one, two) = (one.expect("answered"), two.expect("answered"));
     assert_eq!(one, two);
     assert_ne!(one.id, old.id);
     assert_eq!(one.run, old.run);
-    assert_eq!(rig.parts.log.renew(old).await.expect("answered"), one);
+    assert_eq!(
+        rig.parts
+            .log
+            .renew(old, Version(0))
+            .await
+            .expect("answered"),
+        one
+    );
     let unknown = Epoch { id: 0, run: 0 };
-    assert_eq!(rig.parts.log.renew(unknown).await.expect("answered"), one);
+    assert_eq!(
+        rig.parts
+            .log
+            .renew(unknown, Version(0))
+            .await
+            .expect("answered"),
+        one
+    );
     assert_eq!(rig.page(Version(0)).await.epoch, one);
+}
+
+#[tokio::test]
+async fn the_log_goes_on_above_what_those_who_renew_know() {
+    let Some(rig) = Rig::start(&[]).await else {
+        return;
+    };
+    let (other, _) = open(&rig.server, 2).await;
+    let page = rig.page(Version(0)).await;
+    let above = Version(page.last.0 + (3_600_000 << 12));
+    let begun = rig.parts.log.renew(page.epoch, above).await;
+    let begun = begun.expect("answered");
+    assert_ne!(begun, page.epoch);
+    let changes = [(Target::Key(1), Effect::Remove)];
+    let next = other.log.append(&changes).await.expect("answered");
+    assert!(next > above);
+    // Also for those who come too late to begin it.
+    let above = Version(next.0 + (3_600_000 << 12));
+    let late = rig.parts.log.renew(page.epoch, above).await;
+    assert_eq!(late.expect("answered"), begun);
+    let next = other.log.append(&changes).await.expect("answered");
+    assert!(next > above);
+}
+
+#[tokio::test]
+async fn a_page_shorter_than_asked_for_does_not_hide_the_rest() {
+    let Some(rig) = Rig::start_with(&[], 10_000).await else {
+        return;
+    };
+    let first = rig.page(Version(0)).await.last;
+    for number in 0..1500 {
+        rig.append(Target::Key(number)).await;
+    }
+    let (mut at, mut seen) = (first, 0);
+    while seen < 1500 {
+        let page = rig.parts.log.read(at, 5000, Duration::ZERO).await;
+        let page = page.expect("answered");
+        assert!(!page.records.is_empty());
+        seen += page.records.len();
+        assert_eq!(
+            Some(page.last),
+            page.records.last().map(|last| last.version)
+        );
+        at = page.last;
+    }
+    assert_eq!(seen, 1500);
 }
 
 #[tokio::test]
@@ -562,25 +633,32 @@ async fn intents_are_overdue_by_the_clock_of_redis() {
         return;
     };
     let log = &rig.parts.log;
-    let changes = vec![(Target::Tag(5), Effect::Remove)];
+    let changes = b"any \0\r\n:\xff bytes".as_slice();
     let hour = Duration::from_secs(3600);
-    log.prepare(1, &changes, Duration::ZERO)
-        .await
-        .expect("answered");
-    log.prepare(2, &changes, hour).await.expect("answered");
-    log.prepare(u64::MAX, &[], Duration::ZERO)
-        .await
-        .expect("answered");
+    let prepared = [
+        (1, hour),
+        (1, Duration::ZERO),
+        (2, hour),
+        (u64::MAX, Duration::ZERO),
+    ];
+    for (intent, due) in prepared {
+        let done = log.prepare(intent, changes, due).await;
+        done.expect("the server is there");
+    }
     let mut overdue = log.overdue().await.expect("answered");
-    overdue.sort_by_key(|(intent, _)| *intent);
-    assert_eq!(overdue, [(1, changes.clone()), (u64::MAX, Vec::new())]);
-    log.complete(1).await.expect("answered");
-    log.complete(u64::MAX).await.expect("answered");
+    overdue.sort();
+    assert_eq!(
+        overdue,
+        [(1, changes.to_vec()), (u64::MAX, changes.to_vec())]
+    );
+    for intent in [1, u64::MAX, 77] {
+        log.complete(intent).await.expect("answered");
+    }
     assert_eq!(log.overdue().await.expect("answered"), []);
 
     // A new epoch keeps them: their transactions may commit after it began.
     let page = rig.page(Version(0)).await;
-    log.renew(page.epoch).await.expect("answered");
+    log.renew(page.epoch, Version(0)).await.expect("answered");
     let kept = rig
         .server
         .command(&["HEXISTS", "{shop}:intents", "0000000000000002"])
@@ -591,7 +669,7 @@ async fn intents_are_overdue_by_the_clock_of_redis() {
         .server
         .command(&["HSET", "{shop}:intents", "0000000000000009", "?"])
         .await;
-    let damaged = vec![(9, vec![(Target::All, Effect::Remove)])];
+    let damaged = vec![(9, b"?".to_vec())];
     assert_eq!(log.overdue().await.expect("answered"), damaged);
 }
 
