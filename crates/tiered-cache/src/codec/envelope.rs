@@ -53,6 +53,7 @@ pub(crate) struct Body {
     bytes: Bytes,
     /// Of `bytes`, so that sealing for a second tier does not read them again.
     sum: u64,
+    raw_len: usize,
 }
 
 /// What is said of an entry besides its value.
@@ -72,15 +73,21 @@ pub(crate) struct Header<'a> {
 /// An entry as it was found; the caller checks origin and version against the floors.
 #[derive(Debug)]
 pub(crate) struct Opened<V> {
-    /// `None`: it is known that there is none.
-    pub(crate) value: Option<V>,
+    pub(crate) content: OpenedContent<V>,
     /// The value's bytes, a view into what was opened: what the memory tier holds of a large value.
-    pub(crate) body: Bytes,
+    pub(crate) packed: Bytes,
     pub(crate) origin: u64,
     pub(crate) version: Version,
     pub(crate) times: Times,
     pub(crate) tags: Box<[u64]>,
     pub(crate) validator: Option<Box<str>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum OpenedContent<V> {
+    Value(V),
+    /// It is known that there is none.
+    Absent,
 }
 
 /// Why a value cannot be kept below memory.
@@ -98,7 +105,7 @@ pub(crate) enum Reject {
     /// Ours and whole, but of another type, schema, epoch, codec or key, or larger than is kept now.
     Foreign,
     /// Past its last use.
-    Over,
+    Stale,
 }
 
 impl<V: 'static> Envelope<V> {
@@ -139,18 +146,18 @@ impl<V: 'static> Envelope<V> {
         if raw.len() > self.max_value_bytes {
             return Err(Unkept::TooLarge);
         }
-        let len = raw.len() as u64;
+        let raw_len = raw.len();
         let (mark, packed) = self.compression.pack(raw, self.compress_above);
         let mut bytes = Vec::with_capacity(packed.len() + 6);
         bytes.push(mark);
-        put_number(&mut bytes, len);
+        put_number(&mut bytes, raw_len as u64);
         bytes.extend_from_slice(&packed);
-        Ok(Body::new(bytes.into()))
+        Ok(Body::new(bytes.into(), raw_len))
     }
 
-    /// The value of a body's bytes.
-    pub(crate) fn decode(&self, body: &[u8]) -> Result<V, Reject> {
-        let mut reader = Reader(body);
+    /// The value of [`Body::packed`].
+    pub(crate) fn unpack(&self, packed: &[u8]) -> Result<V, Reject> {
+        let mut reader = Reader(packed);
         let mark = reader.byte().ok_or(Reject::Invalid)?;
         let len = reader.number().ok_or(Reject::Invalid)?;
         // Bounded before anything of that length is allocated.
@@ -204,17 +211,16 @@ impl<V: 'static> Envelope<V> {
         }
         let times = found.times.not_after(now);
         if times.over(now) {
-            return Err(Reject::Over);
+            return Err(Reject::Stale);
         }
-        let absent = found.flags & ABSENT != 0;
-        let value = if absent {
-            None
+        let content = if found.flags & ABSENT != 0 {
+            OpenedContent::Absent
         } else {
-            Some(self.decode(found.body)?)
+            OpenedContent::Value(self.unpack(found.body)?)
         };
         Ok(Opened {
-            value,
-            body: bytes.slice_ref(found.body),
+            content,
+            packed: bytes.slice_ref(found.body),
             origin: found.origin,
             version: found.version,
             times,
@@ -227,18 +233,29 @@ impl<V: 'static> Envelope<V> {
 impl Body {
     /// The body of "there is none".
     pub(crate) fn absent() -> Self {
-        Self::new(Bytes::new())
+        Self::new(Bytes::new(), 0)
     }
 
-    /// The bytes for the memory tier; [`Envelope::decode`] gives the value back.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.bytes
+    /// The bytes for the memory tier; [`Envelope::unpack`] gives the value back.
+    pub(crate) fn packed(&self) -> Bytes {
+        self.bytes.clone()
     }
 
-    fn new(bytes: Bytes) -> Self {
+    /// How many bytes it takes.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// How many bytes the encoding had before compression.
+    pub(crate) fn raw_len(&self) -> usize {
+        self.raw_len
+    }
+
+    fn new(bytes: Bytes, raw_len: usize) -> Self {
         Self {
             sum: checksum(&[&bytes]),
             bytes,
+            raw_len,
         }
     }
 }

@@ -8,7 +8,9 @@ mod shape;
 mod wire;
 
 pub use compression::Compression;
-pub(crate) use envelope::{Body, Envelope, Header, Identity, Opened, Reject, Unkept};
+pub(crate) use envelope::{
+    Body, Envelope, Header, Identity, Opened, OpenedContent, Reject, Unkept,
+};
 pub use format::Format;
 
 use crate::error::BoxError;

@@ -386,8 +386,8 @@ mod tests {
     #[expect(dead_code, reason = "only its shape is looked at")]
     enum Tree {
         Leaf(u8),
-        Node(Box<Tree>, Box<Tree>),
-        List(Vec<Tree>, Option<Box<Tree>>),
+        Node(Box<Self>, Box<Self>),
+        List(Vec<Self>, Option<Box<Self>>),
     }
 
     #[derive(Debug)]

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{Body, Envelope, Header, Identity, Parts, Reject, Unkept};
+use super::{Body, Envelope, Header, Identity, OpenedContent, Parts, Reject, Unkept};
 use crate::{
     codec::{Codec, Compression, Format},
     coherence::Version,
@@ -78,12 +78,12 @@ fn what_was_sealed_is_opened_with_all_that_was_said_of_it() {
         let envelope = envelope(compression);
         let bytes = sealed(&envelope, &texts());
         let opened = envelope.open(&bytes, "key", NOW).expect("it is whole");
-        assert_eq!(opened.value, Some(texts()));
+        assert_eq!(opened.content, OpenedContent::Value(texts()));
         assert_eq!((opened.origin, opened.version), (3, Version(7)));
         assert_eq!(opened.times, TIMES);
         assert_eq!(&*opened.tags, &[11, 12]);
         assert_eq!(opened.validator.as_deref(), Some("etag-1"));
-        assert_eq!(envelope.decode(&opened.body), Ok(texts()));
+        assert_eq!(envelope.unpack(&opened.packed), Ok(texts()));
         sizes.push(bytes.len());
     }
     assert!(sizes[1] < sizes[0], "LZ4 made it smaller: {sizes:?}");
@@ -105,7 +105,7 @@ fn one_body_is_sealed_for_each_tier() {
         let opened = envelope.open(&bytes, "key", NOW).expect("it is whole");
         assert_eq!((opened.origin, opened.version.0), (origin, version));
         assert_eq!((opened.tags.len(), opened.validator), (0, None));
-        assert_eq!(&opened.body, body.bytes());
+        assert_eq!(opened.packed, body.packed());
     }
 }
 
@@ -114,8 +114,8 @@ fn absence_has_no_body_and_damage_never_makes_it() {
     let envelope = envelope::<Vec<String>>(Compression::Lz4);
     let bytes = envelope.seal(&Body::absent(), "key", &HEADER);
     let opened = envelope.open(&bytes, "key", NOW).expect("it is whole");
-    assert_eq!(opened.value, None);
-    assert!(opened.body.is_empty());
+    assert_eq!(opened.content, OpenedContent::Absent);
+    assert!(opened.packed.is_empty());
 }
 
 #[test]
@@ -250,7 +250,7 @@ fn an_entry_ends_with_its_last_use_and_a_clock_ahead_prolongs_nothing() {
     let bytes = sealed(&envelope, &texts());
     assert!(envelope.open(&bytes, "key", NOW + 299).is_ok());
     let over = envelope.open(&bytes, "key", NOW + 300);
-    assert_eq!(over.err(), Some(Reject::Over));
+    assert_eq!(over.err(), Some(Reject::Stale));
     let behind = envelope
         .open(&bytes, "key", NOW - 1_000)
         .expect("it is whole");
@@ -279,10 +279,10 @@ fn a_value_over_the_limit_is_not_encoded_and_no_longer_one_is_unpacked() {
         assert_eq!(less.encode(&text).err(), Some(Unkept::TooLarge));
         assert_eq!(less.open(&bytes, "key", NOW).err(), Some(Reject::Foreign));
         // A few bytes that say they are 2^63: refused by the length alone.
-        let mut bomb = vec![body.bytes()[0]];
+        let mut bomb = vec![body.packed()[0]];
         super::put_number(&mut bomb, 1 << 63);
-        bomb.extend_from_slice(&body.bytes()[3..]);
-        assert_eq!(enough.decode(&bomb), Err(Reject::Foreign));
+        bomb.extend_from_slice(&body.packed()[3..]);
+        assert_eq!(enough.unpack(&bomb), Err(Reject::Foreign));
     }
 }
 
@@ -365,14 +365,14 @@ proptest! {
         let bytes = envelope.seal(&body, &key, &header);
         match envelope.open(&bytes, &key, times.filled) {
             Ok(opened) => {
-                prop_assert_eq!(opened.value, Some(value));
+                prop_assert_eq!(opened.content, OpenedContent::Value(value));
                 prop_assert_eq!(opened.times, times);
                 prop_assert_eq!(&*opened.tags, &*tags);
                 prop_assert_eq!(opened.validator.as_deref(), validator.as_deref());
                 prop_assert_eq!((opened.origin, opened.version), (origin, Version(version)));
             }
             Err(reject) => {
-                prop_assert_eq!(reject, Reject::Over);
+                prop_assert_eq!(reject, Reject::Stale);
                 prop_assert_eq!(times.keep_until, times.filled);
             }
         }
@@ -385,7 +385,7 @@ proptest! {
         for bytes in [bytes.clone(), ours] {
             // Past the checksum, which random bytes do not have.
             let _ = Parts::parse(&bytes);
-            let _ = envelope.decode(&bytes);
+            let _ = envelope.unpack(&bytes);
             let opened = envelope.open(&bytes.into(), "key", NOW);
             prop_assert_eq!(opened.err(), Some(Reject::Invalid));
         }
@@ -404,7 +404,7 @@ proptest! {
         }
         // What the parser and the decoder make of it without the checksum must not panic either.
         if let Some((parts, _)) = Parts::parse(&bytes) {
-            let _ = envelope.decode(parts.body);
+            let _ = envelope.unpack(parts.body);
         }
         let same = bytes == whole;
         let opened = envelope.open(&bytes.into(), "key", NOW);
