@@ -61,6 +61,17 @@ pub(crate) struct Marks {
     pub(crate) expired_shared: Version,
 }
 
+/// What marks that are kept across a restart belong to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Saved {
+    /// A key or tag.
+    Hash(u64),
+    /// All that a stripe has forgotten, by its index.
+    Stripe(u64),
+    Cache(u64),
+    All,
+}
+
 /// The floor of one whole cache.
 #[derive(Debug, Default)]
 pub(crate) struct CacheFloor {
@@ -68,7 +79,24 @@ pub(crate) struct CacheFloor {
     marks: Mutex<Marks>,
 }
 
+impl From<Target> for Saved {
+    fn from(target: Target) -> Self {
+        match target {
+            Target::Key(hash) | Target::Tag(hash) => Self::Hash(hash),
+            Target::Cache(cache) => Self::Cache(cache),
+            Target::All => Self::All,
+        }
+    }
+}
+
 impl Marks {
+    /// Those of one invalidation of this process.
+    pub(super) fn local_only(effect: Effect, number: u64) -> Self {
+        let mut marks = Self::default();
+        marks.rise(effect, number, Version(0));
+        marks
+    }
+
     fn rise(&mut self, effect: Effect, local: u64, shared: Version) {
         match effect {
             Effect::Remove => {
@@ -89,6 +117,12 @@ impl Marks {
 
     fn highest(self) -> u64 {
         self.removed.max(self.expired)
+    }
+
+    /// Orders marks by when they were last raised; some have risen in the shared log only.
+    fn age(self) -> (u64, Version) {
+        let shared = self.removed_shared.max(self.expired_shared);
+        (self.highest(), shared)
     }
 
     fn local(self, number: u64) -> Standing {
@@ -125,10 +159,10 @@ impl Exact {
         let oldest = self
             .recent
             .iter_mut()
-            .min_by_key(|(_, marks)| marks.highest());
+            .min_by_key(|(_, marks)| marks.age());
         let Some(oldest) = oldest else { return };
         // A replay may bring one that is older than all that are known.
-        if marks.highest() >= oldest.1.highest() {
+        if marks.age() >= oldest.1.age() {
             let forgotten = std::mem::replace(oldest, (hash, marks)).1;
             self.common.merge(forgotten);
         } else {
@@ -243,7 +277,57 @@ impl Floors {
     }
 
     /// Brings back marks that were kept across a restart.
-    pub(crate) fn restore(&self, target: Target, marks: Marks) {
+    pub(super) fn restore_saved(&self, saved: Saved, marks: Marks) {
+        match saved {
+            Saved::Hash(hash) => self.restore(Target::Key(hash), marks),
+            Saved::Cache(cache) => self.restore(Target::Cache(cache), marks),
+            Saved::All => self.restore(Target::All, marks),
+            Saved::Stripe(index) => {
+                self.count.fetch_max(marks.highest(), Ordering::SeqCst);
+                let stripe = self.stripe(index);
+                let mut exact = lock(&stripe.exact);
+                exact.common.merge(marks);
+                stripe.highest.fetch_max(marks.highest(), Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// All marks of this process that are above zero.
+    pub(super) fn saved(&self) -> Vec<(Saved, Marks)> {
+        let mut saved = Vec::new();
+        for (index, stripe) in self.stripes.iter().enumerate() {
+            let exact = lock(&stripe.exact);
+            saved.push((Saved::Stripe(index as u64), exact.common));
+            let recent = exact.recent.iter();
+            saved.extend(recent.map(|(hash, marks)| (Saved::Hash(*hash), *marks)));
+        }
+        let caches = lock(&self.caches);
+        saved.push((Saved::All, caches.all));
+        for (cache, floor) in &caches.named {
+            saved.push((Saved::Cache(*cache), *lock(&floor.marks)));
+        }
+        drop(caches);
+        saved.retain(|(_, marks)| marks.highest() > 0);
+        saved
+    }
+
+    /// Leaves out that many numbers.
+    pub(super) fn skip(&self, numbers: u64) {
+        self.count.fetch_add(numbers, Ordering::SeqCst);
+    }
+
+    /// The size of the table.
+    pub(super) fn stripes(&self) -> usize {
+        self.stripes.len()
+    }
+
+    /// How many floors there can be, those of whole caches aside.
+    pub(super) fn capacity(&self) -> usize {
+        self.stripes.len() * (RECENT + 1)
+    }
+
+    /// Raises floors without taking a number.
+    fn restore(&self, target: Target, marks: Marks) {
         self.count.fetch_max(marks.highest(), Ordering::SeqCst);
         match target {
             Target::Key(hash) | Target::Tag(hash) => {

@@ -17,6 +17,13 @@ pub(crate) struct Epoch {
     pub(crate) run: u64,
 }
 
+/// Up to where a log was applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) epoch: Epoch,
+    pub(crate) version: Version,
+}
+
 /// One entry of the log: everything that one call invalidated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {

@@ -2,11 +2,20 @@
 
 mod change;
 mod floors;
+mod ledger;
+mod local_log;
+mod local_record;
 mod log;
+mod outbox;
+mod pending;
+mod settle;
+mod silence;
 mod version;
 
 pub(crate) use change::Change;
 pub(crate) use floors::{CacheFloor, Floors, Marks};
-pub(crate) use log::{Epoch, Log, LogError, Page, Record};
+pub(crate) use ledger::{Ledger, LedgerConfig, LogStatus, Ticket};
+pub(crate) use local_log::LocalLog;
+pub(crate) use log::{Epoch, Log, LogError, Page, Position, Record};
 pub use version::{Effect, Version};
 pub(crate) use version::{Standing, Target, Token};
