@@ -156,10 +156,7 @@ impl Exact {
             own.merge(marks);
             return;
         }
-        let oldest = self
-            .recent
-            .iter_mut()
-            .min_by_key(|(_, marks)| marks.age());
+        let oldest = self.recent.iter_mut().min_by_key(|(_, marks)| marks.age());
         let Some(oldest) = oldest else { return };
         // A replay may bring one that is older than all that are known.
         if marks.age() >= oldest.1.age() {

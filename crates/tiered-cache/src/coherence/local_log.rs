@@ -156,7 +156,9 @@ impl LocalLog {
     /// Says that the shared log is applied up to there.
     pub(super) fn set_position(&self, position: Position) {
         let mut state = self.lock();
-        state.position = Some(position);
+        if state.position.replace(position) == Some(position) {
+            return;
+        }
         self.append_to(&mut state, Record::Position(position));
     }
 

@@ -2,6 +2,7 @@
 
 mod change;
 mod floors;
+mod follower;
 mod ledger;
 mod local_log;
 mod local_record;
@@ -10,6 +11,7 @@ mod outbox;
 mod pending;
 mod settle;
 mod silence;
+mod tail;
 mod version;
 
 pub(crate) use change::Change;

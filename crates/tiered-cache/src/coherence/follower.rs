@@ -1,0 +1,506 @@
+//! What to do with what the shared log answers, or with its silence: decisions without effects.
+
+use std::time::Duration;
+
+use super::{Epoch, Page, Position, Record, Version};
+
+/// One reader of the log, from its first question on.
+#[derive(Debug)]
+pub(super) struct Follower {
+    phase: Phase,
+    /// Up to where an earlier process of this folder had applied the log.
+    kept: Option<Position>,
+    /// The first page was dealt with.
+    arrived: bool,
+    failures: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Nothing is known yet.
+    Starting,
+    /// The epoch in force is known, and begun under the present run of the server.
+    Arriving(Epoch),
+    /// Reading on from `at`. What the log holds is known only when `caught_up`; it has been given up
+    /// as far as `horizon`, below which no position may be taken for known.
+    Reading {
+        at: Position,
+        caught_up: bool,
+        horizon: Version,
+    },
+    /// The log was found to have lost records, maybe: before it is read on, its epoch must be one
+    /// that began afterwards.
+    Renewing {
+        old: Epoch,
+        at: Position,
+        horizon: Version,
+    },
+}
+
+/// The next question to the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ask {
+    Renew {
+        old: Epoch,
+        above: Version,
+    },
+    /// `patient` when there is nothing to catch up with.
+    Read {
+        after: Version,
+        patient: bool,
+    },
+}
+
+/// Why the log could not be followed without a break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gap {
+    /// There is another epoch: a flush, a restore, or somebody found a gap.
+    Epoch,
+    /// Another server answers, or the same after a restart: the last records may be lost.
+    Run,
+    /// Records after our position were trimmed.
+    Trimmed,
+    /// The log ends before our position.
+    Backwards,
+    /// Its records are not in order.
+    Disorder,
+}
+
+/// What to do, in the order of the fields.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Step {
+    /// Everything up to the version counts as invalidated.
+    pub(super) gap: Option<(Gap, Version)>,
+    /// First load the floors of what the log held before; if that fails, the step is not carried out.
+    pub(super) load_floors: bool,
+    pub(super) apply: Vec<Record>,
+    /// All of the log up to there is applied.
+    pub(super) position: Option<Position>,
+    /// Nothing is missing now: the shared tiers may be asked.
+    pub(super) ready: bool,
+}
+
+impl Gap {
+    /// Whether the log itself may have lost records, not only we our place in it. Only then must its
+    /// epoch be another: a new one costs every replica all that it holds.
+    pub(super) fn is_loss(self) -> bool {
+        self != Self::Trimmed
+    }
+
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Epoch => "another epoch",
+            Self::Run => "another run of the server",
+            Self::Trimmed => "trimmed",
+            Self::Backwards => "it went backwards",
+            Self::Disorder => "out of order",
+        }
+    }
+}
+
+impl Follower {
+    pub(super) fn new(kept: Option<Position>) -> Self {
+        Self {
+            phase: Phase::Starting,
+            kept,
+            arrived: false,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        match self.phase {
+            // Only to have it renewed if the server was restarted while nobody looked.
+            Phase::Starting => Ask::Renew {
+                old: NOBODYS,
+                above: Version(0),
+            },
+            Phase::Arriving(_) => Ask::Read {
+                after: self.kept.map_or(Version(0), |kept| kept.version),
+                patient: false,
+            },
+            Phase::Reading { at, caught_up, .. } => Ask::Read {
+                after: at.version,
+                patient: caught_up,
+            },
+            Phase::Renewing { old, horizon, .. } => Ask::Renew {
+                old,
+                above: horizon,
+            },
+        }
+    }
+
+    /// The answer to [`Ask::Renew`].
+    pub(super) fn renewed(&mut self, epoch: Epoch) {
+        self.failures = 0;
+        self.phase = match self.phase {
+            Phase::Starting => Phase::Arriving(epoch),
+            Phase::Renewing { at, horizon, .. } => Phase::Reading {
+                at: Position {
+                    // Of another run than the one in which the position was found: the position is
+                    // none in it, which the next page will show.
+                    epoch: Epoch {
+                        id: epoch.id,
+                        run: at.epoch.run,
+                    },
+                    version: at.version,
+                },
+                caught_up: false,
+                horizon,
+            },
+            other => other,
+        };
+    }
+
+    /// The answer to [`Ask::Read`], of at most `limit` records.
+    pub(super) fn page(&mut self, page: Page, limit: usize) -> Step {
+        self.failures = 0;
+        match self.phase {
+            Phase::Arriving(epoch) if page.epoch != epoch => {
+                self.phase = Phase::Starting;
+                Step::default()
+            }
+            Phase::Arriving(epoch) => self.arrive(epoch, page, limit),
+            Phase::Reading { at, horizon, .. } => match gap(at, &page) {
+                Some(gap) => self.lose(gap, at, horizon, &page),
+                None => self.read(at.epoch, at.version, horizon, page, limit),
+            },
+            // Not asked for.
+            Phase::Starting | Phase::Renewing { .. } => Step::default(),
+        }
+    }
+
+    fn arrive(&mut self, epoch: Epoch, page: Page, limit: usize) -> Step {
+        // With nothing kept there is nothing that the trimmed records could have invalidated here.
+        let from = self.kept.unwrap_or(Position {
+            epoch,
+            version: page.trimmed,
+        });
+        match gap(from, &page) {
+            Some(gap) => self.lose(gap, from, Version(0), &page),
+            None => Step {
+                load_floors: true,
+                ..self.read(epoch, from.version, Version(0), page, limit)
+            },
+        }
+    }
+
+    fn read(
+        &mut self,
+        epoch: Epoch,
+        after: Version,
+        horizon: Version,
+        page: Page,
+        limit: usize,
+    ) -> Step {
+        let caught_up = page.records.len() < limit;
+        let end = page.records.last().map_or(after, |record| record.version);
+        let version = if caught_up { page.last.max(end) } else { end };
+        let at = Position { epoch, version };
+        // A position below the horizon would make old entries of the present epoch look new.
+        let ready = caught_up && version >= horizon;
+        self.phase = if caught_up && !ready {
+            Phase::Renewing {
+                old: NOBODYS,
+                at,
+                horizon,
+            }
+        } else {
+            Phase::Reading {
+                at,
+                caught_up,
+                horizon,
+            }
+        };
+        Step {
+            apply: page.records,
+            position: (version >= horizon).then_some(at),
+            ready,
+            ..Step::default()
+        }
+    }
+
+    /// Gives up everything up to the present end of the log, and reads on from there.
+    fn lose(&mut self, gap: Gap, at: Position, horizon: Version, page: &Page) -> Step {
+        let horizon = horizon.max(at.version).max(page.last);
+        let end = Position {
+            epoch: page.epoch,
+            version: page.last,
+        };
+        self.phase = if gap.is_loss() {
+            Phase::Renewing {
+                old: at.epoch,
+                at: end,
+                horizon,
+            }
+        } else {
+            Phase::Reading {
+                at: end,
+                caught_up: false,
+                horizon,
+            }
+        };
+        Step {
+            gap: Some((gap, horizon)),
+            ..Step::default()
+        }
+    }
+
+    /// An answer was lost or could not be used: begins again from what was kept, unless it was
+    /// reading on already.
+    pub(super) fn interrupted(&mut self) {
+        if !self.arrived {
+            self.phase = Phase::Starting;
+        }
+    }
+
+    /// The step of the last page was carried out.
+    pub(super) fn carried_out(&mut self) {
+        self.arrived |= matches!(self.phase, Phase::Reading { .. } | Phase::Renewing { .. });
+    }
+
+    /// No answer; returns after how long to ask again. `draw` is from 0 to 1.
+    pub(super) fn failed(&mut self, draw: f64) -> Duration {
+        let delay = backoff(self.failures, draw);
+        self.failures = self.failures.saturating_add(1);
+        delay
+    }
+}
+
+/// After how long to try again what has failed `failures` times before; half of it is by chance, so
+/// that replicas do not all come back at once.
+pub(super) fn backoff(failures: u32, draw: f64) -> Duration {
+    let longest = BACKOFF_MIN * 2_u32.saturating_pow(failures.min(16));
+    longest.min(BACKOFF_MAX).mul_f64(0.5 + draw / 2.0)
+}
+
+fn gap(at: Position, page: &Page) -> Option<Gap> {
+    if page.epoch.run != at.epoch.run {
+        Some(Gap::Run)
+    } else if page.epoch.id != at.epoch.id {
+        Some(Gap::Epoch)
+    } else if page.last < at.version {
+        Some(Gap::Backwards)
+    } else if page.trimmed > at.version {
+        Some(Gap::Trimmed)
+    } else if !in_order(&page.records, at.version) {
+        Some(Gap::Disorder)
+    } else {
+        None
+    }
+}
+
+fn in_order(records: &[Record], after: Version) -> bool {
+    let versions = records.iter().map(|record| record.version);
+    let mut last = after;
+    versions.into_iter().all(|version| {
+        let rises = version > last;
+        last = version;
+        rises
+    })
+}
+
+/// An epoch that no log has: to renew one only if the server was restarted since it began.
+const NOBODYS: Epoch = Epoch { id: 0, run: 0 };
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Ask, Follower, Gap, NOBODYS, Step, backoff};
+    use crate::coherence::{Effect, Epoch, Page, Position, Record, Target, Version};
+
+    const LIMIT: usize = 3;
+    const EPOCH: Epoch = Epoch { id: 5, run: 1 };
+
+    fn page(epoch: Epoch, trimmed: u64, last: u64, records: &[u64]) -> Page {
+        let record = |version: &u64| Record {
+            version: Version(*version),
+            by: 9,
+            changes: vec![(Target::Key(*version), Effect::Remove)],
+        };
+        Page {
+            epoch,
+            trimmed: Version(trimmed),
+            last: Version(last),
+            records: records.iter().map(record).collect(),
+        }
+    }
+
+    fn at(epoch: Epoch, version: u64) -> Position {
+        Position {
+            epoch,
+            version: Version(version),
+        }
+    }
+
+    fn applied(step: &Step) -> Vec<u64> {
+        step.apply.iter().map(|record| record.version.0).collect()
+    }
+
+    /// One that has read the log up to 10.
+    fn following() -> Follower {
+        let mut follower = Follower::new(None);
+        follower.renewed(EPOCH);
+        let step = follower.page(page(EPOCH, 0, 10, &[10]), LIMIT);
+        assert!(step.ready);
+        follower
+    }
+
+    #[test]
+    fn a_new_process_reads_all_that_is_there_before_it_is_ready() {
+        let mut follower = Follower::new(None);
+        let first = Ask::Renew {
+            old: NOBODYS,
+            above: Version(0),
+        };
+        assert_eq!(follower.ask(), first);
+        follower.renewed(EPOCH);
+        let from_the_start = Ask::Read {
+            after: Version(0),
+            patient: false,
+        };
+        assert_eq!(follower.ask(), from_the_start);
+        let step = follower.page(page(EPOCH, 4, 9, &[5, 6, 7]), LIMIT);
+        assert!(step.load_floors && !step.ready && step.gap.is_none());
+        assert_eq!(applied(&step), [5, 6, 7]);
+        assert_eq!(step.position, Some(at(EPOCH, 7)));
+        let step = follower.page(page(EPOCH, 4, 9, &[8, 9]), LIMIT);
+        assert!(step.ready && !step.load_floors);
+        let wait_for_more = Ask::Read {
+            after: Version(9),
+            patient: true,
+        };
+        assert_eq!(follower.ask(), wait_for_more);
+    }
+
+    #[test]
+    fn a_restarted_process_goes_on_from_what_it_kept() {
+        let mut follower = Follower::new(Some(at(EPOCH, 7)));
+        follower.renewed(EPOCH);
+        let step = follower.page(page(EPOCH, 7, 9, &[8, 9]), LIMIT);
+        assert!(step.ready && step.load_floors && step.gap.is_none());
+        assert_eq!(applied(&step), [8, 9]);
+    }
+
+    #[test]
+    fn a_restarted_process_that_cannot_go_on_gives_up_everything() {
+        let cases = [
+            (Gap::Trimmed, EPOCH, 8, 9),
+            (Gap::Backwards, EPOCH, 0, 6),
+            (Gap::Epoch, Epoch { id: 6, run: 1 }, 0, 9),
+            (Gap::Run, Epoch { id: 6, run: 2 }, 0, 9),
+        ];
+        for (gap, epoch, trimmed, last) in cases {
+            let mut follower = Follower::new(Some(at(EPOCH, 7)));
+            follower.renewed(epoch);
+            let step = follower.page(page(epoch, trimmed, last, &[]), LIMIT);
+            let horizon = Version(last.max(7));
+            assert_eq!(step.gap, Some((gap, horizon)));
+            assert!(!step.ready && step.position.is_none() && step.apply.is_empty());
+            if gap.is_loss() {
+                let renew = Ask::Renew {
+                    old: EPOCH,
+                    above: horizon,
+                };
+                assert_eq!(follower.ask(), renew, "{gap:?}");
+                follower.renewed(epoch);
+            }
+            let step = follower.page(page(epoch, trimmed, 9, &[]), LIMIT);
+            assert!(step.ready && step.gap.is_none(), "{gap:?}");
+            assert_eq!(step.position, Some(at(epoch, 9)));
+        }
+    }
+
+    #[test]
+    fn records_are_taken_in_their_order_and_position_never_jumps_over_one() {
+        let mut follower = following();
+        let step = follower.page(page(EPOCH, 0, 20, &[11, 12, 13]), LIMIT);
+        assert_eq!(step.position, Some(at(EPOCH, 13)), "not 20");
+        let step = follower.page(page(EPOCH, 0, 20, &[]), LIMIT);
+        assert_eq!(step.position, Some(at(EPOCH, 20)), "nothing is in between");
+        for disorder in [&[22, 21][..], &[20], &[21, 21]] {
+            let mut follower = following();
+            follower.page(page(EPOCH, 0, 20, &[]), LIMIT);
+            let step = follower.page(page(EPOCH, 0, 22, disorder), LIMIT);
+            assert_eq!(step.gap, Some((Gap::Disorder, Version(22))));
+            assert_eq!(applied(&step), [0; 0]);
+        }
+    }
+
+    #[test]
+    fn a_loss_renews_the_epoch_above_all_that_is_known_before_anything_is_ready() {
+        let restarted = Epoch { id: 5, run: 2 };
+        let renewed = Epoch { id: 6, run: 2 };
+        let mut follower = following();
+        let step = follower.page(page(restarted, 0, 8, &[]), LIMIT);
+        assert_eq!(step.gap, Some((Gap::Run, Version(10))));
+        let renew = Ask::Renew {
+            old: EPOCH,
+            above: Version(10),
+        };
+        assert_eq!(follower.ask(), renew);
+        follower.renewed(renewed);
+        let from_its_end = Ask::Read {
+            after: Version(8),
+            patient: false,
+        };
+        assert_eq!(follower.ask(), from_its_end);
+        let step = follower.page(page(renewed, 0, 12, &[9, 12]), LIMIT);
+        assert_eq!(applied(&step), [9, 12], "nothing since is left out");
+        assert!(step.ready && step.gap.is_none());
+    }
+
+    #[test]
+    fn a_position_below_what_was_given_up_is_never_taken_for_known() {
+        let renewed = Epoch { id: 6, run: 1 };
+        let mut follower = following();
+        follower.page(page(EPOCH, 0, 8, &[]), LIMIT);
+        follower.renewed(renewed);
+        let step = follower.page(page(renewed, 0, 9, &[9]), LIMIT);
+        assert!(!step.ready && step.position.is_none());
+        let raise_it = Ask::Renew {
+            old: NOBODYS,
+            above: Version(10),
+        };
+        assert_eq!(follower.ask(), raise_it);
+        follower.renewed(renewed);
+        let step = follower.page(page(renewed, 0, 10, &[]), LIMIT);
+        assert!(step.ready);
+    }
+
+    #[test]
+    fn a_server_that_is_restarted_again_while_the_epoch_is_renewed_is_another_gap() {
+        let mut follower = following();
+        follower.page(page(Epoch { id: 5, run: 2 }, 0, 10, &[]), LIMIT);
+        follower.renewed(Epoch { id: 7, run: 3 });
+        let step = follower.page(page(Epoch { id: 7, run: 3 }, 0, 10, &[]), LIMIT);
+        assert!(matches!(step.gap, Some((Gap::Run, _))));
+    }
+
+    #[test]
+    fn who_only_fell_behind_does_not_cost_the_others_their_epoch() {
+        let mut follower = following();
+        let step = follower.page(page(EPOCH, 11, 30, &[12, 13]), LIMIT);
+        assert_eq!(step.gap, Some((Gap::Trimmed, Version(30))));
+        let go_on = Ask::Read {
+            after: Version(30),
+            patient: false,
+        };
+        assert_eq!(follower.ask(), go_on);
+        let step = follower.page(page(EPOCH, 11, 31, &[31]), LIMIT);
+        assert!(step.ready && step.gap.is_none());
+    }
+
+    #[test]
+    fn pauses_grow_to_a_bound_and_begin_anew_after_an_answer() {
+        let mut follower = following();
+        let pauses: Vec<_> = (0..8).map(|_| follower.failed(1.0).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+        follower.page(page(EPOCH, 0, 10, &[]), LIMIT);
+        assert_eq!(follower.failed(0.0), Duration::from_millis(50));
+        assert_eq!(backoff(u32::MAX, 1.0), Duration::from_secs(5));
+    }
+}
