@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join4;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{
@@ -29,22 +30,22 @@ impl Ledger {
         drop(strong);
         let upkeep = upkeep(ledger.clone(), config.silent_after / 4);
         let Some(log) = log else {
-            tokio::select! {
-                biased;
-                () = closed.cancelled() => {}
-                () = upkeep => {}
-            }
+            closed.run_until_cancelled(upkeep).await;
             return;
         };
         let heartbeat = HEARTBEAT.min(config.silent_after / 3);
-        tokio::select! {
-            biased;
-            () = closed.cancelled() => {}
-            () = follow(ledger.clone(), Arc::clone(&log), Arc::clone(&chance), heartbeat) => {}
-            () = retry(ledger.clone(), Arc::clone(&chance)) => {}
-            () = sweep(ledger, log, chance, config.intent_timeout / 2) => {}
-            () = upkeep => {}
-        }
+        let all = join4(
+            follow(
+                ledger.clone(),
+                Arc::clone(&log),
+                Arc::clone(&chance),
+                heartbeat,
+            ),
+            retry(ledger.clone(), Arc::clone(&chance)),
+            sweep(ledger, log, chance, config.intent_timeout / 2),
+            upkeep,
+        );
+        closed.run_until_cancelled(all).await;
     }
 
     /// Carries out what the follower decided.
