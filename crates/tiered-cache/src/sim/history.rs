@@ -1,0 +1,510 @@
+//! What every process could have known when, and so which answers are wrong.
+
+use std::collections::BTreeMap;
+
+use super::database::{self, Database};
+use crate::coherence::{Effect, Epoch, Page, Target, Version};
+
+/// All invalidations of a schedule, and who could know of them from when on.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    floors: Vec<Floor>,
+    processes: Vec<Process>,
+    insertions: Vec<Insertion>,
+    /// What the targets in log records stand for.
+    pub(super) targets: BTreeMap<Target, Scope>,
+    /// How long a process that hears nothing may go on with what it has.
+    pub(super) silent_bound_ms: u64,
+    /// How long a value may be answered as fresh after it was replaced, invalidated or not.
+    pub(super) fresh_bound_ms: u64,
+}
+
+/// Rows that one invalidation covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Scope {
+    Rows(Vec<usize>),
+    Tag(String),
+    All,
+}
+
+/// When a read began.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Began {
+    pub(super) event: u64,
+    pub(super) at_ms: u64,
+}
+
+/// What a read gave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// A fresh value, from a tier or a loader.
+    Fresh(u64),
+    /// A value that was said to be stale.
+    Stale(u64),
+    Absent,
+}
+
+#[derive(Debug)]
+struct Floor {
+    scope: Scope,
+    effect: Effect,
+    /// The version of every row when it was made: what is below was replaced before.
+    versions: Vec<u64>,
+    at_ms: u64,
+    source: Source,
+    known: BTreeMap<usize, Known>,
+    /// When the log lost it.
+    lost_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// A call in that process; it may have returned.
+    Call { by: usize, returned: bool },
+    /// A record of the shared log.
+    Record { version: Version },
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// By every read that begins after that event.
+    AfterEvent(u64),
+    /// By every read that begins later than that millisecond.
+    AfterMs(u64),
+}
+
+#[derive(Debug)]
+struct Process {
+    began: Began,
+    /// The log as the process saw it last.
+    seen: Option<Epoch>,
+}
+
+#[derive(Debug)]
+struct Insertion {
+    row: usize,
+    version: u64,
+    from_ms: u64,
+    until_ms: u64,
+}
+
+impl Scope {
+    fn covers(&self, row: usize, version: u64) -> bool {
+        match self {
+            Self::Rows(rows) => rows.contains(&row),
+            Self::Tag(tag) => database::tags(row, version).contains(tag),
+            Self::All => true,
+        }
+    }
+}
+
+impl History {
+    // === processes ===
+
+    /// A process starts; `heir_of` is the one whose folder it has.
+    pub(super) fn start(&mut self, began: Began, heir_of: Option<usize>) -> usize {
+        let process = self.processes.len();
+        self.processes.push(Process {
+            began,
+            seen: None,
+        });
+        for floor in &mut self.floors {
+            let inherited = match floor.source {
+                Source::Call { by, returned } => returned && Some(by) == heir_of,
+                // It replays the log before it serves anything that is older than itself.
+                // What was lost has left another epoch.
+                Source::Record { .. } => true,
+            };
+            // What the heir's ancestors knew by their own calls is in the folder too.
+            let by_folder = matches!(floor.source, Source::Call { .. })
+                && heir_of.is_some_and(|heir| floor.known.contains_key(&heir));
+            let kept = matches!(floor.source, Source::Call { returned: true, .. }) && by_folder;
+            if inherited || kept {
+                floor.known.insert(process, Known::AfterEvent(began.event));
+            }
+        }
+        process
+    }
+
+    // === invalidations ===
+
+    /// A call in process `by` was begun; from its first poll on the process itself knows.
+    pub(super) fn called(
+        &mut self,
+        by: usize,
+        scope: Scope,
+        effect: Effect,
+        versions: Vec<u64>,
+        began: Began,
+    ) -> usize {
+        self.floors.push(Floor {
+            scope,
+            effect,
+            versions,
+            at_ms: began.at_ms,
+            source: Source::Call {
+                by,
+                returned: false,
+            },
+            known: BTreeMap::from([(by, Known::AfterEvent(began.event))]),
+            lost_ms: None,
+        });
+        self.floors.len() - 1
+    }
+
+    /// The call returned: what it did is now kept in the folder, if there is one.
+    pub(super) fn returned(&mut self, call: usize) {
+        if let Source::Call { returned, .. } = &mut self.floors[call].source {
+            *returned = true;
+        }
+    }
+
+    /// From now on everybody must know of the call: it was not lost, and there was time enough.
+    pub(super) fn everybody_knows(&mut self, call: usize, now_ms: u64) {
+        for process in 0..self.processes.len() {
+            let known = &mut self.floors[call].known;
+            known.entry(process).or_insert(Known::AfterMs(now_ms));
+        }
+    }
+
+    /// The log has taken a record.
+    pub(super) fn logged(
+        &mut self,
+        version: Version,
+        changes: &[(Target, Effect)],
+        versions: &[u64],
+        now_ms: u64,
+    ) {
+        for (target, effect) in changes {
+            let Some(scope) = self.targets.get(target) else {
+                continue;
+            };
+            self.floors.push(Floor {
+                scope: scope.clone(),
+                effect: *effect,
+                versions: versions.to_vec(),
+                at_ms: now_ms,
+                source: Source::Record { version },
+                known: BTreeMap::new(),
+                lost_ms: None,
+            });
+        }
+    }
+
+    /// The log may have lost records; `holds` says which it still has.
+    pub(super) fn disturbed(&mut self, holds: impl Fn(Version) -> bool, now_ms: u64) {
+        for floor in &mut self.floors {
+            if let Source::Record { version } = floor.source
+                && floor.lost_ms.is_none()
+                && !holds(version)
+            {
+                floor.lost_ms = Some(now_ms);
+            }
+        }
+    }
+
+    /// A page of the log, as it stood at `read_ms`, reaches the process.
+    pub(super) fn delivered(&mut self, process: usize, page: &Page, read_ms: u64, now_ms: u64) {
+        let reader = &mut self.processes[process];
+        let another = reader.seen.is_some_and(|seen| seen != page.epoch);
+        let first = reader.seen.is_none();
+        reader.seen = Some(page.epoch);
+        for floor in &mut self.floors {
+            let Source::Record { version } = floor.source else {
+                continue;
+            };
+            let shown = page.records.iter().any(|record| record.version == version);
+            let horizon = another || first && floor.lost_ms.is_some();
+            if shown || horizon && floor.at_ms <= read_ms {
+                let known = floor.known.entry(process);
+                known.or_insert(Known::AfterMs(now_ms));
+            }
+        }
+    }
+
+    /// A value is inserted by a call that begins now; gives its number for [`inserted`](Self::inserted).
+    pub(super) fn inserting(&mut self, row: usize, version: u64, now_ms: u64) -> usize {
+        self.insertions.push(Insertion {
+            row,
+            version,
+            from_ms: now_ms,
+            until_ms: u64::MAX,
+        });
+        self.insertions.len() - 1
+    }
+
+    /// The insertion ended, or was dropped; what it had sent may land until `until_ms`.
+    pub(super) fn inserted(&mut self, insertion: usize, until_ms: u64) {
+        self.insertions[insertion].until_ms = until_ms;
+    }
+
+    // === reads ===
+
+    /// Whether process `reader` may give this answer to a read of `row` that began then.
+    pub(super) fn check(
+        &self,
+        reader: usize,
+        began: Began,
+        row: usize,
+        answer: Answer,
+        database: &Database,
+    ) -> Result<(), String> {
+        let versions = match answer {
+            Answer::Fresh(version) | Answer::Stale(version) => version..=version,
+            Answer::Absent => 1..=database.version(row),
+        };
+        let mut complaint = String::new();
+        for version in versions {
+            let fits = match answer {
+                Answer::Absent => !database.present(row, version),
+                _ => database.present(row, version),
+            };
+            if !fits {
+                complaint = format!("row {row} was never like that: {answer:?}");
+                continue;
+            }
+            match self.too_old(reader, began, row, version, answer, database) {
+                None => return Ok(()),
+                Some(found) => complaint = found,
+            }
+        }
+        Err(complaint)
+    }
+
+    fn too_old(
+        &self,
+        reader: usize,
+        began: Began,
+        row: usize,
+        version: u64,
+        answer: Answer,
+        database: &Database,
+    ) -> Option<String> {
+        let stale = matches!(answer, Answer::Stale(_));
+        if !stale
+            && let Some(replaced_ms) = database.superseded_ms(row, version)
+            && replaced_ms + self.fresh_bound_ms < began.at_ms
+        {
+            return Some(format!(
+                "version {version} of row {row} was replaced at {replaced_ms} ms and is fresh yet"
+            ));
+        }
+        let (number, floor) = self.floors.iter().enumerate().find(|(_, floor)| {
+            let tagless = answer == Answer::Absent && matches!(floor.scope, Scope::Tag(_));
+            version < floor.versions[row]
+                && floor.scope.covers(row, version)
+                && !tagless
+                && !(stale && floor.effect == Effect::Expire)
+                && self.in_force(floor, reader, began)
+                && !self.excused(floor, row, version)
+        })?;
+        let what = match floor.source {
+            Source::Call { by, .. } => format!("a call in process {by}"),
+            Source::Record { version } => format!("record {version}"),
+        };
+        Some(format!(
+            "version {version} of row {row} is below {}: {what} at {} ms ({:?} {:?}, floor {number}), \
+             known to process {reader} since {:?}",
+            floor.versions[row],
+            floor.at_ms,
+            floor.effect,
+            floor.scope,
+            floor.known.get(&reader),
+        ))
+    }
+
+    fn in_force(&self, floor: &Floor, reader: usize, began: Began) -> bool {
+        let known = floor.known.get(&reader).is_some_and(|known| match known {
+            Known::AfterEvent(event) => *event < began.event,
+            Known::AfterMs(ms) => *ms < began.at_ms,
+        });
+        let from_ms = floor.at_ms.max(self.processes[reader].began.at_ms);
+        known
+            || matches!(floor.source, Source::Record { .. })
+                && from_ms + self.silent_bound_ms < began.at_ms
+    }
+
+    /// An insertion and an invalidation that are under way together may take effect in either order.
+    fn excused(&self, floor: &Floor, row: usize, version: u64) -> bool {
+        self.insertions.iter().any(|insertion| {
+            insertion.row == row
+                && insertion.version == version
+                && (insertion.from_ms..=insertion.until_ms).contains(&floor.at_ms)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: usize = 0;
+    const B: usize = 1;
+
+    fn began(event: u64, at_ms: u64) -> Began {
+        Began { event, at_ms }
+    }
+
+    /// One row at version 2, two processes.
+    fn setting() -> (History, Database) {
+        let mut history = History {
+            silent_bound_ms: 40_000,
+            fresh_bound_ms: 600_000,
+            targets: BTreeMap::from([(Target::Key(7), Scope::Rows(vec![0]))]),
+            ..History::default()
+        };
+        let mut database = Database::new(1);
+        history.start(began(1, 0), None);
+        history.start(began(2, 0), None);
+        database.commit(0, true, 100);
+        (history, database)
+    }
+
+    fn page(epoch: Epoch, version: Option<u64>) -> Page {
+        let records = version.map(|version| crate::coherence::Record {
+            version: Version(version),
+            by: 1,
+            changes: vec![(Target::Key(7), Effect::Remove)],
+        });
+        Page {
+            epoch,
+            trimmed: Version(0),
+            last: Version(version.unwrap_or(0)),
+            records: records.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn the_caller_may_not_see_what_it_removed_from_its_first_poll_on() {
+        let (mut history, database) = setting();
+        history.called(
+            A,
+            Scope::Rows(vec![0]),
+            Effect::Remove,
+            vec![2],
+            began(3, 100),
+        );
+        let check = |process, event, answer| {
+            history.check(process, began(event, 100), 0, answer, &database)
+        };
+        assert!(check(A, 3, Answer::Fresh(1)).is_ok());
+        assert!(check(A, 4, Answer::Fresh(1)).is_err());
+        assert!(check(A, 4, Answer::Stale(1)).is_err());
+        assert!(check(A, 4, Answer::Fresh(2)).is_ok());
+        assert!(check(B, 4, Answer::Fresh(1)).is_ok());
+    }
+
+    #[test]
+    fn expired_values_may_be_answered_as_stale_alone() {
+        let (mut history, database) = setting();
+        history.called(
+            A,
+            Scope::Rows(vec![0]),
+            Effect::Expire,
+            vec![2],
+            began(3, 100),
+        );
+        let check = |answer| history.check(A, began(4, 100), 0, answer, &database);
+        assert!(check(Answer::Fresh(1)).is_err());
+        assert!(check(Answer::Stale(1)).is_ok());
+    }
+
+    #[test]
+    fn others_must_know_once_the_record_has_reached_them_or_the_bound_is_over() {
+        let epoch = Epoch { id: 1, run: 1 };
+        let (mut history, database) = setting();
+        let changes = [(Target::Key(7), Effect::Remove)];
+        history.logged(Version(5), &changes, &[2], 200);
+        let late = began(9, 40_200);
+        let check = |history: &History, began| {
+            history.check(B, began, 0, Answer::Fresh(1), &database)
+        };
+        assert!(check(&history, late).is_ok());
+        assert!(check(&history, began(9, 40_201)).is_err());
+        history.delivered(B, &page(epoch, Some(5)), 300, 310);
+        assert!(check(&history, began(9, 310)).is_ok());
+        assert!(check(&history, began(9, 311)).is_err());
+    }
+
+    #[test]
+    fn a_lost_record_binds_whoever_sees_another_log_than_before() {
+        let (mut history, database) = setting();
+        history.delivered(B, &page(Epoch { id: 1, run: 1 }, None), 150, 150);
+        let changes = [(Target::Key(7), Effect::Remove)];
+        history.logged(Version(5), &changes, &[2], 200);
+        history.disturbed(|_| false, 250);
+        let check = |history: &History| {
+            history.check(B, began(9, 400), 0, Answer::Fresh(1), &database)
+        };
+        assert!(check(&history).is_ok());
+        history.delivered(B, &page(Epoch { id: 2, run: 2 }, None), 300, 300);
+        assert!(check(&history).is_err());
+    }
+
+    #[test]
+    fn an_insertion_may_come_after_what_was_invalidated_during_it() {
+        let (mut history, mut database) = setting();
+        let insertion = history.inserting(0, 2, 110);
+        history.inserted(insertion, 130);
+        database.commit(0, true, 120);
+        history.called(
+            A,
+            Scope::Rows(vec![0]),
+            Effect::Remove,
+            vec![3],
+            began(4, 120),
+        );
+        let check = |history: &History, answer| {
+            history.check(A, began(9, 200), 0, answer, &database)
+        };
+        assert!(check(&history, Answer::Fresh(2)).is_ok());
+        assert!(check(&history, Answer::Fresh(1)).is_err());
+        history.called(
+            A,
+            Scope::Rows(vec![0]),
+            Effect::Remove,
+            vec![3],
+            began(5, 140),
+        );
+        assert!(check(&history, Answer::Fresh(2)).is_err());
+    }
+
+    #[test]
+    fn absence_must_have_been_true_after_the_floor() {
+        let (mut history, mut database) = setting();
+        database.commit(0, false, 120);
+        let absent = |history: &History, database: &Database| {
+            history.check(A, began(9, 200), 0, Answer::Absent, database)
+        };
+        assert!(absent(&history, &database).is_ok());
+        database.commit(0, true, 130);
+        assert!(absent(&history, &database).is_ok());
+        history.called(
+            A,
+            Scope::All,
+            Effect::Remove,
+            database.versions(),
+            began(4, 140),
+        );
+        assert!(absent(&history, &database).is_err());
+    }
+
+    #[test]
+    fn a_heir_knows_what_the_calls_of_its_ancestors_left_in_the_folder() {
+        let (mut history, database) = setting();
+        let scope = Scope::Rows(vec![0]);
+        let call = history.called(A, scope, Effect::Remove, vec![2], began(3, 100));
+        let half = history.start(began(4, 110), Some(A));
+        history.returned(call);
+        let heir = history.start(began(5, 120), Some(A));
+        let grandchild = history.start(began(6, 130), Some(heir));
+        let stranger = history.start(began(7, 140), None);
+        let check = |process| {
+            history.check(process, began(9, 150), 0, Answer::Fresh(1), &database)
+        };
+        assert!(check(half).is_ok());
+        assert!(check(heir).is_err());
+        assert!(check(grandchild).is_err());
+        assert!(check(stranger).is_ok());
+    }
+}
