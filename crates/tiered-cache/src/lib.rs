@@ -45,6 +45,8 @@ mod policy;
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod redis;
 #[allow(dead_code, reason = "connected next")]
+#[cfg(test)]
+mod sim;
 mod stats;
 mod status;
 #[allow(dead_code, reason = "filled in next")]

@@ -176,9 +176,8 @@ impl History {
         now_ms: u64,
     ) {
         for (target, effect) in changes {
-            let Some(scope) = self.targets.get(target) else {
-                continue;
-            };
+            let scope = self.targets.get(target);
+            let scope = scope.expect("a record about something that nobody invalidated");
             self.floors.push(Floor {
                 scope: scope.clone(),
                 effect: *effect,

@@ -153,7 +153,7 @@ impl Tier for SimRedis {
     fn read<'a>(&'a self, key: &'a EntryKey) -> BoxFuture<'a, Result<Option<Bytes>, TierError>> {
         let slot = name(key);
         let command = move |state: &mut State, now_ms| state.store.get(&slot, now_ms);
-        async { Ok(self.0.send(false, command).await?) }.boxed()
+        async move { Ok(self.0.send(false, command).await?) }.boxed()
     }
 
     fn write<'a>(
@@ -164,7 +164,7 @@ impl Tier for SimRedis {
     ) -> BoxFuture<'a, Result<bool, TierError>> {
         let slot = name(key);
         let keep_ms = keep_for.as_millis() as u64;
-        let command = move |state: &mut State, now_ms| {
+        let command = move |state: &mut State, now_ms: u64| {
             let until_ms = now_ms.saturating_add(keep_ms);
             let version = entry.version;
             let kept = state
@@ -176,7 +176,7 @@ impl Tier for SimRedis {
             );
             kept
         };
-        async { Ok(self.0.send(false, command).await?) }.boxed()
+        async move { Ok(self.0.send(false, command).await?) }.boxed()
     }
 
     fn invalidate<'a>(
@@ -186,14 +186,14 @@ impl Tier for SimRedis {
         version: Version,
     ) -> BoxFuture<'a, Result<(), TierError>> {
         let slot = name(key);
-        let command = move |state: &mut State, now_ms| {
+        let command = move |state: &mut State, now_ms: u64| {
             state.store.invalidate(&slot, effect, version, now_ms);
             state.trace.note(
                 now_ms,
                 format_args!("redis: {slot} {effect:?} at {version}"),
             );
         };
-        async { Ok(self.0.send(false, command).await?) }.boxed()
+        async move { Ok(self.0.send(false, command).await?) }.boxed()
     }
 
     fn close(&self) -> BoxFuture<'_, ()> {
@@ -208,7 +208,7 @@ impl Log for SimLog {
     ) -> BoxFuture<'a, Result<Version, LogError>> {
         let (by, owned) = (self.0.instance, changes.to_vec());
         let (process, seen) = (self.0.process, self.0.seen());
-        let command = move |state: &mut State, now_ms| {
+        let command = move |state: &mut State, now_ms: u64| {
             let version = state.store.append(by, &owned, seen, now_ms);
             let versions = state.database.versions();
             state.history.logged(version, &owned, &versions, now_ms);
@@ -219,7 +219,7 @@ impl Log for SimLog {
             );
             (version, state.store.wrong == Wrong::OwnAppendRaisesApplied)
         };
-        async {
+        async move {
             let (version, raises) = self.0.send(true, command).await?;
             self.0.seen.fetch_max(version.0, Ordering::Relaxed);
             if let Some(floors) = self.0.floors.get().filter(|_| raises) {
@@ -254,7 +254,7 @@ impl Log for SimLog {
                 }
                 let page = self.poll(after, limit, wait).await?;
                 sleep(fate.back).await;
-                Ok(page)
+                Ok::<_, LogError>(page)
             });
             let (page, read_ms) = answer.await.map_err(|_| LogError::TimedOut)??;
             if fate.error {
@@ -281,41 +281,41 @@ impl Log for SimLog {
     fn floors(&self) -> BoxFuture<'_, Result<Vec<(Target, Effect, Version)>, LogError>> {
         let seen = self.0.seen();
         let command = move |state: &mut State, now_ms| state.store.floors(seen, now_ms);
-        async { Ok(self.0.send(true, command).await?) }.boxed()
+        async move { Ok(self.0.send(true, command).await?) }.boxed()
     }
 
-    fn renew(&self, old: Epoch) -> BoxFuture<'_, Result<Epoch, LogError>> {
-        let (process, seen) = (self.0.process, self.0.seen());
-        let command = move |state: &mut State, now_ms| {
+    fn renew(&self, old: Epoch, above: Version) -> BoxFuture<'_, Result<Epoch, LogError>> {
+        let (process, seen) = (self.0.process, self.0.seen().max(above));
+        let command = move |state: &mut State, now_ms: u64| {
             let epoch = state.store.renew(old, seen, now_ms);
             let event = format_args!("log: process {process} renews the epoch");
             state.trace.note(now_ms, event);
             epoch
         };
-        async { Ok(self.0.send(true, command).await?) }.boxed()
+        async move { Ok(self.0.send(true, command).await?) }.boxed()
     }
 
     fn prepare<'a>(
         &'a self,
         intent: u64,
-        changes: &'a [(Target, Effect)],
+        changes: &'a [u8],
         due: Duration,
     ) -> BoxFuture<'a, Result<(), LogError>> {
         let (changes, due_ms) = (changes.to_vec(), due.as_millis() as u64);
-        let command = move |state: &mut State, now_ms| {
+        let command = move |state: &mut State, now_ms: u64| {
             state.store.prepare(intent, changes, now_ms + due_ms, now_ms);
         };
-        async { Ok(self.0.send(true, command).await?) }.boxed()
+        async move { Ok(self.0.send(true, command).await?) }.boxed()
     }
 
     fn complete(&self, intent: u64) -> BoxFuture<'_, Result<(), LogError>> {
         let command = move |state: &mut State, _| state.store.complete(intent);
-        async { Ok(self.0.send(true, command).await?) }.boxed()
+        async move { Ok(self.0.send(true, command).await?) }.boxed()
     }
 
-    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<(Target, Effect)>)>, LogError>> {
+    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<u8>)>, LogError>> {
         let command = |state: &mut State, now_ms| state.store.overdue(now_ms);
-        async { Ok(self.0.send(true, command).await?) }.boxed()
+        async move { Ok(self.0.send(true, command).await?) }.boxed()
     }
 }
 

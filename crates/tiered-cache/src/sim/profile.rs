@@ -57,3 +57,5 @@ fn policy(dice: &Dice) -> Policy {
 }
 
 pub(super) const LOAD_TIMEOUT: Duration = Duration::from_secs(3);
+/// Rows of each of the two caches.
+pub(super) const PER_CACHE: usize = 3;

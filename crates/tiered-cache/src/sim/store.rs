@@ -20,6 +20,7 @@ pub(super) struct Store {
     /// The server's clock against that of the simulation.
     pub(super) skew_ms: i64,
     next_random: u64,
+    losses: u64,
     /// What the store does wrong on purpose.
     pub(super) wrong: Wrong,
 }
@@ -56,7 +57,7 @@ struct Held {
     floors: BTreeMap<(Target, bool), Version>,
     /// The floors, to expire and to remove, of what is no longer among `floors`.
     common: [Version; 2],
-    intents: BTreeMap<u64, (u64, Vec<(Target, Effect)>)>,
+    intents: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +77,7 @@ impl Store {
             run: 0,
             skew_ms: 0,
             next_random: random,
+            losses: 0,
             wrong: Wrong::Nothing,
         };
         store.run = store.random();
@@ -272,7 +274,7 @@ impl Store {
     pub(super) fn prepare(
         &mut self,
         intent: u64,
-        changes: Vec<(Target, Effect)>,
+        changes: Vec<u8>,
         due_ms: u64,
         now_ms: u64,
     ) {
@@ -284,7 +286,7 @@ impl Store {
         self.held.intents.remove(&intent);
     }
 
-    pub(super) fn overdue(&self, now_ms: u64) -> Vec<(u64, Vec<(Target, Effect)>)> {
+    pub(super) fn overdue(&self, now_ms: u64) -> Vec<(u64, Vec<u8>)> {
         if self.wrong == Wrong::IntentsAreForgotten {
             return Vec::new();
         }
@@ -301,6 +303,7 @@ impl Store {
     // === what befalls a server ===
 
     pub(super) fn flush(&mut self) {
+        self.losses += 1;
         self.held = Held::default();
     }
 
@@ -311,12 +314,18 @@ impl Store {
 
     /// A replica takes over that had not yet seen the last `appends` appends and what came after.
     pub(super) fn fail_over(&mut self, appends: usize) {
+        self.losses += 1;
         for _ in 0..appends {
             if let Some(held) = self.before.pop_back() {
                 self.held = held;
             }
         }
         self.restart();
+    }
+
+    /// How often intents may have been lost.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
     }
 
     /// Whether the log holds the record, or says that it was trimmed.
@@ -349,6 +358,7 @@ impl Store {
     }
 
     pub(super) fn evict_intents(&mut self) {
+        self.losses += 1;
         self.held.intents.clear();
         self.held.epoch = 0;
     }

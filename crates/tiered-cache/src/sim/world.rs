@@ -2,6 +2,7 @@
 //! each process's connections to the server are now.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
     time::Duration,
@@ -35,6 +36,13 @@ pub(super) struct State {
     pub(super) history: History,
     pub(super) trace: Trace,
     pub(super) wrongs: Vec<String>,
+    /// Rows whose loader failed in a process, and when last.
+    pub(super) troubled: BTreeMap<(usize, usize), u64>,
+    /// Calls that returned, with their process.
+    pub(super) acknowledged: Vec<(usize, usize)>,
+    /// Batches whose process died after their database commit: the calls, what the server had lost
+    /// until they were prepared, the process.
+    pub(super) promises: Vec<(Vec<usize>, u64, usize)>,
 }
 
 /// How a connection to the server behaves now.
@@ -90,6 +98,9 @@ impl World {
             history,
             trace: Trace::new(keep_lines),
             wrongs: Vec::new(),
+            troubled: BTreeMap::new(),
+            acknowledged: Vec::new(),
+            promises: Vec::new(),
         };
         Arc::new(Self {
             state: Mutex::new(state),

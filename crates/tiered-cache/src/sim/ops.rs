@@ -1,0 +1,528 @@
+//! What callers do with the caches of one process, and what they check of every answer.
+
+use std::{
+    future::pending,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use tokio::time::sleep;
+
+use super::{
+    database::{Value, all_tags, tags},
+    dice::Dice,
+    history::{Answer, Began, Scope},
+    load::{LoadEnd, LoadPlan},
+    lock,
+    profile::PER_CACHE,
+    replica::Process,
+    world::World,
+};
+use crate::{
+    Cached, Effect, Invalidation, LoadError, Lookup, TierKind, TierSet, TieredCache,
+};
+
+/// One call, or a few that belong together, drawn before it begins.
+#[derive(Debug, Clone)]
+pub(super) enum Op {
+    Get {
+        row: usize,
+        tiers: TierSet,
+    },
+    Peek {
+        row: usize,
+    },
+    Load {
+        row: usize,
+        tiers: TierSet,
+        plan: LoadPlan,
+    },
+    GetMany {
+        cache: usize,
+    },
+    LoadMany {
+        cache: usize,
+        plan: LoadPlan,
+    },
+    /// Commits a row, and after a while invalidates.
+    Write {
+        row: usize,
+        present: bool,
+        pause_ms: u64,
+        how: How,
+    },
+    Batch {
+        row: usize,
+        how: [How; 2],
+        pauses_ms: [u64; 2],
+        end: BatchEnd,
+    },
+}
+
+/// How a change of a row is made known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum How {
+    Key(Effect),
+    Many,
+    Insert,
+    Tag(String, Effect),
+    Prefix(&'static str, Effect),
+    Cache(Effect),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BatchEnd {
+    Commit,
+    RollBack,
+    Drop,
+    /// The process dies between the database's commit and the batch's.
+    Crash,
+}
+
+impl Op {
+    pub(super) fn draw(dice: &Dice, rows: usize) -> Self {
+        let row = dice.index(rows);
+        let cache = row / PER_CACHE;
+        let tiers = dice.pick(&[
+            TierSet::ALL,
+            TierSet::ALL,
+            TierSet::ALL,
+            TierSet::MEMORY,
+            TierSet::ALL.without(TierKind::Redis),
+            TierSet::ALL.without(TierKind::Disk),
+        ]);
+        match dice.below(24) {
+            0..=4 => Self::Get { row, tiers },
+            5 => Self::Peek { row },
+            6..=13 => Self::Load {
+                row,
+                tiers,
+                plan: LoadPlan::draw(dice),
+            },
+            14 => Self::GetMany { cache },
+            15 => Self::LoadMany {
+                cache,
+                plan: LoadPlan::draw(dice),
+            },
+            16..=21 => Self::Write {
+                row,
+                present: !dice.one_in(6),
+                pause_ms: if dice.one_in(3) { dice.below(50) } else { 0 },
+                how: How::draw(dice, true),
+            },
+            _ => Self::Batch {
+                row,
+                how: [How::draw(dice, false), How::draw(dice, false)],
+                pauses_ms: [dice.below(200), dice.below(200)],
+                end: dice.weighted(&[
+                    (4, BatchEnd::Commit),
+                    (1, BatchEnd::RollBack),
+                    (1, BatchEnd::Drop),
+                    (2, BatchEnd::Crash),
+                ]),
+            },
+        }
+    }
+
+    pub(super) async fn run(self, world: Arc<World>, process: Arc<Process>) {
+        let caller = Caller { world, process };
+        match self {
+            Self::Get { row, tiers } => {
+                let began = caller.begin(format_args!("get {row} in {tiers:?}"));
+                let entry = caller.cache(row).entry(&key(row)).tiers(tiers);
+                let found = entry.get().await;
+                caller.check(began, row, &found);
+            }
+            Self::Peek { row } => {
+                let began = caller.begin(format_args!("peek {row}"));
+                let found = caller.cache(row).peek(&key(row));
+                caller.check_peek(began, row, found);
+            }
+            Self::Load { row, tiers, plan } => caller.load(row, tiers, plan).await,
+            Self::GetMany { cache } => caller.get_many(cache).await,
+            Self::LoadMany { cache, plan } => caller.load_many(cache, plan).await,
+            Self::Write {
+                row,
+                present,
+                pause_ms,
+                how,
+            } => caller.write(row, present, pause_ms, how).await,
+            Self::Batch {
+                row,
+                how,
+                pauses_ms,
+                end,
+            } => caller.batch(row, how, pauses_ms, end).await,
+        }
+    }
+}
+
+impl How {
+    fn draw(dice: &Dice, alone: bool) -> Self {
+        let effect = dice.pick(&[Effect::Remove, Effect::Expire]);
+        let tags = all_tags();
+        match dice.below(if alone { 14 } else { 9 }) {
+            0..=4 => Self::Key(effect),
+            5 | 6 => Self::Tag(tags[dice.index(tags.len())].clone(), effect),
+            7 => Self::Prefix(dice.pick(&["a:", "b:"]), effect),
+            8 => Self::Cache(effect),
+            9 => Self::Many,
+            _ => Self::Insert,
+        }
+    }
+
+    fn effect(&self) -> Effect {
+        match self {
+            Self::Key(effect)
+            | Self::Tag(_, effect)
+            | Self::Prefix(_, effect)
+            | Self::Cache(effect) => *effect,
+            Self::Many | Self::Insert => Effect::Remove,
+        }
+    }
+
+    fn scope(&self, row: usize) -> Scope {
+        let cache = row / PER_CACHE;
+        let rows = cache * PER_CACHE..(cache + 1) * PER_CACHE;
+        match self {
+            Self::Key(_) | Self::Insert => Scope::Rows(vec![row]),
+            Self::Tag(tag, _) => Scope::Tag(tag.clone()),
+            Self::Prefix(prefix, _) => {
+                Scope::Rows(rows.filter(|row| key(*row).starts_with(prefix)).collect())
+            }
+            Self::Many | Self::Cache(_) => Scope::Rows(rows.collect()),
+        }
+    }
+}
+
+/// One caller in one process.
+struct Caller {
+    world: Arc<World>,
+    process: Arc<Process>,
+}
+
+impl Caller {
+    fn begin(&self, what: std::fmt::Arguments<'_>) -> Began {
+        let process = self.process.number;
+        self.world.note(format_args!("process {process}: {what}"))
+    }
+
+    fn cache(&self, row: usize) -> &TieredCache<String, Value> {
+        match row / PER_CACHE {
+            0 => &self.process.users,
+            _ => &self.process.posts,
+        }
+    }
+
+    // === reads ===
+
+    async fn load(&self, row: usize, tiers: TierSet, plan: LoadPlan) {
+        let began = self.begin(format_args!("load {row} in {tiers:?}, {plan:?}"));
+        let world = Arc::clone(&self.world);
+        self.expect_trouble(row, plan);
+        let entry = self.cache(row).entry(&key(row)).tiers(tiers);
+        let found = entry
+            .get_or_load_with(move |cx| {
+                let shown = cx.stale().map(|stale| stale.version);
+                plan.run(world, row, shown)
+            })
+            .await;
+        self.check_load(began, row, found);
+    }
+
+    async fn get_many(&self, cache: usize) {
+        let rows: Vec<usize> = (0..PER_CACHE).map(|at| cache * PER_CACHE + at).collect();
+        let keys: Vec<String> = rows.iter().map(|row| key(*row)).collect();
+        let began = self.begin(format_args!("get many of {cache}"));
+        let found = self.cache(rows[0]).get_many(&keys).await;
+        assert_eq!(found.len(), rows.len(), "one answer for each key");
+        for (row, found) in rows.into_iter().zip(&found) {
+            self.check(began, row, found);
+        }
+    }
+
+    async fn load_many(&self, cache: usize, plan: LoadPlan) {
+        let rows: Vec<usize> = (0..PER_CACHE).map(|at| cache * PER_CACHE + at).collect();
+        let keys: Vec<String> = rows.iter().map(|row| key(*row)).collect();
+        let began = self.begin(format_args!("load many of {cache}, {plan:?}"));
+        for row in &rows {
+            self.expect_trouble(*row, plan);
+        }
+        let world = Arc::clone(&self.world);
+        let loader = move |missing: Vec<String>| async move {
+            let mut loaded = Vec::new();
+            for key in missing {
+                let row = row_of(cache, &key);
+                loaded.push((key, plan.run(Arc::clone(&world), row, None).await?));
+            }
+            Ok::<_, super::load::Away>(loaded)
+        };
+        match self.cache(rows[0]).get_or_load_many(&keys, loader).await {
+            Ok(found) => {
+                for (row, found) in rows.into_iter().zip(&found) {
+                    self.check(began, row, found);
+                }
+            }
+            Err(error) => self.check_load(began, rows[0], Err(error)),
+        }
+    }
+
+    /// Loads of the row may fail for a while.
+    fn expect_trouble(&self, row: usize, plan: LoadPlan) {
+        if plan.end != LoadEnd::Value {
+            let process = self.process.number;
+            self.world.with(|state, now_ms| {
+                state.troubled.insert((process, row), now_ms);
+            });
+        }
+    }
+
+    fn check_load(&self, began: Began, row: usize, found: Result<Lookup<Value>, LoadError>) {
+        match found {
+            Ok(found) => self.check(began, row, &found),
+            Err(error) => {
+                let process = self.process.number;
+                self.world
+                    .note(format_args!("process {process}: {row} gave {error}"));
+                let troubled = self
+                    .world
+                    .with(|state, _| state.troubled.contains_key(&(process, row)));
+                if !troubled {
+                    self.world
+                        .wrong(format!("row {row}: no loader failed, and yet: {error:?}"));
+                }
+            }
+        }
+    }
+
+    fn check(&self, began: Began, row: usize, found: &Lookup<Value>) {
+        let (answer, value) = match found {
+            Lookup::Hit { value, .. } | Lookup::Loaded { value } => {
+                (Answer::Fresh(value.version), Some(value))
+            }
+            Lookup::Stale { value, .. } => (Answer::Stale(value.version), Some(value)),
+            Lookup::Absent => (Answer::Absent, None),
+            Lookup::Miss => return,
+        };
+        self.judge(began, row, answer, value, found.tier());
+    }
+
+    fn check_peek(&self, began: Began, row: usize, found: Option<Cached<Value>>) {
+        let Some(value) = found else { return };
+        let answer = match value.is_stale() {
+            true => Answer::Stale(value.version),
+            false => Answer::Fresh(value.version),
+        };
+        self.judge(began, row, answer, Some(&value), Some(TierKind::Memory));
+    }
+
+    fn judge(
+        &self,
+        began: Began,
+        row: usize,
+        answer: Answer,
+        value: Option<&Cached<Value>>,
+        tier: Option<TierKind>,
+    ) {
+        let process = self.process.number;
+        self.world.note(format_args!(
+            "process {process}: {row} is {answer:?} from {tier:?}, asked at {} ms",
+            began.at_ms
+        ));
+        if value.is_some_and(|value| value.row != row) {
+            self.world.wrong(format!("row {row}: the value of another row"));
+        }
+        let verdict = self.world.with(|state, _| {
+            let history = &state.history;
+            history.check(process, began, row, answer, &state.database)
+        });
+        if let Err(why) = verdict {
+            self.world
+                .wrong(format!("process {process}, from {tier:?}: {why}"));
+        }
+    }
+
+    // === writes ===
+
+    fn commit(&self, row: usize, present: bool) -> u64 {
+        let version = self
+            .world
+            .with(|state, now_ms| state.database.commit(row, present, now_ms));
+        self.begin(format_args!("commit {row} at version {version}, {present}"));
+        version
+    }
+
+    /// Notes that a call begins from whose first poll on this process knows.
+    fn call(&self, how: &How, row: usize) -> usize {
+        let began = self.begin(format_args!("{how:?} for {row}"));
+        let process = self.process.number;
+        self.world.with(|state, _| {
+            let versions = state.database.versions();
+            let (scope, effect) = (how.scope(row), how.effect());
+            state.history.called(process, scope, effect, versions, began)
+        })
+    }
+
+    fn returned(&self, calls: &[usize]) {
+        let began = self.begin(format_args!("returned {calls:?}"));
+        self.world.with(|state, _| {
+            for call in calls {
+                state.history.returned(*call);
+                state.acknowledged.push((*call, self.process.number));
+            }
+        });
+        let _ = began;
+    }
+
+    async fn write(&self, row: usize, present: bool, pause_ms: u64, how: How) {
+        if how == How::Insert {
+            return self.insert(row).await;
+        }
+        self.commit(row, present);
+        sleep(Duration::from_millis(pause_ms)).await;
+        let cache = self.cache(row);
+        let call = self.call(&how, row);
+        match &how {
+            How::Key(Effect::Remove) => cache.remove(&key(row)).await,
+            How::Key(_) => cache.expire(&key(row)).await,
+            How::Many => {
+                let first = row / PER_CACHE * PER_CACHE;
+                let keys: Vec<String> = (first..first + PER_CACHE).map(key).collect();
+                cache.remove_many(&keys).await;
+            }
+            How::Insert => {}
+            How::Tag(tag, effect) => {
+                let caches = &self.process.caches;
+                caches.invalidate_tag(tag.as_str(), *effect).await;
+            }
+            How::Prefix(prefix, effect) => cache.invalidate_prefix(prefix, *effect).await,
+            How::Cache(Effect::Remove) => cache.clear().await,
+            How::Cache(_) => cache.expire_all().await,
+        }
+        self.returned(&[call]);
+    }
+
+    async fn insert(&self, row: usize) {
+        let version = self.commit(row, true);
+        let (_, value) = self.world.query(row);
+        let Some(value) = value else { return };
+        let insertion = self.world.with(|state, now_ms| {
+            let number = state.history.inserting(row, version, now_ms);
+            (number, state.store.losses())
+        });
+        let _ends = Inserting {
+            world: Arc::clone(&self.world),
+            insertion: insertion.0,
+        };
+        let call = self.call(&How::Insert, row);
+        let [first, second] = tags(row, version);
+        let entry = self.cache(row).entry(&key(row));
+        entry.tag(first).tag(second).insert(value).await;
+        self.returned(&[call]);
+    }
+
+    async fn batch(&self, row: usize, how: [How; 2], pauses_ms: [u64; 2], end: BatchEnd) {
+        self.begin(format_args!("batch for {row}: {how:?}, {end:?}"));
+        let dropped = Dropped {
+            caller: self,
+            how: &how,
+            row,
+            armed: Mutex::new(true),
+        };
+        let mut batch = self.process.caches.invalidations().begin();
+        for how in &how {
+            batch.push(self.invalidation(how, row));
+        }
+        let prepared = batch.prepare().await;
+        let losses = self.world.with(|state, _| state.store.losses());
+        self.begin(format_args!("prepared: {}", prepared.is_ok()));
+        sleep(Duration::from_millis(pauses_ms[0])).await;
+        if prepared.is_err() || end == BatchEnd::RollBack {
+            *lock(&dropped.armed) = false;
+            batch.rollback().await;
+            return;
+        }
+        self.commit(row, true);
+        sleep(Duration::from_millis(pauses_ms[1])).await;
+        match end {
+            BatchEnd::Drop => drop(batch),
+            BatchEnd::Crash => {
+                *lock(&dropped.armed) = false;
+                let calls = how.iter().map(|how| self.call(how, row)).collect();
+                self.process.kill();
+                self.begin(format_args!("dies before the batch's commit"));
+                self.world.with(|state, _| {
+                    state.promises.push((calls, losses, self.process.number));
+                });
+                pending::<()>().await;
+            }
+            _ => {
+                *lock(&dropped.armed) = false;
+                let calls: Vec<usize> = how.iter().map(|how| self.call(how, row)).collect();
+                batch.commit().await;
+                self.returned(&calls);
+            }
+        }
+    }
+
+    fn invalidation(&self, how: &How, row: usize) -> Invalidation {
+        let cache = self.cache(row);
+        let invalidation = match how {
+            How::Key(_) | How::Insert | How::Many => Invalidation::key(cache, &key(row)),
+            How::Tag(tag, _) => Invalidation::tag(tag.as_str()),
+            How::Prefix(prefix, _) => Invalidation::prefix(cache, prefix),
+            How::Cache(_) => Invalidation::cache(cache),
+        };
+        match how.effect() {
+            Effect::Remove => invalidation.remove(),
+            _ => invalidation.expire(),
+        }
+    }
+}
+
+/// What an insertion has sent may land for a while after its end.
+struct Inserting {
+    world: Arc<World>,
+    insertion: usize,
+}
+
+impl Drop for Inserting {
+    fn drop(&mut self) {
+        self.world.with(|state, now_ms| {
+            let until_ms = now_ms + IN_FLIGHT_MS;
+            state.history.inserted(self.insertion, until_ms);
+        });
+    }
+}
+
+/// A batch that is dropped without a word invalidates: its fate in the database is not known. Declared
+/// before the batch, so that it goes after it.
+struct Dropped<'a> {
+    caller: &'a Caller,
+    how: &'a [How; 2],
+    row: usize,
+    armed: Mutex<bool>,
+}
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        if *lock(&self.armed) {
+            for how in self.how {
+                self.caller.call(how, self.row);
+            }
+        }
+    }
+}
+
+/// The key of a row; two caches have the same keys.
+pub(super) fn key(row: usize) -> String {
+    ["a:0", "a:1", "b:0"][row % PER_CACHE].to_owned()
+}
+
+fn row_of(cache: usize, text: &str) -> usize {
+    let row = (0..PER_CACHE).find(|row| key(*row) == text);
+    cache * PER_CACHE + row.unwrap_or_default()
+}
+
+/// How long after its caller went away a command may still be carried out.
+const IN_FLIGHT_MS: u64 = 12_000;
