@@ -46,6 +46,7 @@ mod policy;
 mod redis;
 #[allow(dead_code, reason = "connected next")]
 #[cfg(test)]
+#[allow(dead_code, reason = "filled in next")]
 mod sim;
 mod stats;
 mod status;

@@ -82,7 +82,10 @@ impl Database {
 
 /// What an entry of that row and version depends on; the second changes with the version.
 pub(super) fn tags(row: usize, version: u64) -> [String; 2] {
-    [format!("group-{}", row % 2), format!("mood-{}", version % 3)]
+    [
+        format!("group-{}", row % 2),
+        format!("mood-{}", version % 3),
+    ]
 }
 
 /// All tags there are.

@@ -61,11 +61,7 @@ pub(super) struct SimDisk {
 }
 
 impl SimDisk {
-    pub(super) fn new(
-        folder: Arc<Mutex<Folder>>,
-        mood: Arc<Mutex<DiskMood>>,
-        dice: Dice,
-    ) -> Self {
+    pub(super) fn new(folder: Arc<Mutex<Folder>>, mood: Arc<Mutex<DiskMood>>, dice: Dice) -> Self {
         Self { folder, mood, dice }
     }
 

@@ -104,10 +104,7 @@ impl History {
     /// A process starts; `heir_of` is the one whose folder it has.
     pub(super) fn start(&mut self, began: Began, heir_of: Option<usize>) -> usize {
         let process = self.processes.len();
-        self.processes.push(Process {
-            began,
-            seen: None,
-        });
+        self.processes.push(Process { began, seen: None });
         for floor in &mut self.floors {
             let inherited = match floor.source {
                 Source::Call { by, returned } => returned && Some(by) == heir_of,
@@ -415,9 +412,8 @@ mod tests {
         let changes = [(Target::Key(7), Effect::Remove)];
         history.logged(Version(5), &changes, &[2], 200);
         let late = began(9, 40_200);
-        let check = |history: &History, began| {
-            history.check(B, began, 0, Answer::Fresh(1), &database)
-        };
+        let check =
+            |history: &History, began| history.check(B, began, 0, Answer::Fresh(1), &database);
         assert!(check(&history, late).is_ok());
         assert!(check(&history, began(9, 40_201)).is_err());
         history.delivered(B, &page(epoch, Some(5)), 300, 310);
@@ -432,9 +428,8 @@ mod tests {
         let changes = [(Target::Key(7), Effect::Remove)];
         history.logged(Version(5), &changes, &[2], 200);
         history.disturbed(|_| false, 250);
-        let check = |history: &History| {
-            history.check(B, began(9, 400), 0, Answer::Fresh(1), &database)
-        };
+        let check =
+            |history: &History| history.check(B, began(9, 400), 0, Answer::Fresh(1), &database);
         assert!(check(&history).is_ok());
         history.delivered(B, &page(Epoch { id: 2, run: 2 }, None), 300, 300);
         assert!(check(&history).is_err());
@@ -453,9 +448,8 @@ mod tests {
             vec![3],
             began(4, 120),
         );
-        let check = |history: &History, answer| {
-            history.check(A, began(9, 200), 0, answer, &database)
-        };
+        let check =
+            |history: &History, answer| history.check(A, began(9, 200), 0, answer, &database);
         assert!(check(&history, Answer::Fresh(2)).is_ok());
         assert!(check(&history, Answer::Fresh(1)).is_err());
         history.called(
@@ -498,9 +492,7 @@ mod tests {
         let heir = history.start(began(5, 120), Some(A));
         let grandchild = history.start(began(6, 130), Some(heir));
         let stranger = history.start(began(7, 140), None);
-        let check = |process| {
-            history.check(process, began(9, 150), 0, Answer::Fresh(1), &database)
-        };
+        let check = |process| history.check(process, began(9, 150), 0, Answer::Fresh(1), &database);
         assert!(check(half).is_ok());
         assert!(check(heir).is_err());
         assert!(check(grandchild).is_err());

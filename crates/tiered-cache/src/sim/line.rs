@@ -303,7 +303,9 @@ impl Log for SimLog {
     ) -> BoxFuture<'a, Result<(), LogError>> {
         let (changes, due_ms) = (changes.to_vec(), due.as_millis() as u64);
         let command = move |state: &mut State, now_ms: u64| {
-            state.store.prepare(intent, changes, now_ms + due_ms, now_ms);
+            state
+                .store
+                .prepare(intent, changes, now_ms + due_ms, now_ms);
         };
         async move { Ok(self.0.send(true, command).await?) }.boxed()
     }

@@ -74,6 +74,10 @@ impl LoadPlan {
         };
         let [first, second] = tags(row, version);
         let loaded = loaded.tag(first).tag(second);
-        Ok(if self.uncached { loaded.uncached() } else { loaded })
+        Ok(if self.uncached {
+            loaded.uncached()
+        } else {
+            loaded
+        })
     }
 }

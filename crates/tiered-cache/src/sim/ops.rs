@@ -18,9 +18,7 @@ use super::{
     replica::Process,
     world::World,
 };
-use crate::{
-    Cached, Effect, Invalidation, LoadError, Lookup, TierKind, TierSet, TieredCache,
-};
+use crate::{Cached, Effect, Invalidation, LoadError, Lookup, TierKind, TierSet, TieredCache};
 
 /// One call, or a few that belong together, drawn before it begins.
 #[derive(Debug, Clone)]
@@ -330,7 +328,8 @@ impl Caller {
             began.at_ms
         ));
         if value.is_some_and(|value| value.row != row) {
-            self.world.wrong(format!("row {row}: the value of another row"));
+            self.world
+                .wrong(format!("row {row}: the value of another row"));
         }
         let verdict = self.world.with(|state, _| {
             let history = &state.history;
@@ -359,7 +358,9 @@ impl Caller {
         self.world.with(|state, _| {
             let versions = state.database.versions();
             let (scope, effect) = (how.scope(row), how.effect());
-            state.history.called(process, scope, effect, versions, began)
+            state
+                .history
+                .called(process, scope, effect, versions, began)
         })
     }
 

@@ -22,7 +22,11 @@ impl Profile {
     pub(super) fn draw(dice: &Dice) -> Self {
         let redis = !dice.one_in(6);
         Self {
-            replicas: if redis { dice.pick(&[1, 2, 2, 2, 3]) } else { 1 },
+            replicas: if redis {
+                dice.pick(&[1, 2, 2, 2, 3])
+            } else {
+                1
+            },
             redis,
             disk: dice.one_in(2),
             policy: policy(dice),

@@ -22,12 +22,7 @@ use super::{
     world::{Lines, World},
 };
 use crate::{
-    Caches, TieredCache,
-    caches::Simulated,
-    chance::Chance,
-    coherence::Log,
-    hash,
-    tier::Tier,
+    Caches, TieredCache, caches::Simulated, chance::Chance, coherence::Log, hash, tier::Tier,
 };
 
 /// A place where one process after the other runs.
@@ -127,7 +122,9 @@ impl Host {
             instance: line.instance,
         };
         let caches = Caches::builder().namespace("sim").build_simulated(parts);
-        let caches = caches.await.expect("a folder of its own, and nothing to open");
+        let caches = caches
+            .await
+            .expect("a folder of its own, and nothing to open");
         let _ = line.floors.set(Arc::clone(&caches.common().floors));
         let cache = |name| {
             let builder = TieredCache::builder(name).policy(profile.policy.clone());
@@ -195,9 +192,9 @@ impl Process {
         let log = common.ledger.log_status();
         let flights = [&self.users, &self.posts].map(|cache| cache.inner.flights.len());
         let calm = flights == [0, 0]
-            && log.as_ref().is_none_or(|log| {
-                log.ready && log.pending == 0 && log.silent_for.is_none()
-            });
+            && log
+                .as_ref()
+                .is_none_or(|log| log.ready && log.pending == 0 && log.silent_for.is_none());
         (!calm).then(|| format!("flights {flights:?}, log {log:?}"))
     }
 }

@@ -223,7 +223,9 @@ impl Schedule {
                 }
             };
             let store = &state.store;
-            state.history.disturbed(|version| store.has_record(version), now_ms);
+            state
+                .history
+                .disturbed(|version| store.has_record(version), now_ms);
             state.trace.note(now_ms, format_args!("redis: {event}"));
         });
         self.world.log_moved.notify_waiters();
@@ -239,13 +241,15 @@ impl Schedule {
         self.bury();
         if lose_folder && self.hosts[host].running.is_none() {
             self.hosts[host].lose_folder();
-            self.world.note(format_args!("host {host} loses its folder"));
+            self.world
+                .note(format_args!("host {host} loses its folder"));
         }
     }
 
     async fn start(&mut self, host: usize) {
         let host = &mut self.hosts[host];
-        host.start(&self.world, &self.profile, self.dice.fork()).await;
+        host.start(&self.world, &self.profile, self.dice.fork())
+            .await;
     }
 
     /// Processes that died leave nothing behind but their folder.
@@ -304,7 +308,9 @@ impl Schedule {
             }
         }
         for host in &self.hosts {
-            let Some(process) = &host.running else { continue };
+            let Some(process) = &host.running else {
+                continue;
+            };
             if let Some(unrest) = process.unrest() {
                 self.world
                     .wrong(format!("process {}: {unrest}", process.number));
@@ -357,7 +363,11 @@ impl Schedule {
     }
 
     async fn on_all(&mut self, op: impl Fn() -> Op) {
-        let running: Vec<_> = self.hosts.iter().filter_map(|host| host.running.clone()).collect();
+        let running: Vec<_> = self
+            .hosts
+            .iter()
+            .filter_map(|host| host.running.clone())
+            .collect();
         for process in running {
             self.spawn(process, op(), None);
         }

@@ -202,7 +202,13 @@ impl Store {
         }
     }
 
-    pub(super) fn page(&mut self, after: Version, limit: usize, seen: Version, now_ms: u64) -> Page {
+    pub(super) fn page(
+        &mut self,
+        after: Version,
+        limit: usize,
+        seen: Version,
+        now_ms: u64,
+    ) -> Page {
         self.attend(seen.max(after), now_ms);
         let hidden = self.wrong == Wrong::GapsAreHidden;
         let skips = self.wrong == Wrong::RecordsAreSkipped;
@@ -215,7 +221,11 @@ impl Store {
                 false => self.epoch(),
             },
             trimmed: Version(if hidden { 0 } else { held.trimmed }),
-            last: Version(if hidden { held.last.max(after.0) } else { held.last }),
+            last: Version(if hidden {
+                held.last.max(after.0)
+            } else {
+                held.last
+            }),
             records: shown.take(limit).cloned().collect(),
         }
     }
@@ -271,13 +281,7 @@ impl Store {
 
     // === intents ===
 
-    pub(super) fn prepare(
-        &mut self,
-        intent: u64,
-        changes: Vec<u8>,
-        due_ms: u64,
-        now_ms: u64,
-    ) {
+    pub(super) fn prepare(&mut self, intent: u64, changes: Vec<u8>, due_ms: u64, now_ms: u64) {
         self.attend(Version(0), now_ms);
         self.held.intents.insert(intent, (due_ms, changes));
     }
