@@ -99,10 +99,13 @@ impl Engine {
     }
 
     pub(super) fn delete(&self, hash: u64) {
-        self.0.storage().delete(&hash);
+        // Each deletion takes a place in a queue of foyer's without a bound: none for nothing.
+        if self.holds(hash) {
+            self.0.storage().delete(&hash);
+        }
     }
 
-    /// Whether the index has an entry, once all is flushed.
+    /// Whether there is an entry, flushed or not.
     pub(super) fn holds(&self, hash: u64) -> bool {
         self.0.storage().may_contains(&hash)
     }

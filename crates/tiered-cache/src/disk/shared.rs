@@ -1,6 +1,7 @@
 //! What the tier and its writer share: the queue, the engine that is open now, and the counts.
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
@@ -34,8 +35,7 @@ pub(super) struct Shared {
     pub(super) room: Notify,
     pub(super) phase: watch::Sender<Phase>,
     pub(super) counts: Counts,
-    /// What the next engine has to delete before it is used.
-    missed: Mutex<Missed>,
+    gone: Mutex<Gone>,
 }
 
 /// How long the writer is to go on.
@@ -63,11 +63,22 @@ pub(super) enum State {
     Closed,
 }
 
+/// What has to be deleted from the engine that is opened next, before it is used.
 #[derive(Debug, Default)]
-struct Missed {
-    keys: Vec<u64>,
+struct Gone {
+    keys: BTreeSet<u64>,
     /// There were more.
     more: bool,
+}
+
+impl Gone {
+    fn note(&mut self, hash: u64) {
+        if self.keys.len() < GONE_MAX {
+            self.keys.insert(hash);
+        } else {
+            self.more = true;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -96,7 +107,7 @@ impl Shared {
             room: Notify::new(),
             phase: watch::Sender::new(Phase::Running),
             counts: Counts::default(),
-            missed: Mutex::default(),
+            gone: Mutex::default(),
         })
     }
 
@@ -129,32 +140,50 @@ impl Shared {
 
     /// Takes the key from the disk, at once or as soon as there is an engine that answers.
     pub(super) fn delete(&self, hash: u64) {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone = self.gone();
         match self.state() {
-            State::Open(engine) => return engine.delete(hash),
-            State::Failing(engine, _) => engine.delete(hash),
+            State::Open(engine) => engine.delete(hash),
+            State::Failing(engine, _) => {
+                engine.delete(hash);
+                gone.note(hash);
+            }
             // Each deletion takes a place in a queue of foyer's that nobody empties now.
-            State::Opening | State::Stalled(_) => {}
-            State::Failed(_) | State::Closed => return,
-        }
-        if missed.keys.len() < MISSED_MAX {
-            missed.keys.push(hash);
-        } else {
-            missed.more = true;
+            State::Opening | State::Stalled(_) => gone.note(hash),
+            State::Failed(_) | State::Closed => {}
         }
     }
 
+    /// The newest version of the key was lost: what the disk has of it must not pass for that, now or
+    /// after foyer was opened anew, which forgets deletions. (Of a removed key the floors know.)
+    pub(super) fn lose(&self, hash: u64) {
+        self.delete(hash);
+        self.gone().note(hash);
+    }
+
+    /// The disk has the newest version of these.
+    pub(super) fn regain(&self, hashes: impl Iterator<Item = u64>) {
+        let mut gone = self.gone();
+        if !gone.keys.is_empty() {
+            for hash in hashes {
+                gone.keys.remove(&hash);
+            }
+        }
+    }
+
+    fn gone(&self) -> MutexGuard<'_, Gone> {
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Opens the blocks on a thread of its own: sorting the index of a large folder takes a while.
-    /// Without those that are there if they hold more deleted ones than were kept in mind.
+    /// Empty if more was deleted than was kept in mind.
     pub(super) async fn open(self: &Arc<Self>, trusted: bool) -> Result<Arc<Engine>, BoxError> {
         let shared = Arc::clone(self);
         let runtime = tokio::runtime::Handle::current();
         let opening = tokio::task::spawn_blocking(move || {
-            let missed = {
-                let mut missed = shared.missed.lock().unwrap_or_else(PoisonError::into_inner);
-                std::mem::take(&mut missed.more)
-            };
-            shared.folder.prepare(trusted && !missed, shared.geometry)?;
+            let unknown = std::mem::take(&mut shared.gone().more);
+            shared
+                .folder
+                .prepare(trusted && !unknown, shared.geometry)?;
             let blocks = shared.folder.blocks();
             let engine = Engine::open(&blocks, shared.geometry, &shared.shape);
             Ok::<_, BoxError>(Arc::new(runtime.block_on(engine)?))
@@ -162,17 +191,17 @@ impl Shared {
         opening.await?
     }
 
-    /// Puts the engine to use, unless there are more missed deletions than were kept in mind.
+    /// Puts the engine to use, unless more was deleted meanwhile than was kept in mind.
     pub(super) fn adopt(&self, engine: &Arc<Engine>) -> bool {
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        for hash in missed.keys.drain(..) {
-            engine.delete(hash);
+        let gone = self.gone();
+        for hash in &gone.keys {
+            engine.delete(*hash);
         }
-        if !missed.more {
+        if !gone.more {
             // Before the lock is given back, so that no deletion comes between.
             self.enter(State::Open(Arc::clone(engine)));
         }
-        !missed.more
+        !gone.more
     }
 
     /// Tries whether the folder can be written at all.
@@ -189,7 +218,7 @@ impl Shared {
         self.counts.add(&self.counts.dropped, dropped.len() as u64);
         // Their older versions must not pass for them.
         for hash in dropped {
-            self.delete(hash);
+            self.lose(hash);
         }
         self.room.notify_waiters();
     }
@@ -234,5 +263,5 @@ impl std::fmt::Debug for Shared {
     }
 }
 
-/// 512 KiB.
-const MISSED_MAX: usize = 64 << 10;
+/// Half a MiB and the tree.
+const GONE_MAX: usize = 64 << 10;

@@ -215,7 +215,7 @@ impl DiskTier {
 
     fn forget(&self, hash: u64) {
         self.shared.queue().forget(hash);
-        self.shared.delete(hash);
+        self.shared.lose(hash);
     }
 }
 

@@ -124,30 +124,36 @@ impl Writer {
     }
 
     fn tally(&self, batch: &[Write]) -> Flush {
-        let (mut kept, mut bytes, mut lost) = (0, 0, 0);
+        let (mut kept, mut lost) = (Vec::new(), Vec::new());
+        let mut bytes = 0;
         let mut queue = self.shared.queue();
-        for Write { hash, bytes: value } in batch {
-            if queue.removed(*hash) {
+        for write in batch {
+            if queue.removed(write.hash) {
                 // Once more: it may have been on its way to foyer when the removal came.
-                self.engine.delete(*hash);
-            } else if self.engine.holds(*hash) {
-                kept += 1;
-                bytes += value.len() as u64;
+                self.engine.delete(write.hash);
+            } else if self.engine.holds(write.hash) {
+                kept.push(write.hash);
+                bytes += write.bytes.len() as u64;
             } else {
-                lost += 1;
+                lost.push(write.hash);
             }
         }
         queue.finish(batch);
         drop(queue);
         let counts = &self.shared.counts;
-        counts.add(&counts.written, kept);
+        counts.add(&counts.written, kept.len() as u64);
         counts.add(&counts.written_bytes, bytes);
-        counts.add(&counts.dropped, lost);
-        if kept == 0 && lost > 0 {
+        counts.add(&counts.dropped, lost.len() as u64);
+        let flush = if kept.is_empty() && !lost.is_empty() {
             Flush::Lost
         } else {
             Flush::Kept
+        };
+        self.shared.regain(kept.into_iter());
+        for hash in lost {
+            self.shared.lose(hash);
         }
+        flush
     }
 
     /// The disk took nothing: full, read-only or broken. Reads go on; writes are dropped until a trial
@@ -179,6 +185,9 @@ impl Writer {
             } else {
                 self.shared.counts.add(&self.shared.counts.dropped, batch.len() as u64);
                 self.shared.queue().finish(batch);
+                for write in batch {
+                    self.shared.lose(write.hash);
+                }
             }
         }
         self.heal().await
