@@ -5,6 +5,8 @@
 #[doc(hidden)]
 #[path = "macros.rs"]
 pub mod __private;
+#[allow(dead_code, unused_imports, reason = "connected next")]
+mod advice;
 mod cache;
 #[allow(dead_code, reason = "filled in next")]
 mod cached;
@@ -55,6 +57,7 @@ mod tag;
 #[allow(dead_code, unreachable_pub, reason = "filled in next")]
 mod tier;
 
+pub use advice::{SizeAdvice, SizePoint};
 pub use cache::TieredCache;
 pub use caches::{Caches, CachesBuilder};
 pub use codec::{Codec, Compression, Format};

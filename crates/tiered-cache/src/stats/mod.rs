@@ -9,4 +9,5 @@ mod stripes;
 mod tallies;
 
 pub(crate) use meter::{LoadOutcome, Meter, Outcome, Size};
+pub(crate) use snapshot::{Bytes, Grouped};
 pub use snapshot::{CacheStats, LoadTimes, TierStats};
