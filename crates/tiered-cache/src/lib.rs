@@ -56,6 +56,8 @@ mod status;
 mod tag;
 #[allow(dead_code, unreachable_pub, reason = "filled in next")]
 mod tier;
+#[allow(dead_code, unused_imports, reason = "connected next")]
+mod warm;
 
 pub use advice::{SizeAdvice, SizePoint};
 pub use cache::TieredCache;
@@ -72,6 +74,7 @@ pub use policy::{Capacity, EntryOptions, ErrorAction, Loaded, Policy};
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};
 pub use status::{CachesStatus, DiskStatus, DiskUse, RedisStatus};
+pub use warm::{WarmFailure, WarmOptions, WarmProgress, WarmReport, WarmSchedule, WarmWatch};
 /// Makes the body of an async function the loader of a cache; see the crate documentation.
 #[cfg(feature = "macros")]
 pub use tiered_cache_macros::cached;

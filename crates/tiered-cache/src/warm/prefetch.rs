@@ -1,0 +1,136 @@
+//! Loading ahead: few at a time, never waited for, and counted when it was worth it.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use tokio::sync::Semaphore;
+use tokio_util::task::TaskTracker;
+
+/// The bulkhead of loads that nobody waits for: it has room for [`AT_ONCE`], and turns away more instead
+/// of queueing them, because a value that comes late was not ahead.
+#[derive(Debug, Clone)]
+pub(crate) struct Ahead {
+    room: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Ahead {
+    /// Its loads run as tasks of `tasks`.
+    pub(crate) fn new(tasks: TaskTracker) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+            tasks,
+        }
+    }
+
+    /// Runs `load` in the background if there is room, and says whether there is. Needs a runtime.
+    pub(crate) fn begin<F>(&self, load: F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
+            return false;
+        };
+        drop(self.tasks.spawn(async move {
+            // Whoever is ready to run now goes first.
+            tokio::task::yield_now().await;
+            load.await;
+            drop(room);
+        }));
+        true
+    }
+}
+
+/// Which keys were loaded ahead and not read since; of 4,096 places, so a key may push out another, whose
+/// read then goes uncounted. 64 KiB.
+pub(crate) struct Prefetched {
+    places: Box<[Place]>,
+}
+
+#[derive(Default)]
+struct Place {
+    key: AtomicU64,
+    /// The key whose read was the reason; 0 for a declared relation.
+    because: AtomicU64,
+}
+
+impl Prefetched {
+    pub(crate) fn new() -> Self {
+        Self {
+            places: (0..PLACES).map(|_| Place::default()).collect(),
+        }
+    }
+
+    /// The key with this hash was loaded ahead because of a read of another one.
+    pub(crate) fn note(&self, hash: u64, because: u64) {
+        let place = self.place(hash);
+        place.because.store(because, Ordering::Relaxed);
+        place.key.store(hash, Ordering::Release);
+    }
+
+    /// The key with this hash was read: the reason for which it had been loaded ahead, at the first read
+    /// only. Costs one load for all other keys.
+    #[inline]
+    pub(crate) fn read(&self, hash: u64) -> Option<u64> {
+        let place = self.place(hash);
+        if place.key.load(Ordering::Relaxed) != hash {
+            return None;
+        }
+        let because = place.because.load(Ordering::Relaxed);
+        let taken = place
+            .key
+            .compare_exchange(hash, 0, Ordering::Acquire, Ordering::Relaxed);
+        taken.ok().map(|_| because)
+    }
+
+    fn place(&self, hash: u64) -> &Place {
+        &self.places[hash as usize % PLACES]
+    }
+}
+
+impl fmt::Debug for Prefetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prefetched").finish_non_exhaustive()
+    }
+}
+
+const AT_ONCE: usize = 8;
+const PLACES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::sleep;
+    use tokio_util::task::TaskTracker;
+
+    use super::{AT_ONCE, Ahead, PLACES, Prefetched};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_finds_no_room_is_turned_away_and_room_comes_back() {
+        let ahead = Ahead::new(TaskTracker::new());
+        let load = || ahead.begin(sleep(Duration::from_millis(10)));
+        let begun = (0..AT_ONCE + 5).filter(|_| load()).count();
+        assert_eq!(begun, AT_ONCE);
+        sleep(Duration::from_millis(11)).await;
+        assert!(load());
+    }
+
+    #[test]
+    fn a_key_loaded_ahead_counts_once() {
+        let prefetched = Prefetched::new();
+        let (a, b) = (7, 7 + PLACES as u64);
+        prefetched.note(a, 3);
+        assert_eq!(prefetched.read(b), None);
+        assert_eq!(prefetched.read(a), Some(3));
+        assert_eq!(prefetched.read(a), None);
+        prefetched.note(a, 0);
+        prefetched.note(b, 0);
+        assert_eq!((prefetched.read(a), prefetched.read(b)), (None, Some(0)));
+    }
+}
