@@ -75,7 +75,7 @@ async fn walk<K: CacheKey, V: Send + Sync + 'static>(
     loop {
         for (key, kept) in entries.iter() {
             let now_ms = order.now_ms.load(Ordering::Relaxed);
-            let expired = |kept: &Kept<V>| kept.slot().meta().times.keep_until <= now_ms;
+            let expired = |kept: &Kept<V>| kept.slot().meta().times.over(now_ms);
             if expired(&kept)
                 // Only if it still is: a fresh one may have come in meanwhile.
                 && let Some((_, removed)) = entries.remove_if(&key, expired)

@@ -1,7 +1,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::coherence::{Token, Version};
+use crate::coherence::Floors;
 
 fn entry<T>(value: T, keep_until: u64) -> Arc<Entry<T>> {
     let times = Times {
@@ -13,10 +13,7 @@ fn entry<T>(value: T, keep_until: u64) -> Arc<Entry<T>> {
         idle_ms: 0,
         cost_ms: 0,
     };
-    let token = Token {
-        local: 0,
-        shared: Version(0),
-    };
+    let token = Floors::new(1).token();
     Arc::new(Entry::new(value, Meta::new(0, token, times)))
 }
 
