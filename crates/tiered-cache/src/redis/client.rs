@@ -90,9 +90,10 @@ pub(super) fn settings(config: &RedisConfig) -> Result<Config, ConfigError> {
 }
 
 /// For every command of ours: one attempt, an error at once while disconnected, a deadline.
-pub(super) fn options(timeout: Duration) -> Options {
+pub(super) fn options(timeout: Duration, clustered: bool) -> Options {
     Options {
-        max_attempts: Some(1),
+        // To follow a slot that moved counts as an attempt; `fail_fast` allows none after a failure.
+        max_attempts: Some(if clustered { 2 } else { 1 }),
         timeout: Some(timeout),
         fail_fast: true,
         ..Options::default()

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value};
+use fred::types::{Resp3Frame as Frame, Value};
 use tokio::time::Instant;
 
 use super::{
@@ -72,8 +72,7 @@ impl Lease {
             Value::from_static_str("PX"),
             Value::Integer(millis.clamp(1, TTL_MAX_MS)),
         ];
-        let command = CustomCommand::new_static("SET", ClusterHash::FirstKey, false);
-        match self.link.call(command, arguments).await {
+        match self.link.call("SET", &held.name, arguments).await {
             Ok(Frame::Null) => {
                 guard.held = None;
                 Ok(None)
@@ -105,9 +104,8 @@ impl Lease {
                 return Ok(false);
             }
             tokio::time::sleep(drawn.min(left)).await;
-            let command = CustomCommand::new_static("EXISTS", ClusterHash::FirstKey, false);
-            let answer = self.link.call(command, vec![Value::from(name.as_str())]);
-            match answer.await? {
+            let argument = vec![Value::from(name.as_str())];
+            match self.link.call("EXISTS", &name, argument).await? {
                 Frame::Number { data: 0, .. } => return Ok(true),
                 Frame::Number { .. } => {}
                 _ => return Err(Fault::shape().into()),

@@ -12,7 +12,10 @@ use fred::{
     clients::{Client, WithOptions},
     error::{Error, ErrorKind},
     interfaces::ClientLike,
-    types::{ClusterHash, ConnectHandle, CustomCommand, Resp3Frame as Frame, Value},
+    types::{
+        ClusterHash, ConnectHandle, CustomCommand, Resp3Frame as Frame, Value, config::Options,
+    },
+    util::redis_keyslot,
 };
 use tokio::time::Instant;
 
@@ -63,7 +66,10 @@ impl Link {
         let client = client::build(config, purpose)?;
         let task = client.connect();
         Ok(Arc::new(Self {
-            commands: client.with_options(&client::options(config.command_timeout)),
+            commands: client.with_options(&client::options(
+                config.command_timeout,
+                client.is_clustered(),
+            )),
             client,
             task,
             closed: AtomicBool::new(false),
@@ -106,26 +112,30 @@ impl Link {
         }
     }
 
-    /// Sends one command; one attempt, within the command timeout.
+    /// Sends one command about `key`; one attempt, within the command timeout.
     pub(super) async fn call(
         &self,
-        command: CustomCommand,
+        verb: &'static str,
+        key: &str,
         arguments: Vec<Value>,
     ) -> Result<Frame, Fault> {
         self.ready()?;
-        self.judge(self.commands.custom_raw(command, arguments).await)
+        let command = CustomCommand::new_static(verb, self.slot(key), false);
+        judge(self.commands.custom_raw(command, arguments).await)
     }
 
-    /// Sends one command that may take as long as `timeout`.
-    pub(super) async fn call_within(
+    /// Sends one command that may take as long as `timeout`, with nothing after it until then.
+    pub(super) async fn wait_for(
         &self,
         timeout: Duration,
-        command: CustomCommand,
+        verb: &'static str,
+        key: &str,
         arguments: Vec<Value>,
     ) -> Result<Frame, Fault> {
         self.ready()?;
-        let commands = self.client.with_options(&client::options(timeout));
-        self.judge(commands.custom_raw(command, arguments).await)
+        let command = CustomCommand::new_static(verb, self.slot(key), true);
+        let commands = self.client.with_options(&self.options(timeout));
+        judge(commands.custom_raw(command, arguments).await)
     }
 
     /// Runs a script by its name; sends its text where the server does not know it (any more).
@@ -143,18 +153,23 @@ impl Link {
         ));
         rest.extend(keys.iter().map(|key| Value::from(*key)));
         rest.extend(arguments);
-        let send = |command: &'static str, first: Value, mut rest: Vec<Value>| {
+        // All keys of one script are in one slot.
+        let key = keys.first().copied().unwrap_or_default();
+        let send = |verb: &'static str, first: Value, mut rest: Vec<Value>| {
             rest[0] = first;
-            // By the first key: all keys of one script are in one slot.
-            let command = CustomCommand::new_static(command, ClusterHash::Offset(2), false);
             async move {
-                match timeout {
-                    Some(timeout) => self.call_within(timeout, command, rest).await,
-                    None => self.call(command, rest).await,
-                }
+                self.ready()?;
+                let command = CustomCommand::new_static(verb, self.slot(key), false);
+                judge(match timeout {
+                    None => self.commands.custom_raw(command, rest).await,
+                    Some(timeout) => {
+                        let commands = self.client.with_options(&self.options(timeout));
+                        commands.custom_raw(command, rest).await
+                    }
+                })
             }
         };
-        if let Some(name) = self.name(script, keys).await? {
+        if let Some(name) = self.name(script, key).await? {
             match send("EVALSHA", Value::from(name), rest.clone()).await {
                 // After a flush of scripts, a restart, or on another node.
                 Err(Fault::Answer(error)) if error.details().starts_with("NOSCRIPT") => {}
@@ -165,16 +180,14 @@ impl Link {
     }
 
     /// What the server calls the script; `None` where it may not be asked.
-    async fn name(&self, script: &Script, keys: &[&str]) -> Result<Option<&str>, Fault> {
+    async fn name(&self, script: &Script, key: &str) -> Result<Option<&str>, Fault> {
         let name = &self.names[script.index];
         if name.get().is_none() {
-            let slot = ClusterHash::from(keys.first().copied().unwrap_or_default());
-            let load = CustomCommand::new_static("SCRIPT", slot, false);
             let arguments = vec![
                 Value::from_static_str("LOAD"),
                 Value::from_static_str(script.text),
             ];
-            match self.call(load, arguments).await {
+            match self.call("SCRIPT", key, arguments).await {
                 Ok(answer) => {
                     if let Some(text) = wire::text(&answer).filter(|text| is_sha1(text)) {
                         let _ = name.set(text.to_owned());
@@ -218,19 +231,17 @@ impl Link {
         Ok(())
     }
 
-    fn judge(&self, answer: Result<Frame, Error>) -> Result<Frame, Fault> {
-        match answer {
-            Ok(Frame::SimpleError { data, .. }) => Err(Fault::server(&data)),
-            Ok(Frame::BlobError { data, .. }) => {
-                Err(Fault::server(&String::from_utf8_lossy(&data)))
-            }
-            Ok(frame) => Ok(frame),
-            Err(error) => Err(match error.kind() {
-                ErrorKind::Timeout => Fault::TimedOut,
-                ErrorKind::Canceled | ErrorKind::IO => Fault::Unavailable,
-                _ => Fault::Answer(error),
-            }),
+    /// fred heeds no other way of naming the slot of such a command.
+    fn slot(&self, key: &str) -> ClusterHash {
+        if self.is_clustered() {
+            ClusterHash::Custom(redis_keyslot(key.as_bytes()))
+        } else {
+            ClusterHash::FirstKey
         }
+    }
+
+    fn options(&self, timeout: Duration) -> Options {
+        client::options(timeout, self.is_clustered())
     }
 }
 
@@ -277,6 +288,19 @@ impl From<Fault> for LogError {
             Fault::TimedOut => Self::TimedOut,
             Fault::Answer(error) => Self::Failed(error.into()),
         }
+    }
+}
+
+fn judge(answer: Result<Frame, Error>) -> Result<Frame, Fault> {
+    match answer {
+        Ok(Frame::SimpleError { data, .. }) => Err(Fault::server(&data)),
+        Ok(Frame::BlobError { data, .. }) => Err(Fault::server(&String::from_utf8_lossy(&data))),
+        Ok(frame) => Ok(frame),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::Timeout => Fault::TimedOut,
+            ErrorKind::Canceled | ErrorKind::IO => Fault::Unavailable,
+            _ => Fault::Answer(error),
+        }),
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use fred::types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value};
+use fred::types::{Resp3Frame as Frame, Value};
 use futures_util::{FutureExt, future::BoxFuture};
 
 use super::{
@@ -91,7 +91,6 @@ impl RedisLog {
     async fn doze(&self, after: Version, wait: Duration) -> Result<(), LogError> {
         let wait = wait.min(BLOCK_MAX);
         let block = i64::try_from(wait.as_millis()).unwrap_or(1).max(1);
-        let command = CustomCommand::new_static("XREAD", ClusterHash::Offset(5), true);
         let arguments = vec![
             Value::from_static_str("BLOCK"),
             Value::Integer(block),
@@ -104,7 +103,10 @@ impl RedisLog {
         ];
         let limit = wait + self.timeout;
         // Its answer only wakes: the page is read in one step with the log's state.
-        match self.reader.call_within(limit, command, arguments).await {
+        let answer = self
+            .reader
+            .wait_for(limit, "XREAD", &self.keys[0], arguments);
+        match answer.await {
             Ok(_) => Ok(()),
             // A foreign value in the place of the stream; the script heals that.
             Err(Fault::Answer(error)) if error.details().starts_with("WRONGTYPE") => Ok(()),
@@ -233,12 +235,11 @@ impl Log for RedisLog {
 
     fn complete(&self, intent: u64) -> BoxFuture<'_, Result<(), LogError>> {
         async move {
-            let command = CustomCommand::new_static("HDEL", ClusterHash::FirstKey, false);
             let arguments = vec![
                 Value::from(self.keys[2].as_str()),
                 Value::from(format!("{intent:016x}")),
             ];
-            self.commands.call(command, arguments).await?;
+            self.commands.call("HDEL", &self.keys[2], arguments).await?;
             Ok(())
         }
         .boxed()

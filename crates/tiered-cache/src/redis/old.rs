@@ -68,7 +68,7 @@ impl RedisTier {
             tracing::warn!("Redis not reached in time: starting without it");
         }
         let tier = Arc::new(Self {
-            commands: client.with_options(&client::options(config.command_timeout)),
+            commands: client.with_options(&client::options(config.command_timeout, false)),
             connection: guard
                 .0
                 .take()

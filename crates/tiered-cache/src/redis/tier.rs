@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
-    types::{ClusterHash, CustomCommand, Resp3Frame as Frame, Value},
+    types::{Resp3Frame as Frame, Value},
     util::redis_keyslot,
 };
 use futures_util::{
@@ -135,8 +135,7 @@ impl RedisTier {
         while arguments.len() < MISTAKABLE {
             arguments.push(Value::from(names[batch[0]].as_str()));
         }
-        let command = CustomCommand::new_static("MGET", ClusterHash::FirstKey, false);
-        match self.link.call(command, arguments).await {
+        match self.link.call("MGET", &names[batch[0]], arguments).await {
             Ok(Frame::Array { data, .. }) if data.len() >= batch.len() => batch
                 .iter()
                 .zip(data)
@@ -159,8 +158,8 @@ impl RedisTier {
     }
 
     async fn read_one(&self, key: &EntryKey, name: String) -> Result<Option<Bytes>, TierError> {
-        let command = CustomCommand::new_static("GET", ClusterHash::FirstKey, false);
-        match self.link.call(command, vec![Value::from(name)]).await {
+        let argument = vec![Value::from(name.as_str())];
+        match self.link.call("GET", &name, argument).await {
             Ok(frame) => self.open(key, frame),
             // A foreign value of another type.
             Err(Fault::Answer(error)) if error.details().starts_with("WRONGTYPE") => Ok(None),

@@ -38,6 +38,15 @@ impl Server {
     /// Starts a server that keeps nothing on disk unless `arguments` say so; `None` where no server is
     /// installed, which is said.
     pub(crate) async fn start(arguments: &[&str]) -> Option<Self> {
+        Self::start_as(arguments, None).await
+    }
+
+    /// Starts a Sentinel with the settings.
+    pub(crate) async fn start_sentinel(settings: &str) -> Option<Self> {
+        Self::start_as(&["--sentinel"], Some(settings)).await
+    }
+
+    async fn start_as(arguments: &[&str], sentinel: Option<&str>) -> Option<Self> {
         let program = program()?;
         let mut server = Self {
             program,
@@ -46,6 +55,10 @@ impl Server {
             folder: TempDir::new().expect("a writable temporary folder"),
             child: None,
         };
+        if let Some(settings) = sentinel {
+            let file = server.folder.path().join(SENTINEL);
+            std::fs::write(file, settings).expect("a folder of our own");
+        }
         // Between the probe and the start somebody else may take the port.
         for _ in 0..5 {
             server.port = free_port();
@@ -106,6 +119,12 @@ impl Server {
             .expect("the server is there")
     }
 
+    /// The same of a server that may be away; `None` then.
+    pub(crate) async fn try_command(&self, parts: &[&str]) -> Option<Reply> {
+        let reply = tokio::time::timeout(LIMIT, ask(self.port, parts)).await;
+        reply.ok()?.ok()
+    }
+
     fn signal(&self, signal: &str) {
         let child = self.child.as_ref().expect("it runs");
         let mut kill = Command::new("kill");
@@ -115,15 +134,17 @@ impl Server {
 
     async fn launch(&mut self) -> bool {
         let mut command = Command::new(&self.program);
-        if self.arguments.iter().any(|text| text == "--sentinel") {
-            // A Sentinel keeps its state in its file, which comes first.
-            command.arg(self.folder.path().join("sentinel.conf"));
+        // A Sentinel keeps its state in its file, which is named first.
+        let file = self.folder.path().join(SENTINEL);
+        let sentinel = file.exists();
+        if sentinel {
+            command.arg(file);
         }
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--daemonize", "no", "--dir"])
             .arg(self.folder.path());
-        if !self.arguments.iter().any(|text| text == "--sentinel") {
+        if !sentinel {
             command.args(["--save", "", "--appendonly", "no"]);
         }
         command
@@ -244,5 +265,6 @@ pub(crate) fn free_port() -> u16 {
     }
 }
 
+const SENTINEL: &str = "sentinel.conf";
 /// For whatever takes milliseconds on an idle machine.
 const LIMIT: Duration = Duration::from_secs(30);
