@@ -1,6 +1,6 @@
 //! One invalidation as the ledger takes it, and its bytes for the record that outlives the process.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -54,6 +54,30 @@ impl Change {
             entry: None,
         }
     }
+}
+
+/// Few changes that cover as much as many, and more: the caches of keys, and everything for tags. At
+/// most `most`.
+pub(super) fn widened(changes: &[Change], most: usize) -> Vec<Change> {
+    let mut wide: BTreeMap<Target, Change> = BTreeMap::new();
+    for change in changes {
+        let wider = match change.target {
+            Target::Key(_) | Target::Cache(_) if change.cache != 0 => {
+                Change::cache(change.cache, change.effect)
+            }
+            Target::Key(_) | Target::Cache(_) | Target::Tag(_) | Target::All => {
+                Change::all(change.effect)
+            }
+        };
+        let known = wide.entry(wider.target).or_insert_with(|| wider.clone());
+        if wider.effect == Effect::Remove {
+            known.effect = Effect::Remove;
+        }
+    }
+    if wide.len() > most {
+        return vec![Change::all(Effect::Remove)];
+    }
+    wide.into_values().collect()
 }
 
 /// The changes as bytes, for a record.

@@ -6,7 +6,7 @@
 //! went down gets a new id; entries carry the id, so all older ones are misses then.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{chance::Chance, error::BuildError, hash::mix};
 
-/// The open log, with the lock on its folder; used by one process at a time.
+/// The open log; the caller holds the lock on its folder, which one process uses at a time.
 #[derive(Debug)]
 pub(crate) struct LocalLog {
     header: Header,
@@ -33,8 +33,6 @@ pub(crate) struct LocalLog {
     outbox: Outbox,
     /// Cleared for good when a record cannot be written.
     good: AtomicBool,
-    /// Held for as long as the log lives.
-    _lock: File,
 }
 
 #[derive(Debug)]
@@ -51,11 +49,11 @@ struct State {
 }
 
 impl LocalLog {
-    /// Takes the folder for this process, and brings the floors back. Blocks for as long as the
-    /// folder takes.
+    /// Opens the log in the folder, or begins a new one, and brings the floors back. Blocks for as long
+    /// as the folder takes.
     ///
     /// # Errors
-    /// [`BuildError`]: the folder cannot be used, or another process uses it.
+    /// [`BuildError::Folder`]: it cannot be used.
     pub(crate) fn open(
         folder: &Path,
         namespace: &str,
@@ -66,7 +64,6 @@ impl LocalLog {
             path: folder.into(),
             source: error.into(),
         };
-        let lock = lock_folder(folder)?;
         let path = folder.join("floors.log");
         // Floors of another table cannot be put in the places of this one.
         let owner = mix(crate::hash::text_hash(namespace) ^ floors.stripes() as u64);
@@ -111,7 +108,6 @@ impl LocalLog {
             }),
             outbox: Outbox::open(folder).map_err(unusable)?,
             good: AtomicBool::new(true),
-            _lock: lock,
         })
     }
 
@@ -260,28 +256,6 @@ impl LocalLog {
     }
 }
 
-fn lock_folder(folder: &Path) -> Result<File, BuildError> {
-    let unusable = |error: io::Error| BuildError::Folder {
-        path: folder.into(),
-        source: error.into(),
-    };
-    fs::create_dir_all(folder).map_err(unusable)?;
-    let mut options = OpenOptions::new();
-    let lock = options
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(folder.join("lock"));
-    let lock = lock.map_err(unusable)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(BuildError::FolderInUse {
-            path: folder.into(),
-        }),
-        Err(TryLockError::Error(error)) => Err(unusable(error)),
-    }
-}
-
 /// Takes the record of closing away, and sees that to the disk: a system crash may undo the replacement
 /// of the log, and what is back then must not pass for whole.
 fn reopen(path: &Path) -> io::Result<()> {
@@ -404,14 +378,6 @@ mod tests {
         assert_eq!(standing(&floors, 9, unlogged), Standing::Valid);
         assert!(floors.raise(Target::Key(9), Effect::Remove) > unlogged + UNLOGGED_MAX / 2);
         assert_eq!(standing(&floors, 9, unlogged), Standing::Removed);
-    }
-
-    #[test]
-    fn no_more_than_one_process_uses_a_folder() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let (_log, floors) = open(folder.path());
-        let second = LocalLog::open(folder.path(), "tests", &floors, &Chance::seeded(8));
-        assert!(matches!(second, Err(crate::BuildError::FolderInUse { .. })));
     }
 
     /// Goal: a log is trusted as a whole or not at all. Method: a log of this run of the system, cut

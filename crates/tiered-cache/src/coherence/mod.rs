@@ -1,8 +1,10 @@
 //! What keeps all tiers and replicas from serving what was invalidated: versions, floors, the log.
 
+mod batch;
 mod change;
 mod floors;
 mod follower;
+mod invalidations;
 mod ledger;
 mod local_log;
 mod local_record;
@@ -14,8 +16,10 @@ mod silence;
 mod tail;
 mod version;
 
+pub use batch::{Batch, PrepareError};
 pub(crate) use change::Change;
 pub(crate) use floors::{CacheFloor, Floors, Marks};
+pub use invalidations::{Invalidation, Invalidations};
 pub(crate) use ledger::{Ledger, LedgerConfig, LogStatus, Ticket};
 pub(crate) use local_log::LocalLog;
 pub(crate) use log::{Epoch, Log, LogError, Page, Position, Record};

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use super::{Change, Effect, Target, Version};
+use super::{Change, Effect, Target, Version, change};
 
 /// A bounded set. Those whose caller is still at work are bounded by their callers; of those that wait
 /// to be tried again, too many become "the whole cache".
@@ -285,24 +285,11 @@ impl State {
     fn collapse(&mut self, most: usize) -> Collapsed {
         let waiting = self.items.iter().filter(|(_, item)| !item.in_hand);
         let replaced: Vec<u64> = waiting.map(|(id, _)| *id).collect();
-        let mut wide: BTreeMap<Target, Effect> = BTreeMap::new();
-        for change in replaced.iter().flat_map(|id| &*self.items[id].changes) {
-            let target = match change.target {
-                Target::Key(_) | Target::Cache(_) if change.cache != 0 => {
-                    Target::Cache(change.cache)
-                }
-                Target::Key(_) | Target::Cache(_) | Target::Tag(_) | Target::All => Target::All,
-            };
-            let effect = wide.entry(target).or_insert(change.effect);
-            if change.effect == Effect::Remove {
-                *effect = Effect::Remove;
-            }
-        }
-        let changes: Arc<[Change]> = if wide.len() > most {
-            [Change::all(Effect::Remove)].into()
-        } else {
-            wide.into_iter().map(widened).collect()
-        };
+        let waiting: Vec<_> = replaced
+            .iter()
+            .flat_map(|id| self.items[id].changes.iter().cloned())
+            .collect();
+        let changes: Arc<[Change]> = change::widened(&waiting, most).into();
         // The new one first: nothing is uncovered in between.
         // An intent that is not completed is carried out by whoever finds it overdue.
         let id = self.insert(Item::new(Arc::clone(&changes), None, false));
@@ -314,13 +301,6 @@ impl State {
             changes,
             replaced,
         }
-    }
-}
-
-fn widened((target, effect): (Target, Effect)) -> Change {
-    match target {
-        Target::Cache(cache) => Change::cache(cache, effect),
-        _ => Change::all(effect),
     }
 }
 
