@@ -11,11 +11,12 @@ use std::{
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
-/// The bulkhead of loads that nobody waits for: it has room for [`AT_ONCE`], and turns away more instead
-/// of queueing them, because a value that comes late was not ahead.
+/// The bulkhead of loads that nobody waits for: [`AT_ONCE`] run, [`WAITING`] wait for their turn, and
+/// more are turned away, because a value that comes late was not ahead.
 #[derive(Debug, Clone)]
 pub(crate) struct Ahead {
     room: Arc<Semaphore>,
+    turns: Arc<Semaphore>,
     tasks: TaskTracker,
 }
 
@@ -23,7 +24,8 @@ impl Ahead {
     /// Its loads run as tasks of `tasks`.
     pub(crate) fn new(tasks: TaskTracker) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            room: Arc::new(Semaphore::new(AT_ONCE + WAITING)),
+            turns: Arc::new(Semaphore::new(AT_ONCE)),
             tasks,
         }
     }
@@ -36,11 +38,14 @@ impl Ahead {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             return false;
         };
+        let turns = Arc::clone(&self.turns);
         drop(self.tasks.spawn(async move {
+            // Never closed, so it always comes.
+            let turn = turns.acquire().await;
             // Whoever is ready to run now goes first.
             tokio::task::yield_now().await;
             load.await;
-            drop(room);
+            drop((turn, room));
         }));
         true
     }
@@ -100,25 +105,42 @@ impl fmt::Debug for Prefetched {
 }
 
 const AT_ONCE: usize = 8;
+const WAITING: usize = 56;
 const PLACES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::{
+            Arc,
+            atomic::{AtomicU64, Ordering},
+        },
+        time::Duration,
+    };
 
     use tokio::time::sleep;
     use tokio_util::task::TaskTracker;
 
-    use super::{AT_ONCE, Ahead, PLACES, Prefetched};
+    use super::{AT_ONCE, Ahead, PLACES, Prefetched, WAITING};
 
     #[tokio::test(start_paused = true)]
-    async fn what_finds_no_room_is_turned_away_and_room_comes_back() {
+    async fn few_run_at_once_some_wait_and_the_rest_is_turned_away() {
         let ahead = Ahead::new(TaskTracker::new());
-        let load = || ahead.begin(sleep(Duration::from_millis(10)));
-        let begun = (0..AT_ONCE + 5).filter(|_| load()).count();
-        assert_eq!(begun, AT_ONCE);
+        let done = Arc::new(AtomicU64::new(0));
+        let load = || {
+            let done = Arc::clone(&done);
+            ahead.begin(async move {
+                sleep(Duration::from_millis(10)).await;
+                done.fetch_add(1, Ordering::Relaxed);
+            })
+        };
+        let begun = (0..AT_ONCE + WAITING + 5).filter(|_| load()).count();
+        assert_eq!(begun, AT_ONCE + WAITING);
         sleep(Duration::from_millis(11)).await;
+        assert_eq!(done.load(Ordering::Relaxed), AT_ONCE as u64);
         assert!(load());
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(done.load(Ordering::Relaxed), begun as u64 + 1);
     }
 
     #[test]
