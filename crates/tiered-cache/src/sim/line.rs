@@ -152,8 +152,21 @@ impl Tier for SimRedis {
 
     fn read<'a>(&'a self, key: &'a EntryKey) -> BoxFuture<'a, Result<Option<Bytes>, TierError>> {
         let slot = name(key);
-        let command = move |state: &mut State, now_ms| state.store.get(&slot, now_ms);
-        async move { Ok(self.0.send(false, command).await?) }.boxed()
+        let command = move |state: &mut State, now_ms: u64| state.store.get(&slot, now_ms);
+        async move {
+            let Some(found) = self.0.send(false, command).await? else {
+                return Ok(None);
+            };
+            // As the real tier does: the log may tell of it later.
+            if let Some(floors) = self.0.floors.get()
+                && found.stale
+                && found.soft > floors.applied()
+            {
+                floors.confirm(Target::Key(key.hash), Effect::Expire, found.soft);
+            }
+            Ok(Some(found.bytes))
+        }
+        .boxed()
     }
 
     fn write<'a>(

@@ -6,6 +6,8 @@ mod history;
 mod line;
 mod oracle;
 mod profile;
+#[cfg(feature = "redis")]
+mod real;
 mod store;
 mod trace;
 mod world;

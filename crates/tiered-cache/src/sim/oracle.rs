@@ -53,7 +53,7 @@ fn a_slot_gives_the_last_accepted_fill_unless_something_newer_removed_it() {
                 }
             }
             let found = store.get("k", now_ms);
-            let found = found.map(|bytes| String::from_utf8_lossy(&bytes).parse::<u64>());
+            let found = found.map(|found| String::from_utf8_lossy(&found.bytes).parse::<u64>());
             let last = slot.fills.last().copied();
             let removed = |fill: u64| slot.removals.iter().any(|removal| *removal > fill);
             let expected = last.filter(|fill| !removed(*fill));

@@ -60,6 +60,15 @@ struct Held {
     intents: BTreeMap<u64, (u64, Vec<u8>)>,
 }
 
+/// A value in a slot.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) bytes: Bytes,
+    pub(super) soft: Version,
+    /// It was expired at `soft`.
+    pub(super) stale: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Slot {
     version: Version,
@@ -86,10 +95,13 @@ impl Store {
 
     // === slots ===
 
-    pub(super) fn get(&self, key: &str, now_ms: u64) -> Option<Bytes> {
-        let slot = self.held.slots.get(key)?;
-        let live = slot.until_ms > now_ms;
-        slot.value.clone().filter(|_| live)
+    pub(super) fn get(&self, key: &str, now_ms: u64) -> Option<Found> {
+        let slot = self.live_slot(key, now_ms)?;
+        Some(Found {
+            bytes: slot.value.clone()?,
+            soft: slot.soft.max(slot.version),
+            stale: slot.soft > slot.version,
+        })
     }
 
     /// Writes a value unless the slot knows something newer.
