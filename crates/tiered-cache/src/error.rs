@@ -79,6 +79,8 @@ pub enum LoadError {
         /// The limit that was reached.
         after: Duration,
     },
+    /// The loader never ran: `Policy::loads_max` others were running for all of `Policy::load_timeout`.
+    Overloaded,
     /// The task of the load went away, because its runtime is shutting down.
     Aborted,
 }
@@ -104,6 +106,9 @@ impl fmt::Display for LoadError {
             Self::Failed(_) => f.write_str("the loader failed"),
             Self::Panicked => f.write_str("the loader panicked"),
             Self::TimedOut { after } => write!(f, "the loader took longer than {after:?}"),
+            Self::Overloaded => {
+                f.write_str("the loader got no turn in time: raise `loads_max`, or load less")
+            }
             Self::Aborted => f.write_str("the load was aborted by the runtime's shutdown"),
         }
     }

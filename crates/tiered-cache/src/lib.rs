@@ -25,6 +25,10 @@ mod envelope;
 mod error;
 #[allow(dead_code, reason = "connected next")]
 mod events;
+#[allow(dead_code, reason = "filled in next")]
+mod flight;
+#[allow(dead_code, unused_imports, unreachable_pub, reason = "filled in next")]
+mod guard;
 mod hash;
 mod key;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
