@@ -206,7 +206,10 @@ impl Link {
             return;
         }
         let link = Arc::clone(self);
-        tokio::spawn(async move {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
             let _ = tokio::time::timeout(HEAL, link.client.force_reconnection()).await;
             link.healing.store(false, Ordering::Release);
         });

@@ -102,21 +102,23 @@ impl RedisLog {
             Value::from(format!("{after}-{}", u64::MAX)),
         ];
         let limit = wait + self.timeout;
-        // Its answer only wakes: the page is read in one step with the log's state.
+        // CANCEL: the command stays out there, and what comes next would wait behind it: the connection
+        // is made anew, as it is when the answer is late.
+        let mut unanswered = HealOnDrop(Some(&self.reader));
         let answer = self
             .reader
             .wait_for(limit, "XREAD", &self.keys[0], arguments);
-        match answer.await {
+        let answer = answer.await;
+        if !matches!(&answer, Err(fault) if matches!(fault, Fault::TimedOut) || fault.is_demoted())
+        {
+            unanswered.0 = None;
+        }
+        match answer {
+            // Only a call to wake up: the page is read in one step with the log's state.
             Ok(_) => Ok(()),
             // A foreign value in the place of the stream; the script heals that.
             Err(Fault::Answer(error)) if error.details().starts_with("WRONGTYPE") => Ok(()),
-            Err(fault) => {
-                // The command is still out there; what comes next would wait behind it.
-                if matches!(fault, Fault::TimedOut) || fault.is_demoted() {
-                    self.reader.heal();
-                }
-                Err(fault.into())
-            }
+            Err(fault) => Err(fault.into()),
         }
     }
 
@@ -260,6 +262,17 @@ impl Log for RedisLog {
     }
 }
 
+/// Makes a connection anew unless it is told that there is no need.
+struct HealOnDrop<'a>(Option<&'a Arc<Link>>);
+
+impl Drop for HealOnDrop<'_> {
+    fn drop(&mut self) {
+        if let Some(link) = self.0 {
+            link.heal();
+        }
+    }
+}
+
 fn page(answer: &Frame) -> Option<Page> {
     let parts = wire::array(answer)?;
     let [_, _, last, trimmed, rows] = parts else {
@@ -301,8 +314,8 @@ fn intent([name, changes]: &[Frame; 2]) -> Option<(u64, Vec<u8>)> {
     }
 }
 
-fn number(number: impl ToString) -> Value {
-    Value::from(number.to_string())
+fn number(number: impl std::fmt::Display) -> Value {
+    Value::from(format!("{number}"))
 }
 
 /// Tags and caches whose last invalidation is kept exactly for processes to come.

@@ -1,10 +1,9 @@
 //! Tier, log and leases on a real server.
 
 #[path = "../../tests/it/redis_group.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
 mod redis_group;
 #[path = "../../tests/it/redis_server.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
+#[expect(dead_code, reason = "shared with the integration tests")]
 mod redis_server;
 
 mod faults;

@@ -30,7 +30,7 @@ pub(super) fn encode(changes: &[(Target, Effect)]) -> String {
 /// reload is better than a change that was missed.
 pub(super) fn decode(text: &str) -> Vec<(Target, Effect)> {
     let (cells, rest) = text.as_bytes().as_chunks::<CELL>();
-    let changes: Option<Vec<_>> = cells.iter().map(|cell| decode_cell(cell)).collect();
+    let changes: Option<Vec<_>> = cells.iter().map(decode_cell).collect();
     match changes {
         Some(changes) if rest.is_empty() => changes,
         _ => vec![EVERYTHING],
@@ -63,7 +63,7 @@ pub(super) fn record(row: &Frame) -> Option<Record> {
     };
     let (version, _) = text(id)?.split_once('-')?;
     let version = self::version(version)?;
-    let (by, changes) = fields_of(fields).unwrap_or((0, vec![EVERYTHING]));
+    let (by, changes) = fields_of(fields).unwrap_or_else(|| (0, vec![EVERYTHING]));
     Some(Record {
         version,
         by,

@@ -115,7 +115,8 @@ pub(crate) struct Sentinel {
 impl Sentinel {
     /// `None` where no server is installed.
     pub(crate) async fn start() -> Option<Self> {
-        let primary = Server::start(&[]).await?;
+        // By default it waits 5 s for more replicas.
+        let primary = Server::start(&["--repl-diskless-sync-delay", "0"]).await?;
         let port = primary.port().to_string();
         let replica = Server::start(&["--replicaof", "127.0.0.1", &port]).await?;
         until("the replica follows", async || {

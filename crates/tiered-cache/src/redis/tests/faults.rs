@@ -165,7 +165,7 @@ async fn a_server_that_evicts_never_loses_a_part_of_the_log_in_silence() {
     };
     let mut position = rig.page(Version(0)).await;
     let (mut gaps, mut appended) = (0, Vec::new());
-    for round in 0..4000 {
+    for round in 0..4000_u64 {
         let filler = key(&format!("filler {round}"));
         let entry = Sealed {
             bytes: Bytes::from(vec![b'x'; 4096]),
@@ -173,7 +173,7 @@ async fn a_server_that_evicts_never_loses_a_part_of_the_log_in_silence() {
             insertion: false,
         };
         let _ = rig.parts.tier.write(&filler, entry, MINUTE).await;
-        if round % 20 == 0 {
+        if round.is_multiple_of(20) {
             let changes = [(Target::Tag(round), Effect::Remove)];
             if let Ok(version) = rig.parts.log.append(&changes).await {
                 appended.push(version);

@@ -228,3 +228,28 @@ async fn intents_are_bounded() {
     assert_eq!(at, 4096);
     assert!(matches!(error, LogError::Failed(_)), "{error:?}");
 }
+
+#[tokio::test]
+async fn a_read_that_is_dropped_does_not_hold_up_the_next() {
+    let Some(rig) = Rig::start(&[]).await else {
+        return;
+    };
+    let last = rig.page(Version(0)).await.last;
+    let waiting = rig.parts.log.read(last, 10, Duration::from_secs(10));
+    // Until it waits inside Redis.
+    tokio::select! {
+        biased;
+        () = redis_group::until("it waits", async || {
+            let clients = rig.server.command(&["INFO", "clients"]).await;
+            clients.text().contains("blocked_clients:1")
+        }) => {}
+        page = waiting => panic!("there is nothing to read: {page:?}"),
+    }
+    let begun = tokio::time::Instant::now();
+    rig.page_at_last(last).await;
+    assert!(
+        begun.elapsed() < Duration::from_secs(8),
+        "{:?}",
+        begun.elapsed()
+    );
+}
