@@ -81,6 +81,10 @@ pub enum LoadError {
     },
     /// The loader never ran: `Policy::loads_max` others were running for all of `Policy::load_timeout`.
     Overloaded,
+    /// The loader said "not modified", but it was shown no value that could still hold.
+    NothingToRenew,
+    /// `fetch` was called on a cache without a registered loader.
+    NoLoader,
     /// The task of the load went away, because its runtime is shutting down.
     Aborted,
 }
@@ -108,6 +112,12 @@ impl fmt::Display for LoadError {
             Self::TimedOut { after } => write!(f, "the loader took longer than {after:?}"),
             Self::Overloaded => {
                 f.write_str("the loader got no turn in time: raise `loads_max`, or load less")
+            }
+            Self::NothingToRenew => f.write_str(
+                "the loader said \"not modified\", but was shown no value: return one when `stale` is `None`",
+            ),
+            Self::NoLoader => {
+                f.write_str("the cache has no registered loader: give it one, or use `get_or_load`")
             }
             Self::Aborted => f.write_str("the load was aborted by the runtime's shutdown"),
         }

@@ -8,7 +8,6 @@ pub mod __private;
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod advice;
 mod cache;
-#[allow(dead_code, reason = "filled in next")]
 mod cached;
 mod caches;
 #[allow(dead_code, reason = "filled in next")]
@@ -20,8 +19,8 @@ mod codec;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod coherence;
 #[cfg(feature = "disk")]
+#[allow(dead_code, reason = "connected next")]
 mod disk;
-mod envelope;
 mod error;
 #[allow(dead_code, reason = "connected next")]
 mod events;
@@ -33,18 +32,6 @@ mod hash;
 mod key;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod memory;
-mod old_flight;
-mod old_floors;
-mod old_lookup;
-mod old_memory;
-#[cfg_attr(
-    not(all(feature = "redis", feature = "disk")),
-    expect(
-        dead_code,
-        reason = "each tier reads its own part of what all are told"
-    )
-)]
-mod old_tier;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod policy;
 #[cfg(feature = "redis")]
@@ -56,28 +43,29 @@ mod redis;
 mod sim;
 mod stats;
 mod status;
-#[allow(dead_code, reason = "filled in next")]
 mod tag;
-#[allow(dead_code, unreachable_pub, reason = "filled in next")]
 mod tier;
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod warm;
 
 pub use advice::{SizeAdvice, SizePoint};
-pub use cache::TieredCache;
+pub use cache::{CacheBuilder, EntryRequest, LoadContext, TieredCache};
+pub use cached::{Cached, Lookup, TierKind, TierSet};
 pub use caches::{Caches, CachesBuilder};
 pub use codec::{Codec, Compression, Format};
+pub use coherence::{Effect, Version};
 #[cfg(feature = "disk")]
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};
 pub use events::{CacheEvent, CacheEvents, LoadEnd, StaleReason};
 pub use key::CacheKey;
-pub use old_lookup::{Lookup, TierKind};
 pub use policy::{Capacity, EntryOptions, ErrorAction, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};
 pub use status::{CachesStatus, DiskStatus, DiskUse, RedisStatus};
+pub use tag::Tag;
+pub use tier::{EntryKey, Sealed, Tier, TierError, TierScope};
 pub use warm::{WarmFailure, WarmOptions, WarmProgress, WarmReport, WarmSchedule, WarmWatch};
 /// Makes the body of an async function the loader of a cache; see the crate documentation.
 #[cfg(feature = "macros")]

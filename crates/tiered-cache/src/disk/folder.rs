@@ -58,6 +58,14 @@ impl Folder {
         }
     }
 
+    /// The folder at `path`, whose lock somebody else in this process holds already.
+    pub(crate) fn held(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            lock: Mutex::new(None),
+        }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -1,6 +1,9 @@
 //! One entry as memory holds it: the value with all that decides whether it may be served.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use crate::coherence::{Token, Version};
 
@@ -50,8 +53,7 @@ pub(crate) struct Meta {
 pub(crate) struct Times {
     /// When its fill began.
     pub(crate) filled: u64,
-    /// From here on a read refreshes it ahead; `u64::MAX` never. Past `fresh_until` only after a failed
-    /// load: no read asks the loader before it.
+    /// From here on a read refreshes it ahead; `u64::MAX` never.
     pub(crate) refresh_from: u64,
     /// Fresh before this.
     pub(crate) fresh_until: u64,
@@ -106,6 +108,19 @@ impl Meta {
             tags: Box::default(),
             validator: None,
             read: AtomicU64::new(times.filled),
+        }
+    }
+
+    /// The same facts at other times.
+    pub(crate) fn with_times(&self, times: Times) -> Self {
+        Self {
+            times,
+            local: AtomicU64::new(self.local.load(Ordering::Relaxed)),
+            shared: self.shared,
+            key: self.key,
+            tags: self.tags.clone(),
+            validator: self.validator.clone(),
+            read: AtomicU64::new(self.read.load(Ordering::Relaxed)),
         }
     }
 }

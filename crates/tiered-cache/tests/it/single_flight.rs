@@ -98,7 +98,7 @@ async fn a_load_survives_its_first_caller() {
     go.notify_one();
     // The second joins the flight of the first: its own loader never runs.
     let lookup = cache
-        .get_or_load(&key(), || async { Err("not called") })
+        .get_or_load(&key(), || async { Err::<Option<u64>, _>("not called") })
         .await;
     assert_eq!(
         lookup.expect("the first load goes on").value().map(|v| **v),
@@ -177,17 +177,17 @@ async fn the_loaders_error_reaches_every_waiter_with_its_type() {
 }
 
 #[tokio::test]
-async fn a_missing_value_is_a_miss_and_is_asked_for_again() {
+async fn a_missing_value_is_absent_and_is_asked_for_again() {
     let (cache, loads) = (cache(), Arc::new(AtomicUsize::new(0)));
     for _ in 0..2 {
         let loads = Arc::clone(&loads);
         let load = move || async move {
             loads.fetch_add(1, Ordering::SeqCst);
-            Ok::<_, Infallible>(None)
+            Ok::<Option<u64>, Infallible>(None)
         };
         assert!(matches!(
             cache.get_or_load(&key(), load).await,
-            Ok(Lookup::Miss)
+            Ok(Lookup::Absent)
         ));
     }
     assert_eq!(loads.load(Ordering::SeqCst), 2);
@@ -261,10 +261,10 @@ async fn who_asks_after_an_answer_is_never_given_that_answer_again() {
         let loads = Arc::clone(&loads);
         let nothing = move || async move {
             loads.fetch_add(1, Ordering::SeqCst);
-            Ok::<_, Infallible>(None)
+            Ok::<Option<u64>, Infallible>(None)
         };
         let found = cache.get_or_load(&key(), nothing).await;
-        assert!(matches!(found, Ok(Lookup::Miss)), "{found:?}");
+        assert!(matches!(found, Ok(Lookup::Absent)), "{found:?}");
         assert_eq!(
             cache.stats().coalesced,
             0,

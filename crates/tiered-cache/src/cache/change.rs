@@ -1,0 +1,192 @@
+//! Insertions and invalidations of one cache: done in this process before the first wait, then told to
+//! the tiers below.
+
+use std::{borrow::Borrow, sync::Arc, time::Duration};
+
+use super::{
+    Inner, TieredCache,
+    load::Wish,
+    publish::{Kept, Versions},
+};
+use crate::{
+    coherence::{Change, Effect, Target, Token},
+    key::{CacheKey, key_hash},
+    memory::Entry,
+    tier::TierScope,
+};
+
+impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
+    /// Keeps `value` under the key in every tier, in place of whatever was there or is being loaded.
+    ///
+    /// When it returns, no later read of this process sees an older value. A value that is too large
+    /// for the policy is not kept, but the older one still goes. Dropping the future leaves the value
+    /// in memory; below, it is then kept or missing, never older.
+    pub async fn insert(&self, key: &K, value: V) {
+        self.inner.insert(key, value, Wish::default()).await;
+    }
+
+    /// Makes the value under the key stale in every tier: it may still serve where the policy lets a
+    /// stale value serve (`stale_while_revalidate`, `stale_if_error`), and nowhere else.
+    ///
+    /// It promises what [`remove`](Self::remove) does, dropping the future included.
+    pub async fn expire(&self, key: &K) {
+        self.inner.meter.expires.add();
+        self.inner.change_key(key, Effect::Expire).await;
+    }
+
+    /// Takes the key out of every tier.
+    ///
+    /// When it returns, no later read of this process sees the old value: not from a load that was
+    /// in flight, not from a tier that could not be reached, not after a restart. Dropping the future
+    /// is safe: what makes the value unreachable here happens before the first wait, and other
+    /// replicas are told in the background.
+    pub async fn remove(&self, key: &K) {
+        self.inner.meter.removals.add();
+        self.inner.change_key(key, Effect::Remove).await;
+    }
+
+    /// Takes several keys out of every tier, at the cost of about one.
+    ///
+    /// It promises what [`remove`](Self::remove) does, dropping the future included.
+    pub async fn remove_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) {
+        let inner = &*self.inner;
+        inner.meter.removals.add();
+        let mut changes = Vec::new();
+        for key in keys {
+            let key = key.borrow();
+            inner.memory.remove(key);
+            changes.push(inner.key_change(key, Effect::Remove));
+        }
+        if !changes.is_empty() {
+            inner.change(&changes).await;
+        }
+    }
+
+    /// Makes every value of this cache stale, in every tier; see [`expire`](Self::expire). O(1).
+    pub async fn expire_all(&self) {
+        self.inner.meter.expires.add();
+        let change = Change::cache(self.inner.id, Effect::Expire);
+        self.inner.change(&[change]).await;
+    }
+
+    /// Takes every key of this cache out of every tier; other caches keep theirs.
+    ///
+    /// It promises what [`remove`](Self::remove) does, dropping the future included. Below memory the
+    /// old bytes are unreachable at once, and leave when their time is up.
+    pub async fn clear(&self) {
+        let inner = &*self.inner;
+        inner.meter.removals.add();
+        let ticket = inner
+            .ledger
+            .announce(&[Change::cache(inner.id, Effect::Remove)]);
+        inner.memory.clear();
+        inner.ledger.settle(ticket).await;
+    }
+
+    /// Invalidates every key whose text begins with `prefix`, in O(1).
+    ///
+    /// The cache must know prefixes (`CacheBuilder::prefixes`). A prefix that does not end at the
+    /// delimiter, or that lies deeper than 8 of them, invalidates the longest one that does, or else
+    /// the whole cache: more than was asked costs loads, less would serve old values.
+    pub async fn invalidate_prefix(&self, prefix: &str, effect: Effect) {
+        let target = self.inner.groups.covering_prefix(prefix);
+        self.inner.change_group(target, effect).await;
+    }
+
+    /// Invalidates every key that the pattern `name` puts into `group`, in O(1).
+    ///
+    /// The cache must know the pattern (`CacheBuilder::pattern`); one that it does not know invalidates
+    /// the whole cache.
+    pub async fn invalidate_pattern(&self, name: &str, group: &str, effect: Effect) {
+        let target = self.inner.groups.covering_group(name, group);
+        self.inner.change_group(target, effect).await;
+    }
+}
+
+impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
+    pub(super) async fn insert(&self, key: &K, value: V, wish: Wish) {
+        self.meter.inserts.add();
+        let Wish { options, tiers } = wish.within(self.tiers);
+        let Ok(body) = self.body_of(&value, &options, tiers) else {
+            self.meter.unkept.add();
+            return self.change_key(key, Effect::Remove).await;
+        };
+        let (now, draw) = (self.clock.exact_ms(), self.common.chance.unit());
+        let times = self.policy.times(&options, now, Duration::ZERO, draw);
+        if options.uncached || times.over(now) {
+            return self.change_key(key, Effect::Remove).await;
+        }
+        let hash = key_hash(key, self.id);
+        let facts = self.facts(key, times, &options);
+        let change = Change::key(self.id, hash, Effect::Remove, self.entry_key(key, hash));
+        let ticket = self.ledger.announce(&[change]);
+        // The number of the announcement itself: a removal that comes between these lines is later.
+        let token = Token {
+            local: ticket.number(0),
+            ..self.floors.token()
+        };
+        let meta = self.meta(hash, token, &facts, &options);
+        let entry = Arc::new(Entry::new(value, meta));
+        if tiers.contains(crate::cached::TierKind::Memory) {
+            self.put_value(key, &entry, body.as_ref());
+        } else {
+            self.memory.remove(key);
+        }
+        // CANCEL: the older value is unreachable here already, and the ledger sees to the others.
+        let Some(body) = body else {
+            self.ledger.settle(ticket).await;
+            return;
+        };
+        let kept = Kept { body, facts };
+        let write = async |version| {
+            let origin = self.ledger.origin_shared();
+            let versions = Versions {
+                local: token.local,
+                shared: (origin != 0).then_some((version, origin)),
+                insertion: true,
+            };
+            self.write_entry(key, hash, &kept, &versions, tiers, TierScope::Shared)
+                .await
+        };
+        self.ledger.settle_with(ticket, write).await;
+        let versions = Versions {
+            local: token.local,
+            shared: None,
+            insertion: true,
+        };
+        self.write_entry(key, hash, &kept, &versions, tiers, TierScope::Process)
+            .await;
+    }
+
+    pub(super) async fn change_key(&self, key: &K, effect: Effect) {
+        let change = self.key_change(key, effect);
+        let ticket = self.ledger.announce(&[change]);
+        if effect == Effect::Remove {
+            self.memory.remove(key);
+        }
+        // CANCEL: from here on only other tiers and replicas are left, and the ledger has noted them.
+        self.ledger.settle(ticket).await;
+    }
+
+    pub(crate) fn key_change(&self, key: &K, effect: Effect) -> Change {
+        let hash = key_hash(key, self.id);
+        Change::key(self.id, hash, effect, self.entry_key(key, hash))
+    }
+
+    async fn change_group(&self, target: Target, effect: Effect) {
+        match effect {
+            Effect::Expire => self.meter.expires.add(),
+            Effect::Remove => self.meter.removals.add(),
+        }
+        let change = match target {
+            Target::Tag(hash) => Change::tag(hash, effect),
+            _ => Change::cache(self.id, effect),
+        };
+        self.change(&[change]).await;
+    }
+
+    async fn change(&self, changes: &[Change]) {
+        let ticket = self.ledger.announce(changes);
+        self.ledger.settle(ticket).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! `CachesBuilder`: what the caches share, and how it is opened.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+use super::{
+    Caches, Common, Shared,
+    housekeeping::keep_house,
+    parts::{Names, Wanted},
+    registry::Registry,
+};
+use crate::{
+    cache::check_name,
+    chance::Chance,
+    clock::{Clock, PRECISION},
+    coherence::{Floors, Ledger, LedgerConfig},
+    error::BuildError,
+    guard::{Guard, GuardConfig},
+    tier::Tier,
+};
+
+/// Collects the settings of [`Caches`]; nothing is opened before [`build`](Self::build).
+#[must_use = "nothing happens before `build`"]
+pub struct CachesBuilder {
+    namespace: String,
+    epoch: u64,
+    clock_precision: Duration,
+    memory_budget: Option<u64>,
+    wanted: Wanted,
+}
+
+impl CachesBuilder {
+    pub(super) fn new() -> Self {
+        Self {
+            namespace: "default".to_owned(),
+            epoch: 0,
+            clock_precision: PRECISION,
+            memory_budget: None,
+            wanted: Wanted::default(),
+        }
+    }
+
+    /// The prefix of all Redis keys and part of the identity of all entries; services that share a
+    /// Redis must differ in it.
+    pub fn namespace(mut self, namespace: impl Into<String>) -> Self {
+        self.namespace = namespace.into();
+        self
+    }
+
+    /// Entries filled under another epoch are misses. Raise it when data changed behind the
+    /// cache's back, such as by an import.
+    pub fn epoch(mut self, epoch: u64) -> Self {
+        self.epoch = epoch;
+        self
+    }
+
+    /// How far the clock may lag that hits read. Zero reads tokio's clock each time, which costs a hit
+    /// about as much again. Default: 10 ms.
+    pub fn clock_precision(mut self, precision: Duration) -> Self {
+        self.clock_precision = precision;
+        self
+    }
+
+    /// The bytes that all caches with [`Capacity::Bytes`](crate::Capacity::Bytes) share; see
+    /// [`Caches::set_memory_budget`]. Default: each has what it asks for.
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// Adds a tier of your own, asked after Redis and before the disk.
+    pub fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
+        self.wanted.others.push(tier);
+        self
+    }
+
+    /// Adds the Redis tier, and the log by which replicas tell one another of invalidations.
+    #[cfg(feature = "redis")]
+    pub fn redis(mut self, config: crate::RedisConfig) -> Self {
+        self.wanted.redis = Some(config);
+        self
+    }
+
+    /// Adds the disk tier, and the log by which invalidations outlive this process.
+    #[cfg(feature = "disk")]
+    pub fn disk(mut self, config: crate::DiskConfig) -> Self {
+        self.wanted.disk = Some(config);
+        self
+    }
+
+    /// Opens the disk folder and begins to connect to Redis.
+    ///
+    /// An absent Redis is no error: after `RedisConfig::connect_grace` the caches start without it
+    /// and it joins when it can be reached. Dropping the future gives everything back.
+    ///
+    /// # Errors
+    /// [`BuildError`]: a setting that can never work, or a disk folder that cannot be used.
+    pub async fn build(self) -> Result<Caches, BuildError> {
+        check_name("namespace", &self.namespace)?;
+        let floors = Arc::new(Floors::new(STRIPES));
+        let chance = Arc::new(Chance::from_system());
+        let clock = Clock::start(self.clock_precision);
+        let names = Names {
+            namespace: &self.namespace,
+            epoch: self.epoch,
+            instance: chance.draw(),
+        };
+        let mut parts = self.wanted.open(&names, &floors, &chance).await?;
+        let config = LedgerConfig {
+            instance: names.instance,
+            unix_ms: clock.exact_ms(),
+            ..LedgerConfig::default()
+        };
+        let ledger = Ledger::new(
+            Arc::clone(&floors),
+            parts.log.take(),
+            &parts.tiers,
+            parts.local.take(),
+            config,
+            Arc::clone(&chance),
+        );
+        tokio::spawn(Ledger::run(Arc::downgrade(&ledger)));
+        let guarded = |tier: &Arc<dyn Tier>| {
+            let own = Chance::seeded(chance.draw());
+            Arc::new(Guard::new(Arc::clone(tier), GuardConfig::default(), own))
+        };
+        let tiers = parts.tiers.iter().map(guarded).collect();
+        let origin = match ledger.origin_local() {
+            // Without a folder nothing of before can be told from what others left.
+            0 => chance.draw(),
+            origin => origin,
+        };
+        let shared = Arc::new(Shared {
+            namespace: self.namespace,
+            epoch: self.epoch,
+            common: Common {
+                floors,
+                ledger,
+                clock,
+                chance,
+                origin,
+                tasks: TaskTracker::new(),
+                seed: None,
+            },
+            tiers,
+            registry: Registry::new(self.memory_budget),
+            parts,
+        });
+        tokio::spawn(keep_house(Arc::downgrade(&shared)));
+        Ok(Caches { shared })
+    }
+}
+
+impl fmt::Debug for CachesBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CachesBuilder")
+            .field("namespace", &self.namespace)
+            .field("epoch", &self.epoch)
+            .field("clock_precision", &self.clock_precision)
+            .field("memory_budget", &self.memory_budget)
+            .field("wanted", &self.wanted)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Floors for the last 65,536 keys or so; about 5 MiB.
+const STRIPES: usize = 16_384;

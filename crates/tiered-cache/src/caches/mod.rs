@@ -1,0 +1,158 @@
+//! `Caches`: the parts that several caches share: tiers, ledger, clock, memory budget.
+
+mod builder;
+mod common;
+mod housekeeping;
+mod parts;
+mod registry;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    cache::TieredCache,
+    coherence::{Change, Effect},
+    error::ConfigError,
+    guard::Guard,
+    key::CacheKey,
+    policy::Policy,
+    stats::CacheStats,
+    status::CachesStatus,
+    tag::Tag,
+};
+
+pub use builder::CachesBuilder;
+pub(crate) use common::Common;
+pub(crate) use registry::Registered;
+use registry::{Claim, Registry};
+
+/// The Redis connection, disk folder, invalidation log and memory budget that several caches share; a
+/// cheap clone of a handle.
+#[derive(Clone)]
+pub struct Caches {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    namespace: String,
+    epoch: u64,
+    common: Common,
+    tiers: Arc<[Arc<Guard>]>,
+    registry: Registry,
+    parts: parts::Parts,
+}
+
+impl Caches {
+    /// Starts with namespace `"default"`, epoch 0, and no tier but memory.
+    pub fn builder() -> CachesBuilder {
+        CachesBuilder::new()
+    }
+
+    /// A cache over memory and the shared tiers; short for [`TieredCache::builder`] with a policy and
+    /// [`CacheBuilder::build`](crate::CacheBuilder::build).
+    ///
+    /// `V` is encoded with postcard: no type that needs to see its own format while it decodes
+    /// (`serde_json::Value`, `#[serde(untagged)]`, `#[serde(flatten)]`, `skip_serializing_if`).
+    ///
+    /// # Errors
+    /// [`ConfigError`]: the name or policy cannot work, or the name was given out before (it stays
+    /// taken for as long as these `Caches` live).
+    pub fn cache<K, V>(&self, name: &str, policy: Policy) -> Result<TieredCache<K, V>, ConfigError>
+    where
+        K: CacheKey,
+        V: Serialize + DeserializeOwned + Send + Sync + 'static,
+    {
+        TieredCache::builder(name).policy(policy).build(self)
+    }
+
+    /// Invalidates every entry that carries the tag, in all caches of these `Caches`, in O(1).
+    ///
+    /// When it returns, no later read of this process sees such an entry (with [`Effect::Expire`]: sees
+    /// it as fresh). Dropping the future is safe: what makes them unreachable here happens before the
+    /// first wait, and other replicas are told in the background.
+    pub async fn invalidate_tag(&self, tag: impl Into<Tag>, effect: Effect) {
+        let tag: Tag = tag.into();
+        let ledger = &self.shared.common.ledger;
+        let ticket = ledger.announce(&[Change::tag(tag.hash, effect)]);
+        ledger.settle(ticket).await;
+    }
+
+    /// Changes the bytes that the caches with [`Capacity::Bytes`](crate::Capacity::Bytes) share; what no
+    /// longer fits is evicted before this returns.
+    ///
+    /// Each such cache gets what it asked for, or, when that is more than the budget in sum, its
+    /// share of it.
+    pub fn set_memory_budget(&self, bytes: u64) {
+        self.shared.registry.set_budget(bytes);
+    }
+
+    /// The counts of every cache that is in use, by name.
+    pub fn stats(&self) -> Vec<CacheStats> {
+        let caches = self.shared.registry.caches();
+        caches.iter().map(|cache| cache.stats()).collect()
+    }
+
+    /// The state of the shared parts now.
+    pub fn status(&self) -> CachesStatus {
+        self.shared.parts.status(&self.shared.common)
+    }
+
+    /// Lets running loads end, tells Redis what it was not told yet, flushes the disk tier and leaves
+    /// Redis; at most 5 s for each. Afterwards the caches go on with memory alone, and removals no longer reach Redis.
+    ///
+    /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
+    pub async fn close(&self) {
+        let tasks = &self.shared.common.tasks;
+        tasks.close();
+        if tokio::time::timeout(CLOSE_TIMEOUT, tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(left = tasks.len(), "loads still running at close");
+        }
+        self.shared.common.ledger.close(CLOSE_TIMEOUT).await;
+        for tier in &*self.shared.tiers {
+            if tokio::time::timeout(CLOSE_TIMEOUT, tier.close())
+                .await
+                .is_err()
+            {
+                tracing::warn!(tier = tier.kind().as_str(), "tier not closed in time");
+            }
+        }
+        self.shared.parts.close(CLOSE_TIMEOUT).await;
+    }
+
+    pub(crate) fn namespace(&self) -> &str {
+        &self.shared.namespace
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.shared.epoch
+    }
+
+    pub(crate) fn common(&self) -> &Common {
+        &self.shared.common
+    }
+
+    pub(crate) fn tiers(&self) -> &[Arc<Guard>] {
+        &self.shared.tiers
+    }
+
+    /// Takes the name for a cache that is about to be made.
+    pub(crate) fn claim(&self, name: &str) -> Result<Claim<'_>, ConfigError> {
+        self.shared.registry.claim(name)
+    }
+}
+
+impl fmt::Debug for Caches {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Caches")
+            .field("namespace", &self.shared.namespace)
+            .field("epoch", &self.shared.epoch)
+            .field("tiers", &self.shared.tiers)
+            .finish_non_exhaustive()
+    }
+}
+
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

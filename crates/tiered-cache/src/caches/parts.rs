@@ -1,0 +1,156 @@
+//! What is opened besides memory: the disk folder with its log, Redis, and tiers of others.
+
+use std::{sync::Arc, time::Duration};
+
+use super::Common;
+use crate::{
+    chance::Chance,
+    coherence::{Floors, LocalLog, Log},
+    error::BuildError,
+    status::CachesStatus,
+    tier::Tier,
+};
+
+/// The configurations of the tiers.
+#[derive(Debug, Default)]
+pub(super) struct Wanted {
+    pub(super) others: Vec<Arc<dyn Tier>>,
+    #[cfg(feature = "redis")]
+    pub(super) redis: Option<crate::RedisConfig>,
+    #[cfg(feature = "disk")]
+    pub(super) disk: Option<crate::DiskConfig>,
+}
+
+/// The open tiers in the order in which they are asked, and what belongs to them.
+#[derive(Default)]
+pub(super) struct Parts {
+    pub(super) tiers: Vec<Arc<dyn Tier>>,
+    pub(super) log: Option<Arc<dyn Log>>,
+    pub(super) local: Option<Arc<LocalLog>>,
+    #[cfg(feature = "redis")]
+    redis: Option<crate::redis::RedisParts>,
+    #[cfg(feature = "disk")]
+    disk: Option<Arc<crate::disk::DiskTier>>,
+}
+
+/// Under which name this process is known to its tiers.
+pub(super) struct Names<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) epoch: u64,
+    pub(super) instance: u64,
+}
+
+impl Wanted {
+    /// Opens all of it; the disk first, because it can fail. Dropping the future gives everything back.
+    pub(super) async fn open(
+        self,
+        names: &Names<'_>,
+        floors: &Arc<Floors>,
+        chance: &Arc<Chance>,
+    ) -> Result<Parts, BuildError> {
+        let mut parts = Parts::default();
+        #[cfg(feature = "disk")]
+        if let Some(config) = &self.disk {
+            parts.open_disk(config, names, floors, chance).await?;
+        }
+        #[cfg(feature = "redis")]
+        if let Some(config) = &self.redis {
+            let (namespace, epoch) = (names.namespace, names.epoch);
+            let redis =
+                crate::redis::RedisParts::open(config, namespace, epoch, names.instance, floors)
+                    .await?;
+            parts.log = Some(Arc::clone(&redis.log) as _);
+            parts.tiers.insert(0, Arc::clone(&redis.tier) as _);
+            parts.redis = Some(redis);
+        }
+        let before_disk = parts.tiers.len() - parts.disk_tiers();
+        parts.tiers.splice(before_disk..before_disk, self.others);
+        let _ = (names, floors, chance);
+        Ok(parts)
+    }
+}
+
+impl Parts {
+    #[cfg(feature = "disk")]
+    async fn open_disk(
+        &mut self,
+        config: &crate::DiskConfig,
+        names: &Names<'_>,
+        floors: &Arc<Floors>,
+        chance: &Arc<Chance>,
+    ) -> Result<(), BuildError> {
+        use crate::disk::{DiskTier, Folder};
+        config.validate()?;
+        let (floors, chance) = (Arc::clone(floors), Arc::clone(chance));
+        let (path, namespace) = (config.path.clone(), names.namespace.to_owned());
+        // CANCEL: dropped here, the folder is given back when the blocking task ends.
+        let local = tokio::task::spawn_blocking(move || {
+            LocalLog::open(&path, &namespace, &floors, &chance)
+        })
+        .await
+        .map_err(|error| BuildError::Folder {
+            path: config.path.clone(),
+            source: error.into(),
+        })??;
+        let folder = Folder::held(&config.path);
+        let disk = DiskTier::open(folder, config, !local.fresh()).await?;
+        self.tiers.push(Arc::clone(&disk) as _);
+        self.disk = Some(disk);
+        self.local = Some(Arc::new(local));
+        Ok(())
+    }
+
+    fn disk_tiers(&self) -> usize {
+        #[cfg(feature = "disk")]
+        return usize::from(self.disk.is_some());
+        #[cfg(not(feature = "disk"))]
+        return 0;
+    }
+
+    pub(super) fn status(&self, common: &Common) -> CachesStatus {
+        #[cfg_attr(
+            not(any(feature = "redis", feature = "disk")),
+            expect(unused_mut, reason = "there is no tier to tell of")
+        )]
+        let mut status = CachesStatus::default();
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            status.redis = redis_status(redis, common);
+        }
+        #[cfg(feature = "disk")]
+        if let Some(disk) = &self.disk {
+            (status.disk, status.disk_use) = disk.status();
+            if let Some(reason) = common.ledger.local_failure() {
+                status.disk = crate::status::DiskStatus::Failed { reason };
+            }
+        }
+        let _ = common;
+        status
+    }
+
+    /// Leaves Redis, once everything that still had to be told has been.
+    pub(super) async fn close(&self, within: Duration) {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis
+            && tokio::time::timeout(within, redis.close()).await.is_err()
+        {
+            tracing::warn!("connections to Redis not closed in time");
+        }
+        let _ = within;
+    }
+}
+
+#[cfg(feature = "redis")]
+fn redis_status(redis: &crate::redis::RedisParts, common: &Common) -> crate::status::RedisStatus {
+    use crate::{redis::ConnectionState, status::RedisStatus};
+    let log = common.ledger.log_status();
+    let pending_removals = log.map_or(0, |log| log.pending);
+    match redis.state() {
+        ConnectionState::Connected => RedisStatus::Connected { pending_removals },
+        ConnectionState::Disconnected(since) => RedisStatus::Disconnected {
+            since,
+            pending_removals,
+        },
+        ConnectionState::Closed => RedisStatus::Off,
+    }
+}
