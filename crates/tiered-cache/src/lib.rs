@@ -37,10 +37,10 @@ mod policy;
 #[cfg(feature = "redis")]
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod redis;
-#[allow(dead_code, reason = "connected next")]
 #[cfg(test)]
 #[allow(dead_code, reason = "filled in next")]
 mod sim;
+#[allow(dead_code, reason = "connected next")]
 mod stats;
 mod status;
 mod tag;

@@ -61,9 +61,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 continue;
             }
             let (outcome, found) = match tier.read(&entry_key).await {
-                Read::Found(bytes) => {
-                    self.accept(lower, tier, &entry_key, &bytes, token, &implied)
-                }
+                Read::Found(bytes) => self.accept(lower, tier, &entry_key, &bytes, token, &implied),
                 Read::Absent => (Outcome::Miss, Below::Nothing),
                 Read::Bypassed => (Outcome::Bypassed, Below::Nothing),
                 Read::Failed => (Outcome::Error, Below::Nothing),
@@ -109,7 +107,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         };
         // A pattern that was changed since the entry was written covers it as it is now.
         let tags = union(&opened.tags, implied);
-        let Some((standing, local)) = self.standing_below(tier.scope(), &opened, key.hash, &tags, token)
+        let Some((standing, local)) =
+            self.standing_below(tier.scope(), &opened, key.hash, &tags, token)
         else {
             return (Outcome::Stale, Below::Nothing);
         };
@@ -249,7 +248,11 @@ fn better<V>(one: Below<V>, other: Below<V>) -> Below<V> {
         Below::Fallback(..) => 1,
         Below::Nothing => 0,
     };
-    if rank(&other) > rank(&one) { other } else { one }
+    if rank(&other) > rank(&one) {
+        other
+    } else {
+        one
+    }
 }
 
 fn union(tags: &[u64], implied: &[u64]) -> Box<[u64]> {

@@ -22,9 +22,8 @@ pub struct LoadContext<K, V> {
 }
 
 /// A loader for one call.
-pub(crate) type Load<K, V> = Box<
-    dyn FnOnce(LoadContext<K, V>) -> BoxFuture<'static, Result<Loaded<V>, BoxError>> + Send,
->;
+pub(crate) type Load<K, V> =
+    Box<dyn FnOnce(LoadContext<K, V>) -> BoxFuture<'static, Result<Loaded<V>, BoxError>> + Send>;
 
 /// The loader that is registered with a cache.
 pub(crate) type Loader<K, V> = Arc<
@@ -43,9 +42,7 @@ where
 }
 
 /// The answer of a loader's future, as one type for all.
-pub(crate) fn answer_of<V, Fut, R, E>(
-    load: Fut,
-) -> BoxFuture<'static, Result<Loaded<V>, BoxError>>
+pub(crate) fn answer_of<V, Fut, R, E>(load: Fut) -> BoxFuture<'static, Result<Loaded<V>, BoxError>>
 where
     Fut: Future<Output = Result<R, E>> + Send + 'static,
     R: Into<Loaded<V>>,

@@ -181,7 +181,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         });
         if let Some((old, Freshness::Fresh | Freshness::Due)) = old {
             let times = old.entry().meta.times;
-            self.rearm(ask, &old, times.rearmed_fresh(now, self.policy.error_throttle));
+            self.rearm(
+                ask,
+                &old,
+                times.rearmed_fresh(now, self.policy.error_throttle),
+            );
             return Ok(Lookup::hit(old, TierKind::Memory));
         }
         let action = self

@@ -85,7 +85,10 @@ mod tests {
         Groups {
             cache: 7,
             delimiter: Some(':'),
-            patterns: vec![("first".into(), std::sync::Arc::new(|key: &String| key.chars().next().map(String::from)))],
+            patterns: vec![(
+                "first".into(),
+                std::sync::Arc::new(|key: &String| key.chars().next().map(String::from)),
+            )],
         }
     }
 

@@ -176,7 +176,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 let ask = Ask::new(key.clone(), hash, token, wish.clone());
                 // CANCEL: the task owns the seat, so a caller who goes away neither ends the load nor
                 // leaves the key blocked.
-                drop(self.common.tasks.spawn(Arc::clone(self).fly(seat, ask, load)));
+                drop(
+                    self.common
+                        .tasks
+                        .spawn(Arc::clone(self).fly(seat, ask, load)),
+                );
             } else {
                 self.meter.coalesced.add();
             }
@@ -248,7 +252,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             let wish = wish.within(self.tiers);
             let mut ask = Ask::new(key.clone(), meta.key, token, wish);
             ask.replaces = Some(meta.times.filled);
-            drop(self.common.tasks.spawn(Arc::clone(self).fly(seat, ask, load)));
+            drop(
+                self.common
+                    .tasks
+                    .spawn(Arc::clone(self).fly(seat, ask, load)),
+            );
         }
     }
 

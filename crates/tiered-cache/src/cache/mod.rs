@@ -16,10 +16,10 @@ mod run;
 use std::{fmt, sync::Arc};
 
 use crate::{
+    cached::TierSet,
     caches::{Common, Registered},
     clock::Clock,
     codec::Envelope,
-    cached::TierSet,
     coherence::{CacheFloor, Floors, Ledger, Standing, Token},
     error::ConfigError,
     flight::{Bulkhead, Flights},

@@ -199,7 +199,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         tiers: TierSet,
     ) -> Result<Option<Body>, Unkept> {
         if options.tags.len() > self.policy.max_tags {
-            tracing::debug!(cache = &*self.name, tags = options.tags.len(), "too many tags: not kept");
+            tracing::debug!(
+                cache = &*self.name,
+                tags = options.tags.len(),
+                "too many tags: not kept"
+            );
             return Err(Unkept);
         }
         let Some(lower) = &self.lower else {

@@ -61,7 +61,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> EntryRequest<'_, K, V> {
 
     /// Adds several tags.
     pub fn tags<T: Into<Tag>>(mut self, tags: impl IntoIterator<Item = T>) -> Self {
-        self.wish.options.tags.extend(tags.into_iter().map(Into::into));
+        self.wish
+            .options
+            .tags
+            .extend(tags.into_iter().map(Into::into));
         self
     }
 
@@ -121,7 +124,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> EntryRequest<'_, K, V> {
     pub async fn insert(self, value: V) {
         self.cache.inner.insert(self.key, value, self.wish).await;
     }
-
 }
 
 impl<K, V> fmt::Debug for EntryRequest<'_, K, V> {

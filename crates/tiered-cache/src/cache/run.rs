@@ -48,7 +48,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     ) -> Result<Loaded<V>, LoadError> {
         let context = LoadContext {
             key: ask.key.clone(),
-            validator: stale.as_ref().and_then(|old| old.validator()).map(str::to_owned),
+            validator: stale
+                .as_ref()
+                .and_then(|old| old.validator())
+                .map(str::to_owned),
             stale,
             deadline,
         };
