@@ -25,3 +25,6 @@ pub(crate) use local_log::LocalLog;
 pub(crate) use log::{Epoch, Log, LogError, Page, Position, Record};
 pub use version::{Effect, Version};
 pub(crate) use version::{Standing, Target, Token};
+
+#[cfg(test)]
+mod tests;

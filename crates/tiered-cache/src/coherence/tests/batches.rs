@@ -1,0 +1,232 @@
+//! Batches beside a transaction, and invalidations by event.
+
+use futures_util::stream;
+
+use super::{
+    process::{Process, TAG, remove, settle_down},
+    server::{Fault, Server},
+};
+use crate::coherence::{Change, Effect, Invalidation, Invalidations, Standing, Target};
+
+fn removing(key: u64) -> Invalidation {
+    Invalidation::of(remove(key))
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_happens_before_the_commit_and_then_all_in_one_record() {
+    let server = Server::start();
+    let (one, two) = (
+        Process::start(&server, 1, None),
+        Process::start(&server, 2, None),
+    );
+    one.until_ready().await;
+    two.until_ready().await;
+    let (here, there) = (one.token(), two.token());
+    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    assert!(batch.is_empty());
+    batch.push(removing(5));
+    batch.push(Invalidation::of(Change::tag(TAG, Effect::Remove)).expire());
+    assert_eq!(batch.len(), 2);
+    batch.prepare().await.expect("the server is there");
+    assert_eq!(one.standing(5, here), Standing::Valid);
+    assert_eq!(server.held().intents.len(), 1);
+    batch.commit().await;
+    assert_eq!(one.standing(5, here), Standing::Removed);
+    settle_down().await;
+    assert_eq!(two.standing(5, there), Standing::Removed);
+    assert_eq!(two.standing(6, there), Standing::Expired);
+    let held = server.held();
+    assert_eq!((held.records.len(), held.intents.len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rollback_invalidates_nothing() {
+    let server = Server::start();
+    let one = Process::start(&server, 1, None);
+    one.until_ready().await;
+    let here = one.token();
+    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    batch.push(removing(5));
+    batch.prepare().await.expect("the server is there");
+    batch.rollback().await;
+    settle_down().await;
+    assert_eq!(one.standing(5, here), Standing::Valid);
+    assert!(server.held().records.is_empty() && server.held().intents.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_batch_invalidates_prepared_or_not() {
+    for prepared in [false, true] {
+        let server = Server::start();
+        let (one, two) = (
+            Process::start(&server, 1, None),
+            Process::start(&server, 2, None),
+        );
+        one.until_ready().await;
+        two.until_ready().await;
+        let (here, there) = (one.token(), two.token());
+        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        batch.push(removing(5));
+        if prepared {
+            batch.prepare().await.expect("the server is there");
+        }
+        drop(batch);
+        assert_eq!(one.standing(5, here), Standing::Removed);
+        settle_down().await;
+        assert_eq!(two.standing(5, there), Standing::Removed);
+        assert!(server.held().intents.is_empty());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_empty_batch_that_is_dropped_does_nothing() {
+    let server = Server::start();
+    let one = Process::start(&server, 1, None);
+    one.until_ready().await;
+    drop(Invalidations::new(one.ledger.clone()).begin());
+    Invalidations::new(one.ledger.clone())
+        .begin()
+        .commit()
+        .await;
+    settle_down().await;
+    assert!(server.held().records.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prepare_without_an_answer_is_an_error_and_the_commit_still_counts() {
+    let server = Server::start();
+    let (one, two) = (
+        Process::start(&server, 1, None),
+        Process::start(&server, 2, None),
+    );
+    one.until_ready().await;
+    two.until_ready().await;
+    let there = two.token();
+    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    batch.push(removing(5));
+    server.held().away = true;
+    let error = batch.prepare().await.expect_err("the server is away");
+    assert!(error.to_string().contains("commit without"), "{error}");
+    batch.commit().await;
+    server.held().away = false;
+    settle_down().await;
+    assert_eq!(two.standing(5, there), Standing::Removed);
+}
+
+/// Goal: the death of a process between the commit elsewhere and its invalidations is noticed by the
+/// others within the stated bound.
+#[tokio::test(start_paused = true)]
+async fn another_replica_carries_out_the_intent_of_one_that_died() {
+    let server = Server::start();
+    let (one, two) = (
+        Process::start(&server, 1, None),
+        Process::start(&server, 2, None),
+    );
+    one.until_ready().await;
+    two.until_ready().await;
+    let there = two.token();
+    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    batch.push(removing(5));
+    batch.prepare().await.expect("the server is there");
+    // The process with its memory is gone; the batch is never dropped.
+    std::mem::forget(batch);
+    one.kill();
+    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    assert_eq!(two.standing(5, there), Standing::Valid);
+    tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+    assert_eq!(two.standing(5, there), Standing::Removed);
+    assert!(
+        server.held().slots.contains_key("key 5"),
+        "with the name of its key"
+    );
+    assert!(server.held().intents.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_folder_remembers_a_prepared_batch_with_a_log_and_without() {
+    for with_log in [false, true] {
+        let server = Server::start();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let start = |instance| match with_log {
+            true => Process::start(&server, instance, Some(folder.path())),
+            false => Process::alone(Some(folder.path())),
+        };
+        let one = start(1);
+        if with_log {
+            one.until_ready().await;
+        }
+        let here = one.token();
+        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        batch.push(removing(5));
+        batch.prepare().await.expect("the server is there");
+        std::mem::forget(batch);
+        one.kill();
+        let one = start(2);
+        assert_eq!(
+            one.standing(5, here),
+            Standing::Removed,
+            "before anything is served"
+        );
+        assert_eq!(one.standing(6, here), Standing::Valid);
+        settle_down().await;
+        let two = start(3);
+        let number = two.floors.raise(Target::Key(1), Effect::Remove);
+        assert!(number > here.local, "{with_log}");
+    }
+}
+
+/// Goal: killed at any call of prepare and commit, a batch that may have committed invalidates.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_killed() {
+    for at in 0.. {
+        let server = Server::start();
+        let (one, two) = (
+            Process::start(&server, 1, None),
+            Process::start(&server, 2, None),
+        );
+        one.until_ready().await;
+        two.until_ready().await;
+        let there = two.token();
+        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        batch.push(removing(5));
+        batch.prepare().await.expect("the server is there");
+        server.fail(at, Fault::Stuck);
+        let mut commit = Box::pin(batch.commit());
+        let finished = tokio::select! {
+            biased;
+            () = server.stuck.notified() => false,
+            () = &mut commit => true,
+        };
+        // Killed: no drop runs.
+        std::mem::forget(commit);
+        one.kill();
+        if finished && !server.failed() {
+            break;
+        }
+        settle_down().await;
+        two.until_ready().await;
+        assert_eq!(
+            two.standing(5, there),
+            Standing::Removed,
+            "killed at call {at}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_become_invalidations_in_few_records() {
+    let server = Server::start();
+    let one = Process::start(&server, 1, None);
+    one.until_ready().await;
+    let here = one.token();
+    let events = stream::iter(0..600_u64);
+    let follow = Invalidations::new(one.ledger.clone());
+    follow
+        .follow(events, |event| (event % 2 == 0).then(|| removing(event)))
+        .await;
+    assert_eq!(one.standing(598, here), Standing::Removed);
+    assert_eq!(server.held().slots.len(), 300);
+    assert_eq!(server.held().records.len(), 3, "256 events at once");
+    follow.apply([]).await;
+    assert_eq!(server.held().records.len(), 3);
+}
