@@ -4,7 +4,7 @@ use futures_util::stream;
 
 use super::{
     process::{Process, TAG, remove, settle_down},
-    server::{Fault, Server},
+    server::{KILLS, Server},
 };
 use crate::coherence::{Change, Effect, Invalidation, Invalidations, Standing, Target};
 
@@ -178,7 +178,10 @@ async fn a_folder_remembers_a_prepared_batch_with_a_log_and_without() {
 /// Goal: killed at any call of prepare and commit, a batch that may have committed invalidates.
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_killed() {
-    for at in 0.. {
+    for (kill, at) in KILLS
+        .into_iter()
+        .flat_map(|kill| (0..6).map(move |at| (kill, at)))
+    {
         let server = Server::start();
         let (one, two) = (
             Process::start(&server, 1, None),
@@ -190,7 +193,7 @@ async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_kil
         let mut batch = Invalidations::new(one.ledger.clone()).begin();
         batch.push(removing(5));
         batch.prepare().await.expect("the server is there");
-        server.fail(at, Fault::Stuck);
+        server.fail(at, kill);
         let mut commit = Box::pin(batch.commit());
         let finished = tokio::select! {
             biased;
@@ -201,14 +204,18 @@ async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_kil
         std::mem::forget(commit);
         one.kill();
         if finished && !server.failed() {
-            break;
+            assert!(
+                at > 2,
+                "one for the log, one for the slot, one for the intent"
+            );
+            continue;
         }
         settle_down().await;
         two.until_ready().await;
         assert_eq!(
             two.standing(5, there),
             Standing::Removed,
-            "killed at call {at}"
+            "{kill:?} at {at}"
         );
     }
 }

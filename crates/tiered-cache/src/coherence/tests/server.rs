@@ -27,11 +27,14 @@ pub(super) enum Fault {
     Refused,
     /// It is carried out, and the answer is lost.
     AnswerLost,
-    /// There is never an answer; whoever waits is killed.
+    /// It is not carried out, and there is never an answer; whoever waits is killed.
     Stuck,
+    /// It is carried out, and there is never an answer.
+    DoneAndStuck,
 }
 
 pub(super) const FAULTS: [Fault; 2] = [Fault::Refused, Fault::AnswerLost];
+pub(super) const KILLS: [Fault; 2] = [Fault::Stuck, Fault::DoneAndStuck];
 
 /// The server.
 #[derive(Debug)]
@@ -164,7 +167,10 @@ impl Server {
                 act(&mut self.held());
                 Err(LogError::TimedOut)
             }
-            Some(Fault::Stuck) => {
+            Some(kill @ (Fault::Stuck | Fault::DoneAndStuck)) => {
+                if kill == Fault::DoneAndStuck {
+                    act(&mut self.held());
+                }
                 self.stuck.notify_one();
                 pending().await
             }
