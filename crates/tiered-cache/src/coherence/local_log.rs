@@ -17,8 +17,8 @@ use std::{
 
 use super::{
     Effect, Floors, Marks, Position, Target,
-    floors::Saved,
     local_record::{Header, Record, parse},
+    marks::Saved,
     outbox::Outbox,
 };
 use crate::{chance::Chance, error::BuildError, hash::mix};

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use super::{Epoch, Marks, Position, Version, floors::Saved};
+use super::{Epoch, Marks, Position, Version, marks::Saved};
 use crate::hash::{checksum, text_hash};
 
 /// Whose log it is, and under which run of the operating system it was written.

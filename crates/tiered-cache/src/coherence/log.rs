@@ -79,7 +79,7 @@ pub(crate) trait Log: Debug + Send + Sync + 'static {
     fn floors(&self) -> BoxFuture<'_, Result<Vec<(Target, Effect, Version)>, LogError>>;
 
     /// Begins a new epoch if the one in force is `old` or was begun under another run of the server;
-    /// returns the one in force then. No version up to `above` is given out any more.
+    /// returns the one in force then. A new epoch may begin with an empty log. No version up to `above` is given out any more.
     fn renew(&self, old: Epoch, above: Version) -> BoxFuture<'_, Result<Epoch, LogError>>;
 
     /// Puts an intent on record that is due in `due`; again under the same number replaces it. The

@@ -9,6 +9,7 @@ mod ledger;
 mod local_log;
 mod local_record;
 mod log;
+mod marks;
 mod outbox;
 mod pending;
 mod settle;
@@ -18,11 +19,12 @@ mod version;
 
 pub use batch::{Batch, PrepareError};
 pub(crate) use change::Change;
-pub(crate) use floors::{CacheFloor, Floors, Marks};
+pub(crate) use floors::{CacheFloor, Floors};
 pub use invalidations::{Invalidation, Invalidations};
 pub(crate) use ledger::{Ledger, LedgerConfig, LogStatus, Ticket};
 pub(crate) use local_log::LocalLog;
 pub(crate) use log::{Epoch, Log, LogError, Page, Position, Record};
+pub(crate) use marks::Marks;
 pub use version::{Effect, Version};
 pub(crate) use version::{Standing, Target, Token};
 

@@ -3,6 +3,8 @@
 
 mod batches;
 mod faults;
+mod floors;
+mod follower;
 mod following;
 mod process;
 mod replicas;
