@@ -31,11 +31,7 @@ impl Model {
         *floor = (floor.0.max(number), floor.1.max(version));
     }
 
-    fn standing(
-        &self,
-        covering: &[Target],
-        older: impl Fn((u64, Version)) -> bool,
-    ) -> Standing {
+    fn standing(&self, covering: &[Target], older: impl Fn((u64, Version)) -> bool) -> Standing {
         let worst = |removes| {
             let floors = covering
                 .iter()
@@ -207,8 +203,7 @@ fn no_token_is_given_out_before_the_floors_below_it_are_visible() {
         let token = floors.token().local;
         // The token's number is that of an invalidation of one of the two keys.
         let older = token.saturating_sub(1);
-        let told =
-            (0..2).any(|key| floors.standing(&cache, key, &[], older) == Standing::Removed);
+        let told = (0..2).any(|key| floors.standing(&cache, key, &[], older) == Standing::Removed);
         assert!(token <= 1 || told, "a token without its floor");
         seen += 1;
     }
