@@ -53,7 +53,7 @@ pub use cache::{CacheBuilder, EntryRequest, LoadContext, TieredCache};
 pub use cached::{Cached, Lookup, TierKind, TierSet};
 pub use caches::{Caches, CachesBuilder};
 pub use codec::{Codec, Compression, Format};
-pub use coherence::{Effect, Version};
+pub use coherence::{Batch, Effect, Invalidation, Invalidations, PrepareError, Version};
 #[cfg(feature = "disk")]
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};

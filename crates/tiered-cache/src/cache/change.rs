@@ -119,11 +119,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let hash = key_hash(key, self.id);
         let facts = self.facts(key, times, &options);
         let change = Change::key(self.id, hash, Effect::Remove, self.entry_key(key, hash));
+        // The epoch before the announcement: the version that the log gives is of no earlier one.
+        let token = self.floors.token();
         let ticket = self.ledger.announce(&[change]);
         // The number of the announcement itself: a removal that comes between these lines is later.
         let token = Token {
             local: ticket.number(0),
-            ..self.floors.token()
+            ..token
         };
         let meta = self.meta(hash, token, &facts, &options);
         let entry = Arc::new(Entry::new(value, meta));
@@ -173,16 +175,29 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         Change::key(self.id, hash, effect, self.entry_key(key, hash))
     }
 
+    /// The change that covers all keys whose text begins with the prefix.
+    pub(crate) fn prefix_change(&self, prefix: &str, effect: Effect) -> Change {
+        self.group_change(self.groups.covering_prefix(prefix), effect)
+    }
+
+    /// The change that covers all keys that the pattern puts into the group.
+    pub(crate) fn pattern_change(&self, name: &str, group: &str, effect: Effect) -> Change {
+        self.group_change(self.groups.covering_group(name, group), effect)
+    }
+
+    fn group_change(&self, target: Target, effect: Effect) -> Change {
+        match target {
+            Target::Tag(hash) => Change::tag(hash, effect),
+            _ => Change::cache(self.id, effect),
+        }
+    }
+
     async fn change_group(&self, target: Target, effect: Effect) {
         match effect {
             Effect::Expire => self.meter.expires.add(),
             Effect::Remove => self.meter.removals.add(),
         }
-        let change = match target {
-            Target::Tag(hash) => Change::tag(hash, effect),
-            _ => Change::cache(self.id, effect),
-        };
-        self.change(&[change]).await;
+        self.change(&[self.group_change(target, effect)]).await;
     }
 
     async fn change(&self, changes: &[Change]) {

@@ -12,7 +12,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     cache::TieredCache,
-    coherence::{Change, Effect},
+    coherence::{Change, Effect, Invalidations},
     error::ConfigError,
     guard::Guard,
     key::CacheKey,
@@ -78,6 +78,11 @@ impl Caches {
         ledger.settle(ticket).await;
     }
 
+    /// Invalidations beside a transaction, several at once, and by event.
+    pub fn invalidations(&self) -> Invalidations {
+        Invalidations::new(Arc::clone(&self.shared.common.ledger))
+    }
+
     /// Changes the bytes that the caches with [`Capacity::Bytes`](crate::Capacity::Bytes) share; what no
     /// longer fits is evicted before this returns.
     ///
@@ -121,6 +126,7 @@ impl Caches {
             }
         }
         self.shared.parts.close(CLOSE_TIMEOUT).await;
+        self.shared.common.ledger.release();
     }
 
     pub(crate) fn namespace(&self) -> &str {

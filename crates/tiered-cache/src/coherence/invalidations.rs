@@ -6,7 +6,7 @@ use std::{pin::pin, sync::Arc};
 use futures_util::{Stream, StreamExt};
 
 use super::{Batch, Change, Effect, Ledger};
-use crate::tag::Tag;
+use crate::{cache::TieredCache, key::CacheKey, tag::Tag};
 
 /// One invalidation: what it covers, and what it does. It removes, unless [`expire`](Self::expire) says
 /// otherwise.
@@ -25,6 +25,44 @@ impl Invalidation {
     /// Everything that carries the tag, in every cache.
     pub fn tag(tag: impl Into<Tag>) -> Self {
         Self::of(Change::tag(tag.into().hash, Effect::Remove))
+    }
+
+    /// One key of one cache.
+    pub fn key<K, V>(cache: &TieredCache<K, V>, key: &K) -> Self
+    where
+        K: CacheKey,
+        V: Send + Sync + 'static,
+    {
+        Self::of(cache.inner.key_change(key, Effect::Remove))
+    }
+
+    /// Every key of the cache whose text begins with `prefix`; see
+    /// [`TieredCache::invalidate_prefix`].
+    pub fn prefix<K, V>(cache: &TieredCache<K, V>, prefix: &str) -> Self
+    where
+        K: CacheKey,
+        V: Send + Sync + 'static,
+    {
+        Self::of(cache.inner.prefix_change(prefix, Effect::Remove))
+    }
+
+    /// Every key of the cache that its pattern `name` puts into `group`; see
+    /// [`TieredCache::invalidate_pattern`].
+    pub fn pattern<K, V>(cache: &TieredCache<K, V>, name: &str, group: &str) -> Self
+    where
+        K: CacheKey,
+        V: Send + Sync + 'static,
+    {
+        Self::of(cache.inner.pattern_change(name, group, Effect::Remove))
+    }
+
+    /// Every key of the cache.
+    pub fn cache<K, V>(cache: &TieredCache<K, V>) -> Self
+    where
+        K: CacheKey,
+        V: Send + Sync + 'static,
+    {
+        Self::of(Change::cache(cache.inner.id, Effect::Remove))
     }
 
     pub(crate) fn of(change: Change) -> Self {

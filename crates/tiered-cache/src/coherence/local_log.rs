@@ -6,7 +6,7 @@
 //! went down gets a new id; entries carry the id, so all older ones are misses then.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{chance::Chance, error::BuildError, hash::mix};
 
-/// The open log; the caller holds the lock on its folder, which one process uses at a time.
+/// The open log, with the lock on its folder, which one process uses at a time.
 #[derive(Debug)]
 pub(crate) struct LocalLog {
     header: Header,
@@ -33,6 +33,9 @@ pub(crate) struct LocalLog {
     outbox: Outbox,
     /// Cleared for good when a record cannot be written.
     good: AtomicBool,
+    /// Held while the log is shortened, so that closing waits for the end of that.
+    shortening: Mutex<()>,
+    lock: Mutex<Option<File>>,
 }
 
 #[derive(Debug)]
@@ -46,14 +49,15 @@ struct State {
     /// What was appended since a rewriting began.
     meanwhile: Option<Vec<Record>>,
     failure: Option<String>,
+    closed: bool,
 }
 
 impl LocalLog {
-    /// Opens the log in the folder, or begins a new one, and brings the floors back. Blocks for as long
-    /// as the folder takes.
+    /// Takes the folder for this process, and brings the floors back. Blocks for as long as the folder
+    /// takes.
     ///
     /// # Errors
-    /// [`BuildError::Folder`]: it cannot be used.
+    /// [`BuildError`]: the folder cannot be used, or another process uses it.
     pub(crate) fn open(
         folder: &Path,
         namespace: &str,
@@ -64,6 +68,7 @@ impl LocalLog {
             path: folder.into(),
             source: error.into(),
         };
+        let lock = lock_folder(folder)?;
         let path = folder.join("floors.log");
         // Floors of another table cannot be put in the places of this one.
         let owner = mix(crate::hash::text_hash(namespace) ^ floors.stripes() as u64);
@@ -105,9 +110,12 @@ impl LocalLog {
                 position: kept,
                 meanwhile: None,
                 failure: None,
+                closed: false,
             }),
             outbox: Outbox::open(folder).map_err(unusable)?,
             good: AtomicBool::new(true),
+            shortening: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
         })
     }
 
@@ -158,14 +166,28 @@ impl LocalLog {
         self.append_to(&mut state, Record::Position(position));
     }
 
-    /// Says that the log is whole, and sees it to the disk.
+    /// Says that the log is whole, and sees it to the disk. What comes later is not on record, and the
+    /// tier on the folder no longer asked.
     pub(super) fn close(&self) {
+        let _shortening = hold(&self.shortening);
         let mut state = self.lock();
-        self.append_to(&mut state, Record::Closed);
-        if let Err(error) = state.file.sync_all() {
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
+        self.good.store(false, Ordering::Release);
+        let closed = match state.failure {
+            None => state.file.write_all(&Record::Closed.bytes()),
+            Some(_) => Ok(()),
+        };
+        if let Err(error) = closed.and_then(|()| state.file.sync_all()) {
             tracing::warn!(%error, "local invalidation log not closed");
         }
-        self.outbox.upkeep();
+        self.outbox.close();
+    }
+
+    /// Gives the folder back, after everything in it was closed.
+    pub(super) fn release(&self) {
+        *hold(&self.lock) = None;
     }
 
     /// Whether [`upkeep`](Self::upkeep) has something to do.
@@ -182,6 +204,7 @@ impl LocalLog {
         if self.outbox.wants_upkeep() {
             self.outbox.upkeep();
         }
+        let _shortening = hold(&self.shortening);
         let (path, position) = {
             let mut state = self.lock();
             if !self.is_good() || state.records < state.long || state.meanwhile.is_some() {
@@ -219,7 +242,7 @@ impl LocalLog {
     }
 
     fn append_to(&self, state: &mut State, record: Record) {
-        if state.failure.is_some() {
+        if state.failure.is_some() || state.closed {
             return;
         }
         let result = if state.records >= RECORDS_MAX {
@@ -252,7 +275,33 @@ impl LocalLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        hold(&self.state)
+    }
+}
+
+fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lock_folder(folder: &Path) -> Result<File, BuildError> {
+    let unusable = |error: io::Error| BuildError::Folder {
+        path: folder.into(),
+        source: error.into(),
+    };
+    fs::create_dir_all(folder).map_err(unusable)?;
+    let mut options = OpenOptions::new();
+    let lock = options
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(folder.join("lock"));
+    let lock = lock.map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(BuildError::FolderInUse {
+            path: folder.into(),
+        }),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
     }
 }
 
@@ -378,6 +427,23 @@ mod tests {
         assert_eq!(standing(&floors, 9, unlogged), Standing::Valid);
         assert!(floors.raise(Target::Key(9), Effect::Remove) > unlogged + UNLOGGED_MAX / 2);
         assert_eq!(standing(&floors, 9, unlogged), Standing::Removed);
+    }
+
+    #[test]
+    fn one_process_at_a_time_uses_a_folder_and_closing_ends_the_record() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (log, floors) = open(folder.path());
+        let second = LocalLog::open(folder.path(), "tests", &floors, &Chance::seeded(8));
+        assert!(matches!(second, Err(crate::BuildError::FolderInUse { .. })));
+        let before = floors.token().local;
+        log.close();
+        raise(&log, &floors, Target::Key(7), Effect::Remove);
+        assert!(!log.is_good(), "what comes after is not on record");
+        log.release();
+        let (_next, floors) = open(folder.path());
+        assert_eq!(standing(&floors, 7, before), Standing::Valid);
+        log.close();
+        log.upkeep(&floors);
     }
 
     /// Goal: a log is trusted as a whole or not at all. Method: a log of this run of the system, cut

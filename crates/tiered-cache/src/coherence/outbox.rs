@@ -32,6 +32,7 @@ struct State {
     live_bytes: usize,
     last_id: u64,
     unsynced: bool,
+    /// Nothing is written any more.
     failed: bool,
     unsent: Vec<Unsent>,
 }
@@ -120,6 +121,9 @@ impl Outbox {
     /// Shortens the record, and sees it to the disk. Blocks for as long as that takes.
     pub(super) fn upkeep(&self) {
         let mut state = self.lock();
+        if state.failed {
+            return;
+        }
         let result = if state.too_long() {
             state.rewrite()
         } else {
@@ -132,6 +136,16 @@ impl Outbox {
         drop(state);
         if let Ok(file) = file {
             let _ = file.sync_data();
+        }
+    }
+
+    /// Sees the record to the disk, and puts nothing more on it: the folder may be another's.
+    pub(super) fn close(&self) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.failed, true)
+            && let Err(error) = state.file.sync_all()
+        {
+            tracing::warn!(%error, "record of unsent invalidations not closed");
         }
     }
 
@@ -152,7 +166,9 @@ impl Outbox {
             return;
         };
         state.live_bytes -= FRAME + body.len();
-        let result = if state.live.is_empty() && state.bytes >= SHORT_BYTES {
+        let result = if state.failed {
+            Ok(())
+        } else if state.live.is_empty() && state.bytes >= SHORT_BYTES {
             state.clear()
         } else {
             state.append(&record(kind | DONE, id, &[]))

@@ -96,6 +96,13 @@ impl Ledger {
         settled
     }
 
+    /// Gives the disk folder back, once all that is in it is closed.
+    pub(crate) fn release(&self) {
+        if let Some(local) = &self.local {
+            local.release();
+        }
+    }
+
     async fn tombstones(&self, shared: &Shared, item: &Item) -> bool {
         let mut fine = true;
         let versioned: Vec<_> = item.changes.iter().zip(&item.appended).collect();
@@ -141,7 +148,8 @@ impl Ledger {
     }
 
     /// Settles what is pending, for at most `within`; ends the background task, and closes the record
-    /// in the disk folder. What is not settled is announced by the next process on that folder.
+    /// in the disk folder, which is then this process's until [`release`](Self::release). What is not
+    /// settled is announced by the next process on that folder.
     pub(crate) async fn close(self: &Arc<Self>, within: Duration) {
         let until = Instant::now() + within;
         if let Some(shared) = &self.shared {

@@ -169,6 +169,7 @@ async fn a_folder_remembers_a_prepared_batch_with_a_log_and_without() {
         );
         assert_eq!(one.standing(6, here), Standing::Valid);
         settle_down().await;
+        one.kill();
         let two = start(3);
         let number = two.floors.raise(Target::Key(1), Effect::Remove);
         assert!(number > here.local, "{with_log}");

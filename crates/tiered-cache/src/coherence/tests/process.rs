@@ -62,6 +62,7 @@ impl Process {
     /// As `kill -9` does: nothing is said, nothing more is done.
     pub(super) fn kill(self) {
         self.task.abort();
+        self.ledger.release();
     }
 
     /// Lets go of the ledger; what is left is the task.
