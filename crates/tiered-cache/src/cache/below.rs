@@ -60,15 +60,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 self.meter.read(tier.kind(), Outcome::Bypassed);
                 continue;
             }
-            let (outcome, found) = match tier.read(&entry_key).await {
-                Read::Found(bytes) => self.accept(lower, tier, &entry_key, &bytes, token, &implied),
-                Read::Absent => (Outcome::Miss, Below::Nothing),
-                Read::Bypassed => (Outcome::Bypassed, Below::Nothing),
-                Read::Failed => (Outcome::Error, Below::Nothing),
-            };
-            self.meter.read(tier.kind(), outcome);
-            best = better(best, found);
-            if matches!(best, Below::Fresh(..) | Below::Absent(_)) {
+            let read = tier.read(&entry_key).await;
+            let found = self.judge(lower, tier, &entry_key, read, token, &implied);
+            best = best.or(found);
+            if best.is_answer() {
                 break;
             }
         }
@@ -76,6 +71,26 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             self.promote(key, &best);
         }
         best
+    }
+
+    /// What a tier's answer is worth; counted.
+    pub(super) fn judge(
+        &self,
+        lower: &Lower<V>,
+        tier: &Guard,
+        key: &EntryKey,
+        read: Read,
+        token: Token,
+        implied: &[u64],
+    ) -> Below<V> {
+        let (outcome, found) = match read {
+            Read::Found(bytes) => self.accept(lower, tier, key, &bytes, token, implied),
+            Read::Absent => (Outcome::Miss, Below::Nothing),
+            Read::Bypassed => (Outcome::Bypassed, Below::Nothing),
+            Read::Failed => (Outcome::Error, Below::Nothing),
+        };
+        self.meter.read(tier.kind(), outcome);
+        found
     }
 
     /// Whether a tier may not be asked for the key now: it has not yet been told of an invalidation, or
@@ -200,7 +215,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     }
 
     /// Keeps what was found in memory, unless memory has something newer by now.
-    fn promote(&self, key: &K, found: &Below<V>) {
+    pub(super) fn promote(&self, key: &K, found: &Below<V>) {
         let slot = match found {
             Below::Fresh(entry, _) | Below::Stale(entry, _) | Below::Fallback(entry, _) => {
                 Slot::Value(Arc::clone(entry))
@@ -241,17 +256,25 @@ fn expired(times: Times, now: u64) -> Times {
     }
 }
 
-fn better<V>(one: Below<V>, other: Below<V>) -> Below<V> {
-    let rank = |below: &Below<V>| match below {
-        Below::Fresh(..) | Below::Absent(_) => 3,
-        Below::Stale(..) => 2,
-        Below::Fallback(..) => 1,
-        Below::Nothing => 0,
-    };
-    if rank(&other) > rank(&one) {
-        other
-    } else {
-        one
+impl<V> Below<V> {
+    /// Whether no other tier need be asked.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Self::Fresh(..) | Self::Absent(_))
+    }
+
+    /// The better of the two; of equals the one from the tier that was asked first.
+    pub(super) fn or(self, other: Self) -> Self {
+        let rank = |below: &Self| match below {
+            Self::Fresh(..) | Self::Absent(_) => 3,
+            Self::Stale(..) => 2,
+            Self::Fallback(..) => 1,
+            Self::Nothing => 0,
+        };
+        if rank(&other) > rank(&self) {
+            other
+        } else {
+            self
+        }
     }
 }
 

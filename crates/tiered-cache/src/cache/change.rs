@@ -62,6 +62,21 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         }
     }
 
+    /// Makes the values under several keys stale in every tier, at the cost of about one.
+    ///
+    /// It promises what [`expire`](Self::expire) does, dropping the future included.
+    pub async fn expire_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) {
+        let inner = &*self.inner;
+        inner.meter.expires.add();
+        let changes = keys.into_iter();
+        let changes: Vec<_> = changes
+            .map(|key| inner.key_change(key.borrow(), Effect::Expire))
+            .collect();
+        if !changes.is_empty() {
+            inner.change(&changes).await;
+        }
+    }
+
     /// Makes every value of this cache stale, in every tier; see [`expire`](Self::expire). O(1).
     pub async fn expire_all(&self) {
         self.inner.meter.expires.add();

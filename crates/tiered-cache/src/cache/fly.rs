@@ -41,11 +41,16 @@ pub(crate) struct Ask<K> {
 
 /// How a flight ends.
 enum Course<K, V> {
+    Landed(Landing<V>),
+    /// Answered with an old value found below; the load is still to be made.
+    Refresh(Cached<V>, TierKind, Load<K, V>),
+}
+
+/// The answer of a flight, and what is left to do then.
+pub(super) enum Landing<V> {
     Answer(Result<Lookup<V>, LoadError>),
     /// Loaded, and to be written to the tiers below once the callers have their answer.
     Keep(Lookup<V>, Option<BelowWrite>),
-    /// Answered with an old value found below; the load is still to be made.
-    Refresh(Cached<V>, TierKind, Load<K, V>),
 }
 
 impl<K> Ask<K> {
@@ -65,13 +70,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     /// waits for Redis or a disk.
     pub(crate) async fn fly(self: Arc<Self>, seat: Seat<K, V>, ask: Ask<K>, load: Load<K, V>) {
         match self.course(&ask, load).await {
-            Course::Answer(outcome) => seat.land(outcome),
-            Course::Keep(lookup, write) => {
-                if ask.replaces.is_some() {
-                    self.meter.refreshes_succeeded.add();
-                }
-                seat.land(Ok(lookup));
-                if let Some(write) = write {
+            Course::Landed(landing) => {
+                if let Some(write) = self.land(seat, &ask, landing) {
                     self.write_below(&ask, write).await;
                 }
             }
@@ -83,66 +83,94 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
     }
 
+    /// Answers the callers, and returns what is to be written below.
+    pub(super) fn land(
+        &self,
+        seat: Seat<K, V>,
+        ask: &Ask<K>,
+        landing: Landing<V>,
+    ) -> Option<BelowWrite> {
+        match landing {
+            Landing::Answer(outcome) => {
+                seat.land(outcome);
+                None
+            }
+            Landing::Keep(lookup, write) => {
+                if ask.replaces.is_some() {
+                    self.meter.refreshes_succeeded.add();
+                }
+                seat.land(Ok(lookup));
+                write
+            }
+        }
+    }
+
     async fn course(&self, ask: &Ask<K>, load: Load<K, V>) -> Course<K, V> {
+        let answer = |outcome| Course::Landed(Landing::Answer(outcome));
         let mut old = match self.held(ask) {
             Ok(old) => old,
-            Err(answer) => return Course::Answer(Ok(answer)),
+            Err(found) => return answer(Ok(found)),
         };
         match self.seek_below(ask).await {
             Below::Fresh(entry, tier) if ask.is_news(entry.meta.times.filled) => {
-                return Course::Answer(Ok(Lookup::hit(Cached::new(entry, false), tier)));
+                return answer(Ok(Lookup::hit(Cached::new(entry, false), tier)));
             }
-            Below::Absent(_) => return Course::Answer(Ok(Lookup::Absent)),
+            Below::Absent(_) => return answer(Ok(Lookup::Absent)),
             Below::Stale(entry, tier) if ask.replaces.is_none() => {
                 return Course::Refresh(Cached::new(entry, true), tier, load);
             }
-            Below::Fallback(entry, _) => {
-                let found = Cached::new(entry, true);
-                let age = |value: &Cached<V>| value.entry().meta.times.filled;
-                if old.as_ref().is_none_or(|old| age(old) < age(&found)) {
-                    old = Some(found);
-                }
-            }
+            Below::Fallback(entry, _) => old = newer(old, Cached::new(entry, true)),
             Below::Fresh(..) | Below::Stale(..) | Below::Nothing => {}
         }
         if let Some(error) = self.failed_before(ask) {
-            return Course::Answer(Err(error));
+            return answer(Err(error));
         }
         let filled = self.clock.exact_ms();
-        let Ran { result, took } = self.run(ask, old.clone(), load).await;
+        let ran = self.run(ask, old.clone(), load).await;
+        Course::Landed(self.landing(ask, old, filled, ran))
+    }
+
+    /// What becomes of a run that began at `filled`.
+    pub(super) fn landing(
+        &self,
+        ask: &Ask<K>,
+        old: Option<Cached<V>>,
+        filled: u64,
+        ran: Ran<V>,
+    ) -> Landing<V> {
         let fill = Fill {
             ask,
             filled,
-            cost: took,
+            cost: ran.took,
         };
-        match result {
+        match ran.result {
             Ok(loaded) => {
                 let options = ask.wish.options.clone().with(loaded.options);
                 match (loaded.content, old) {
                     (Content::Value(value), _) => {
                         let (value, write) = self.keep_value(&fill, value, options);
-                        Course::Keep(Lookup::Loaded { value }, write)
+                        Landing::Keep(Lookup::Loaded { value }, write)
                     }
                     (Content::Absent, old) => {
                         let write = self.keep_absent(&fill, &options, old.is_some());
-                        Course::Keep(Lookup::Absent, write)
+                        Landing::Keep(Lookup::Absent, write)
                     }
                     (Content::NotModified, Some(old)) => {
                         let (value, write) = self.keep_again(&fill, &old, options);
-                        Course::Keep(Lookup::Loaded { value }, write)
+                        Landing::Keep(Lookup::Loaded { value }, write)
                     }
                     (Content::NotModified, None) => {
-                        Course::Answer(self.after_error(ask, None, LoadError::NothingToRenew))
+                        Landing::Answer(self.after_error(ask, None, LoadError::NothingToRenew))
                     }
                 }
             }
-            Err(error) => Course::Answer(self.after_error(ask, old, error)),
+            Err(error) => Landing::Answer(self.after_error(ask, old, error)),
         }
     }
 
     /// The old value that memory holds; or the answer, when another flight has landed between the
     /// caller's look and this one's seat.
-    fn held(&self, ask: &Ask<K>) -> Result<Option<Cached<V>>, Lookup<V>> {
+    pub(super) fn held(&self, ask: &Ask<K>) -> Result<Option<Cached<V>>, Lookup<V>> {
         if !ask.wish.tiers.contains(TierKind::Memory) {
             return Ok(None);
         }
@@ -221,7 +249,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
     }
 
-    fn failed_before(&self, ask: &Ask<K>) -> Option<LoadError> {
+    pub(super) fn failed_before(&self, ask: &Ask<K>) -> Option<LoadError> {
         let failure = self.failed.0.get()?.get(&ask.key)?;
         let now = self.clock.now_ms();
         let tags = self.known_tags(&ask.key, &ask.wish.options);
@@ -233,9 +261,16 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 impl<K> Ask<K> {
     /// Whether a value of that age is an answer: for a refresh, only what is newer than what it is to
     /// replace.
-    fn is_news(&self, filled: u64) -> bool {
+    pub(super) fn is_news(&self, filled: u64) -> bool {
         self.replaces.is_none_or(|replaced| filled > replaced)
     }
+}
+
+/// The one that was filled later.
+pub(super) fn newer<V>(old: Option<Cached<V>>, found: Cached<V>) -> Option<Cached<V>> {
+    let filled = |value: &Cached<V>| value.entry().meta.times.filled;
+    old.filter(|old| filled(old) >= filled(&found))
+        .or(Some(found))
 }
 
 /// The errors that are answered again without asking the loader: at most a thousand, made when there is

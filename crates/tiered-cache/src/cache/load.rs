@@ -204,7 +204,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// Waits for the end of a flight, no longer than the policy lets a caller wait who could have an
     /// old value; the flight goes on.
-    async fn wait(
+    pub(super) async fn wait(
         &self,
         waiter: Waiter<V>,
         key: &K,

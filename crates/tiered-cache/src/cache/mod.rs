@@ -1,5 +1,6 @@
 //! `TieredCache`: one typed cache over its tiers.
 
+mod batch;
 mod below;
 mod builder;
 mod change;
@@ -9,6 +10,7 @@ mod get;
 mod groups;
 mod hit;
 mod load;
+mod many;
 mod publish;
 mod request;
 mod run;

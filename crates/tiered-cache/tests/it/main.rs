@@ -5,10 +5,13 @@ mod disk;
 mod invalidation;
 #[cfg(feature = "macros")]
 mod macros;
+mod many;
 mod memory;
+mod policies;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
 mod redis_faults;
+mod shelf;
 mod single_flight;
 mod stats;
