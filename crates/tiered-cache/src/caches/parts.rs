@@ -81,6 +81,7 @@ impl Parts {
     ) -> Result<(), BuildError> {
         use crate::disk::{DiskTier, Folder};
         config.validate()?;
+        let folder = Folder::take(&config.path).await?;
         let (floors, chance) = (Arc::clone(floors), Arc::clone(chance));
         let (path, namespace) = (config.path.clone(), names.namespace.to_owned());
         // CANCEL: dropped here, the folder is given back when the blocking task ends.
@@ -92,7 +93,6 @@ impl Parts {
             path: config.path.clone(),
             source: error.into(),
         })??;
-        let folder = Folder::held(&config.path);
         let disk = DiskTier::open(folder, config, !local.fresh()).await?;
         self.tiers.push(Arc::clone(&disk) as _);
         self.disk = Some(disk);

@@ -7,7 +7,7 @@
 //! against floors that have a log of their own), undecodable bytes are an error on each read (they are
 //! deleted here).
 
-use std::{fmt, io, path::Path, sync::Arc};
+use std::{fmt, io, panic::AssertUnwindSafe, path::Path, sync::Arc};
 
 use bytes::Bytes;
 use foyer::{
@@ -15,6 +15,7 @@ use foyer::{
     HybridCacheBuilder, HybridCachePolicy, HybridCacheProperties, Load, Location,
     PsyncIoEngineConfig, RecoverMode,
 };
+use futures_util::FutureExt;
 
 use super::config::Geometry;
 use crate::error::BoxError;
@@ -76,7 +77,14 @@ impl Engine {
     }
 
     pub(super) async fn load(&self, hash: u64) -> Loaded {
-        let error = match self.0.storage().load(&hash).await {
+        // Nothing of ours is changed inside.
+        let loading = AssertUnwindSafe(self.0.storage().load(&hash)).catch_unwind();
+        let Ok(loaded) = loading.await else {
+            tracing::warn!("disk engine panicked over an entry, which is deleted");
+            self.delete(hash);
+            return Loaded::Damaged;
+        };
+        let error = match loaded {
             Ok(Load::Entry { value, .. }) => return Loaded::Found(value),
             Ok(Load::Piece { piece, .. }) => return Loaded::Found(piece.value().clone()),
             Ok(Load::Miss | Load::Throttled) => return Loaded::Absent,
@@ -110,14 +118,21 @@ impl Engine {
         self.0.storage().may_contains(&hash)
     }
 
-    /// Waits until all that was handed over is written or given up.
+    /// Waits until all that was handed over is written or given up. After a failed write foyer may
+    /// panic here, as it does in tasks of its own: then nothing more can be known.
     pub(super) async fn flushed(&self) {
-        self.0.storage().wait().await;
+        // Nothing of ours is changed inside.
+        let flushed = AssertUnwindSafe(self.0.storage().wait()).catch_unwind();
+        if flushed.await.is_err() {
+            tracing::warn!("disk engine in disorder after a failed write");
+        }
     }
 
     pub(super) async fn close(&self) {
-        if let Err(error) = self.0.close().await {
-            tracing::warn!(%error, "disk tier not closed");
+        match AssertUnwindSafe(self.0.close()).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "disk tier not closed"),
+            Err(_) => tracing::warn!("disk engine in disorder after a failed write"),
         }
     }
 }

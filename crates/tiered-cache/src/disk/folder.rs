@@ -1,5 +1,5 @@
-//! The folder of one process: its lock, whether the blocks in it may be used, and whether it can be
-//! written.
+//! The part of the folder that foyer uses: its lock, whether the blocks in it may be used, and whether
+//! it can be written.
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
@@ -11,7 +11,8 @@ use std::{
 use super::config::Geometry;
 use crate::error::BuildError;
 
-/// The folder, locked against other processes until it is released or dropped.
+/// The blocks' part of the folder, locked until the last write to it has ended, which may be later than
+/// the invalidation log, with a lock of its own, is closed.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -38,7 +39,7 @@ impl Folder {
         let lock = fs::create_dir_all(&path).and_then(|()| {
             let mut options = OpenOptions::new();
             options.create(true).write(true).truncate(false);
-            options.open(path.join("lock"))
+            options.open(path.join("blocks.lock"))
         });
         let unusable = |path, error: io::Error| BuildError::Folder {
             path,
@@ -58,21 +59,8 @@ impl Folder {
         }
     }
 
-    /// The folder at `path`, whose lock somebody else in this process holds already.
-    pub(crate) fn held(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            lock: Mutex::new(None),
-        }
-    }
-
-    pub(crate) fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Where the log of local invalidations is kept.
-    pub(crate) fn log_path(&self) -> PathBuf {
-        self.path.join("floors.log")
     }
 
     pub(super) fn blocks(&self) -> PathBuf {

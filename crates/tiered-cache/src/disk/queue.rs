@@ -191,6 +191,11 @@ impl WriteQueue {
         }
     }
 
+    /// Nobody writes any more: what was being written is not known to be anywhere.
+    pub(super) fn give_up(&mut self) {
+        self.flushing.clear();
+    }
+
     /// Throws away all that waits; returns the keys.
     pub(super) fn drop_all(&mut self) -> Vec<u64> {
         let hashes: Vec<u64> = std::mem::take(&mut self.order).into_values().collect();

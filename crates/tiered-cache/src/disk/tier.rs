@@ -1,13 +1,18 @@
 //! The disk tier as the caches see it: reads with a deadline, writes that wait in a bounded queue, and
 //! nothing of a key that was removed.
 
-use std::sync::Arc;
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use bytes::Bytes;
 use foyer::EngineConfig;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::{
-    sync::{Semaphore, oneshot},
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
     time::{Instant, timeout, timeout_at},
 };
 
@@ -122,24 +127,16 @@ impl DiskTier {
         };
         let deadline = Instant::now() + self.config.read_timeout;
         let permit = Arc::clone(&self.reads).acquire_owned();
-        let Ok(permit) = timeout_at(deadline, permit).await else {
+        let Ok(Ok(permit)) = timeout_at(deadline, permit).await else {
             return Err(TierError::TimedOut);
         };
         let hash = key.hash;
-        // A task of its own, for a thread may hang in the read long after the deadline, and a panic of
-        // foyer's over damaged bytes must end nothing else.
-        let loading = tokio::spawn(async move {
-            let loaded = engine.load(hash).await;
-            drop(permit);
-            loaded
-        });
-        match timeout_at(deadline, loading).await {
-            Ok(Ok(loaded)) => self.judge(key, stamp, loaded),
-            Ok(Err(panicked)) if panicked.is_panic() => {
-                self.shared.delete(hash);
-                self.judge(key, stamp, Loaded::Damaged)
-            }
-            Ok(Err(_ended)) => Err(TierError::Unavailable),
+        let mut loading = Loading {
+            rest: Some(async move { engine.load(hash).await }.boxed()),
+            permit: Some(permit),
+        };
+        match timeout_at(deadline, &mut loading).await {
+            Ok(loaded) => self.judge(key, stamp, loaded),
             Err(_) => Err(TierError::TimedOut),
         }
     }
@@ -290,6 +287,40 @@ impl Drop for DiskTier {
             }
             !ended
         });
+    }
+}
+
+/// A read that, dropped, goes on elsewhere: its thread may hang long after the deadline, and counts as
+/// one of the reads until then.
+struct Loading {
+    rest: Option<BoxFuture<'static, Loaded>>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Future for Loading {
+    type Output = Loaded;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Loaded> {
+        let Some(rest) = &mut self.rest else {
+            return Poll::Pending;
+        };
+        let loaded = ready!(rest.as_mut().poll(context));
+        self.rest = None;
+        Poll::Ready(loaded)
+    }
+}
+
+impl Drop for Loading {
+    fn drop(&mut self) {
+        let (rest, permit) = (self.rest.take(), self.permit.take());
+        if let Some(rest) = rest
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                rest.await;
+                drop(permit);
+            });
+        }
     }
 }
 

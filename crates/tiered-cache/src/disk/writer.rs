@@ -53,9 +53,9 @@ struct Writer {
 
 /// How a batch ended.
 enum Flush {
-    /// The disk has at least some of it.
+    /// The disk has it.
     Kept,
-    /// It has none of it.
+    /// The disk does not have all of it.
     Lost,
     /// It does not answer.
     Stalled,
@@ -144,10 +144,10 @@ impl Writer {
         counts.add(&counts.written, kept.len() as u64);
         counts.add(&counts.written_bytes, bytes);
         counts.add(&counts.dropped, lost.len() as u64);
-        let flush = if kept.is_empty() && !lost.is_empty() {
-            Flush::Lost
-        } else {
+        let flush = if lost.is_empty() {
             Flush::Kept
+        } else {
+            Flush::Lost
         };
         self.shared.regain(kept.into_iter());
         for hash in lost {
@@ -156,7 +156,7 @@ impl Writer {
         flush
     }
 
-    /// The disk took nothing: full, read-only or broken. Reads go on; writes are dropped until a trial
+    /// The disk did not take it: full, read-only or broken. Reads go on; writes are dropped until a trial
     /// goes through, and then foyer is opened anew, for a failed write leaves it in disorder.
     async fn refused(&mut self) -> bool {
         let reason = match self.shared.probe().await {
@@ -238,12 +238,13 @@ impl Drop for Farewell {
         let phase = *self.0.phase.borrow();
         if phase == Phase::Running {
             self.0.enter(State::Failed(
-                "the runtime that opened it has ended".to_owned(),
+                "its task has ended, with the runtime that opened it or by a panic".to_owned(),
             ));
         } else {
             self.0.enter(State::Closed);
         }
         self.0.drop_queue();
+        self.0.queue().give_up();
         self.0.folder.release();
         self.0.phase.send_replace(Phase::Closed);
     }
