@@ -2,6 +2,7 @@
 //! them. Damage costs the warming and nothing else.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, File},
     io::{self, Read, Write},
     path::{Path, PathBuf},
@@ -47,6 +48,28 @@ impl Manifest {
             Ok(manifest) => manifest,
             Err(reason) => damaged(reason),
         }
+    }
+
+    /// What is known of a cache.
+    pub(crate) fn section(&self, cache: &str) -> Option<&Section> {
+        self.sections.iter().find(|section| section.cache == cache)
+    }
+
+    /// The manifest of a process that found this one and has these sections of its own. While it is
+    /// `young`, it keeps what it found beside what it has seen itself, which is little yet.
+    pub(crate) fn followed_by(&self, sections: Vec<Section>, young: bool) -> Self {
+        let mut next = Self { sections };
+        if !young {
+            return next;
+        }
+        for old in &self.sections {
+            match next.sections.iter_mut().find(|new| new.cache == old.cache) {
+                Some(new) if new.fingerprint == old.fingerprint => new.fill_up(old),
+                Some(_) => {}
+                None => next.sections.push(old.clone()),
+            }
+        }
+        next
     }
 
     /// Replaces the file: whoever reads it finds the old or the new one, also after a crash. Blocks.
@@ -124,6 +147,14 @@ impl Section {
         }
     }
 
+    /// Adds the other's keys after its own, until it has as many as the longer of the two.
+    fn fill_up(&mut self, other: &Self) {
+        let own: BTreeSet<Vec<u8>> = self.keys.iter().cloned().collect();
+        let room = other.keys.len().saturating_sub(self.keys.len());
+        let more = other.keys.iter().filter(|key| !own.contains(*key));
+        self.keys.extend(more.take(room).cloned());
+    }
+
     /// The keys that can be read as `K`.
     pub(crate) fn keys<K: serde::de::DeserializeOwned>(&self) -> Vec<K> {
         let decoded = self.keys.iter().map(|key| postcard::from_bytes(key).ok());
@@ -174,6 +205,18 @@ mod tests {
         assert_eq!(read.sections[1].keys::<String>(), ["b", "a"]);
         let files = fs::read_dir(folder.path()).expect("it is there").count();
         assert_eq!(files, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_young_process_keeps_what_it_found_after_what_it_has_seen() {
+        let seen = || vec![Section::of("users", 7, &[9_u64, 2])];
+        let young = manifest().followed_by(seen(), true);
+        assert_eq!(young.sections[0].keys::<u64>(), [9, 2, 3]);
+        assert_eq!(young.section("names"), manifest().section("names"));
+        let old = manifest().followed_by(seen(), false);
+        assert_eq!(old.sections, seen());
+        let retyped = manifest().followed_by(vec![Section::of("users", 8, &["x"])], true);
+        assert_eq!(retyped.sections[0].keys.len(), 1);
     }
 
     #[test]

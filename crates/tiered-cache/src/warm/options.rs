@@ -41,6 +41,20 @@ impl WarmWatch {
         Self(Some(Arc::new(watch)))
     }
 
+    /// The watch for a part of a warming of `total` keys, of which `done` were done before.
+    pub(crate) fn after(&self, done: usize, total: usize, failed: usize) -> Self {
+        let Some(watch) = self.0.clone() else {
+            return Self(None);
+        };
+        Self::new(move |part: WarmProgress| {
+            watch(WarmProgress {
+                done: done + part.done,
+                total,
+                failed: failed + part.failed,
+            });
+        })
+    }
+
     pub(crate) fn tell(&self, progress: WarmProgress) {
         if let Some(watch) = &self.0 {
             watch(progress);

@@ -52,48 +52,34 @@ impl Ahead {
 }
 
 /// Which keys were loaded ahead and not read since; of 4,096 places, so a key may push out another, whose
-/// read then goes uncounted. 64 KiB.
+/// read then goes uncounted. 32 KiB.
 pub(crate) struct Prefetched {
-    places: Box<[Place]>,
-}
-
-#[derive(Default)]
-struct Place {
-    key: AtomicU64,
-    /// The key whose read was the reason; 0 for a declared relation.
-    because: AtomicU64,
+    places: Box<[AtomicU64]>,
 }
 
 impl Prefetched {
     pub(crate) fn new() -> Self {
         Self {
-            places: (0..PLACES).map(|_| Place::default()).collect(),
+            places: (0..PLACES).map(|_| AtomicU64::new(0)).collect(),
         }
     }
 
-    /// The key with this hash was loaded ahead because of a read of another one.
-    pub(crate) fn note(&self, hash: u64, because: u64) {
-        let place = self.place(hash);
-        place.because.store(because, Ordering::Relaxed);
-        place.key.store(hash, Ordering::Release);
+    /// The key with this hash was loaded ahead.
+    pub(crate) fn note(&self, hash: u64) {
+        self.place(hash).store(hash, Ordering::Relaxed);
     }
 
-    /// The key with this hash was read: the reason for which it had been loaded ahead, at the first read
-    /// only. Costs one load for all other keys.
+    /// Whether this is the first read of a key that was loaded ahead. Costs one load for all other keys.
     #[inline]
-    pub(crate) fn read(&self, hash: u64) -> Option<u64> {
+    pub(crate) fn read(&self, hash: u64) -> bool {
         let place = self.place(hash);
-        if place.key.load(Ordering::Relaxed) != hash {
-            return None;
-        }
-        let because = place.because.load(Ordering::Relaxed);
-        let taken = place
-            .key
-            .compare_exchange(hash, 0, Ordering::Acquire, Ordering::Relaxed);
-        taken.ok().map(|_| because)
+        place.load(Ordering::Relaxed) == hash
+            && place
+                .compare_exchange(hash, 0, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
     }
 
-    fn place(&self, hash: u64) -> &Place {
+    fn place(&self, hash: u64) -> &AtomicU64 {
         &self.places[hash as usize % PLACES]
     }
 }
@@ -147,12 +133,13 @@ mod tests {
     fn a_key_loaded_ahead_counts_once() {
         let prefetched = Prefetched::new();
         let (a, b) = (7, 7 + PLACES as u64);
-        prefetched.note(a, 3);
-        assert_eq!(prefetched.read(b), None);
-        assert_eq!(prefetched.read(a), Some(3));
-        assert_eq!(prefetched.read(a), None);
-        prefetched.note(a, 0);
-        prefetched.note(b, 0);
-        assert_eq!((prefetched.read(a), prefetched.read(b)), (None, Some(0)));
+        prefetched.note(a);
+        assert_eq!(
+            [b, a, a].map(|hash| prefetched.read(hash)),
+            [false, true, false]
+        );
+        prefetched.note(a);
+        prefetched.note(b);
+        assert_eq!([a, b].map(|hash| prefetched.read(hash)), [false, true]);
     }
 }

@@ -22,17 +22,12 @@ impl<K: Clone + PartialEq> Successors<K> {
         }
     }
 
-    /// The task `session` loads `key`; returns the keys that it will probably load next.
+    /// The task `session` loads `key`, or is the first to read it after it was loaded ahead; returns the
+    /// keys that it will probably load next.
     pub(crate) fn loaded(&self, session: u64, hash: u64, key: &K, now_ms: u64) -> Vec<K> {
         let mut table = self.lock();
         table.learn(session, hash, key, now_ms);
         table.next_of(hash)
-    }
-
-    /// A key that was loaded ahead because of `from` has been read: that it was no load of its own any
-    /// more must not count against the pair.
-    pub(crate) fn confirm(&self, from: u64, key: &K) {
-        self.lock().confirm(from, key);
     }
 
     fn lock(&self) -> MutexGuard<'_, Table<K>> {
@@ -93,12 +88,6 @@ impl<K: Clone + PartialEq> Table<K> {
             node.follow(key);
         }
         self.node(hash).load();
-    }
-
-    fn confirm(&mut self, from: u64, key: &K) {
-        if let Some(node) = self.nodes.get_mut(&from) {
-            node.follow(key);
-        }
     }
 
     fn next_of(&self, hash: u64) -> Vec<K> {
@@ -208,7 +197,7 @@ mod tests {
         habit(&successors, &[20], 5);
         for _ in 0..200 {
             assert_eq!(successors.loaded(1, 10, &10, 0), [20]);
-            successors.confirm(10, &20);
+            successors.loaded(1, 20, &20, 0);
         }
         // Nobody reads 20 after 10 any more.
         let told = (0..200).filter(|_| !successors.loaded(1, 10, &10, 0).is_empty());
