@@ -131,7 +131,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     }
 
     /// Those for whom the tiers below have no answer, and whose load has not just failed.
-    async fn answered_below(&self, aboard: Vec<Passenger<K, V>>) -> Vec<Passenger<K, V>> {
+    async fn answered_below(
+        self: &Arc<Self>,
+        aboard: Vec<Passenger<K, V>>,
+    ) -> Vec<Passenger<K, V>> {
         let sought: Vec<_> = aboard.iter().map(|one| one.ask.sought()).collect();
         let found = self
             .find_below_many(&sought, TierSet::ALL.and(self.tiers))

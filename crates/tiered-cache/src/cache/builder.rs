@@ -9,7 +9,12 @@ use std::{
 
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Groups, Inner, LoadContext, Lower, TieredCache, check_name, context::answer_of, fly};
+use super::{
+    Groups, Inner, LoadContext, Lower, TieredCache, check_name,
+    context::answer_of,
+    fly,
+    watch::{Watch, WatchPlan},
+};
 use crate::{
     cached::TierSet,
     caches::{Caches, Common, Registered},
@@ -34,7 +39,7 @@ pub struct CacheBuilder<K, V> {
     groups: Groups<K>,
     loader: Option<super::Loader<K, V>>,
     on_error: Option<OnError>,
-    pub(crate) hot_keys: usize,
+    pub(super) watch: WatchPlan<K, V>,
 }
 
 impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
@@ -52,7 +57,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
             },
             loader: None,
             on_error: None,
-            hot_keys: 0,
+            watch: WatchPlan::new(),
         }
     }
 
@@ -130,12 +135,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
         self
     }
 
-    /// How many of the hottest keys are remembered across restarts, to be warmed then. Default: 0.
-    pub fn hot_keys(mut self, count: usize) -> Self {
-        self.hot_keys = count;
-        self
-    }
-
     /// A cache over memory and the tiers of `caches`. Its name is part of its keys, so give a cache
     /// that is to find its entries again the same name.
     ///
@@ -173,6 +172,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
         self.check()?;
         let id = hash::text_hash(&self.name);
         let inner = self.assemble(id, Common::alone(), None);
+        inner.begin_warm_sets();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cache: Weak<Inner<K, V>> = Arc::downgrade(&inner);
             runtime.spawn(async move {
@@ -215,16 +215,19 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
         let inner = self.assemble(id, caches.common().clone(), lower);
         let registered: Arc<dyn Registered> = Arc::clone(&inner) as _;
         claim.register(&registered);
+        inner.begin_warm_sets();
         Ok(TieredCache { inner })
     }
 
     fn check(&self) -> Result<(), ConfigError> {
         check_name("cache name", &self.name)?;
+        self.watch.validate(self.loader.is_some())?;
         self.policy.validate()
     }
 
     fn assemble(self, id: u64, common: Common, lower: Option<Lower<V>>) -> Arc<Inner<K, V>> {
         let policy = self.policy;
+        let watch = Watch::new(self.watch, &policy, &common.tasks, self.loader.is_some());
         Arc::new(Inner {
             id,
             memory: Memory::new(policy.capacity, self.weigh, common.seed),
@@ -247,6 +250,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
             tiers: self.tiers,
             plain: policy.idle_ttl.is_none() && policy.early_refresh.is_none(),
             failed: fly::Failed::new(),
+            watch,
             policy,
         })
     }
@@ -259,6 +263,7 @@ impl<K, V> fmt::Debug for CacheBuilder<K, V> {
             .field("policy", &self.policy)
             .field("tiers", &self.tiers)
             .field("groups", &self.groups)
+            .field("watch", &self.watch)
             .finish_non_exhaustive()
     }
 }

@@ -37,6 +37,10 @@ pub(crate) struct Ask<K> {
     pub(crate) wish: Wish,
     /// For a refresh: when the fill of what it is to replace began.
     pub(crate) replaces: Option<u64>,
+    /// Nobody reads the key now: what is read after it is not loaded ahead.
+    pub(crate) ahead: bool,
+    /// The number of the task that asks, where somebody learns from it.
+    pub(crate) session: u64,
 }
 
 /// How a flight ends.
@@ -61,6 +65,8 @@ impl<K> Ask<K> {
             token,
             wish,
             replaces: None,
+            ahead: false,
+            session: 0,
         }
     }
 }
@@ -85,23 +91,39 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// Answers the callers, and returns what is to be written below.
     pub(super) fn land(
-        &self,
+        self: &Arc<Self>,
         seat: Seat<K, V>,
         ask: &Ask<K>,
         landing: Landing<V>,
     ) -> Option<BelowWrite> {
         match landing {
             Landing::Answer(outcome) => {
+                let found = match &outcome {
+                    Ok(Lookup::Hit { value, tier }) if *tier != TierKind::Memory => {
+                        Some(value.clone())
+                    }
+                    _ => None,
+                };
                 seat.land(outcome);
+                self.after(ask, found.as_ref());
                 None
             }
             Landing::Keep(lookup, write) => {
                 if ask.replaces.is_some() {
                     self.meter.refreshes_succeeded.add();
                 }
+                let value = lookup.value().cloned();
                 seat.land(Ok(lookup));
+                self.after(ask, value.as_ref());
                 write
             }
+        }
+    }
+
+    /// Loads ahead what is read after the key, when a reader was given a value that memory had not.
+    fn after(self: &Arc<Self>, ask: &Ask<K>, value: Option<&Cached<V>>) {
+        if let Some(value) = value.filter(|_| !ask.ahead && ask.replaces.is_none()) {
+            self.follow(&ask.key, ask.hash, ask.session, value);
         }
     }
 

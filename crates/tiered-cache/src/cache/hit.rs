@@ -6,7 +6,7 @@ use super::Inner;
 use crate::{
     cached::{Cached, TierKind},
     coherence::Standing,
-    key::CacheKey,
+    key::{CacheKey, key_hash},
     memory::{Entry, Meta, Slot},
     policy::{Freshness, freshness, may_refresh_early},
     stats::Outcome,
@@ -33,9 +33,15 @@ pub(crate) enum Seen<V> {
 impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     /// Looks into memory and counts the read.
     #[inline]
-    pub(crate) fn read_memory(&self, key: &K) -> Seen<V> {
+    pub(crate) fn read_memory(self: &Arc<Self>, key: &K) -> Seen<V> {
         let seen = self.look(key);
         self.meter.read(TierKind::Memory, seen.outcome());
+        match &seen {
+            Seen::Fresh(value) | Seen::Due(value) => {
+                self.watch_read(key, value.entry().meta.key, Some(value));
+            }
+            _ => self.watch_read(key, key_hash(key, self.id), None),
+        }
         seen
     }
 
@@ -118,7 +124,8 @@ fn sort<V>(entry: Arc<Entry<V>>, phase: Freshness) -> Seen<V> {
 impl<V> Seen<V> {
     pub(crate) fn outcome(&self) -> Outcome {
         match self {
-            Self::Fresh(_) | Self::Due(_) | Self::Absent => Outcome::Hit,
+            Self::Fresh(_) | Self::Due(_) => Outcome::Hit,
+            Self::Absent => Outcome::Absent,
             Self::Stale(_) | Self::Quiet(_) | Self::Fallback(_) | Self::Gone => Outcome::Stale,
             Self::Nothing => Outcome::Miss,
         }

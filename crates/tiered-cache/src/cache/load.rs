@@ -173,7 +173,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             let (waiter, seat) = self.flights.join(key, token, joins);
             let own = seat.is_some();
             if let Some((seat, load)) = seat.and_then(|seat| Some((seat, load.take()?))) {
-                let ask = Ask::new(key.clone(), hash, token, wish.clone());
+                let mut ask = Ask::new(key.clone(), hash, token, wish.clone());
+                ask.session = self.session();
                 // CANCEL: the task owns the seat, so a caller who goes away neither ends the load nor
                 // leaves the key blocked.
                 drop(

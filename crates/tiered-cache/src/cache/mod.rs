@@ -14,8 +14,12 @@ mod many;
 mod publish;
 mod request;
 mod run;
+mod warm;
+mod watch;
 
 use std::{fmt, sync::Arc};
+
+use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
     cached::TierSet,
@@ -30,6 +34,7 @@ use crate::{
     memory::{Memory, Meta},
     policy::{Capacity, OnError, Policy},
     stats::{CacheStats, Meter, Size},
+    warm::Section,
 };
 
 pub use builder::CacheBuilder;
@@ -37,6 +42,7 @@ pub use context::LoadContext;
 pub(crate) use context::{Load, Loader};
 pub(crate) use groups::Groups;
 pub use request::EntryRequest;
+pub(crate) use warm::WarmJob;
 
 /// One typed cache over memory and, where configured, Redis, disk and other tiers; a cheap clone of a
 /// handle.
@@ -72,6 +78,7 @@ pub(crate) struct Inner<K, V> {
     /// Whether a hit depends on nothing but the clock and the floors: no idle time, no early refresh.
     pub(crate) plain: bool,
     pub(crate) failed: fly::Failed<K>,
+    pub(crate) watch: watch::Watch<K, V>,
 }
 
 /// The tiers below memory as one cache sees them.
@@ -138,7 +145,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 }
 
 impl<K: CacheKey, V: Send + Sync + 'static> Registered for Inner<K, V> {
+    fn name(&self) -> Arc<str> {
+        Arc::clone(&self.name)
+    }
+
     fn stats(&self) -> CacheStats {
+        self.meter.evictions.reach(self.memory.evicted());
         self.meter.snapshot(&self.name, self.size())
     }
 
@@ -147,7 +159,17 @@ impl<K: CacheKey, V: Send + Sync + 'static> Registered for Inner<K, V> {
         let slice = (self.memory.len() / 60).max(SLICE_MIN);
         let swept = self.memory.sweep(self.clock.exact_ms(), slice);
         self.meter.expirations.add_many(swept as u64);
+        self.meter.evictions.reach(self.memory.evicted());
         self.meter.publish(self.size());
+        self.tend_watch();
+    }
+
+    fn hot_section(&self) -> Option<Section> {
+        self.hottest()
+    }
+
+    fn warm_job(self: Arc<Self>, section: Option<Section>) -> BoxFuture<'static, Option<WarmJob>> {
+        self.plan_warming(section).boxed()
     }
 
     fn bytes_wanted(&self) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! `CachesBuilder`: what the caches share, and how it is opened.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
@@ -9,6 +9,7 @@ use super::{
     housekeeping::keep_house,
     parts::{Names, Wanted},
     registry::Registry,
+    warming::{Warmth, keep_manifest},
 };
 use crate::{
     cache::check_name,
@@ -28,6 +29,7 @@ pub struct CachesBuilder {
     clock_precision: Duration,
     memory_budget: Option<u64>,
     wanted: Wanted,
+    manifest: Option<PathBuf>,
 }
 
 impl CachesBuilder {
@@ -38,6 +40,7 @@ impl CachesBuilder {
             clock_precision: PRECISION,
             memory_budget: None,
             wanted: Wanted::default(),
+            manifest: None,
         }
     }
 
@@ -89,6 +92,14 @@ impl CachesBuilder {
         self
     }
 
+    /// Where the hottest keys of caches with [`hot_keys`](crate::CacheBuilder::hot_keys) are
+    /// written down for the next process; each process needs a file of its own. Default: a file in the
+    /// disk folder, or none without one.
+    pub fn manifest(mut self, path: impl Into<PathBuf>) -> Self {
+        self.manifest = Some(path.into());
+        self
+    }
+
     /// Opens the disk folder and begins to connect to Redis.
     ///
     /// An absent Redis is no error: after `RedisConfig::connect_grace` the caches start without it
@@ -106,7 +117,10 @@ impl CachesBuilder {
             epoch: self.epoch,
             instance: chance.draw(),
         };
+        let manifest = self.manifest.or_else(|| self.wanted.manifest());
         let mut parts = self.wanted.open(&names, &floors, &chance).await?;
+        // The folder is this process's own by now.
+        let warmth = Warmth::open(manifest).await;
         let config = LedgerConfig {
             instance: names.instance,
             unix_ms: clock.exact_ms(),
@@ -145,9 +159,13 @@ impl CachesBuilder {
             },
             tiers,
             registry: Registry::new(self.memory_budget),
+            warmth,
             parts,
         });
         tokio::spawn(keep_house(Arc::downgrade(&shared)));
+        if shared.warmth.writes() {
+            tokio::spawn(keep_manifest(Arc::downgrade(&shared)));
+        }
         Ok(Caches { shared })
     }
 }
@@ -160,6 +178,7 @@ impl fmt::Debug for CachesBuilder {
             .field("clock_precision", &self.clock_precision)
             .field("memory_budget", &self.memory_budget)
             .field("wanted", &self.wanted)
+            .field("manifest", &self.manifest)
             .finish_non_exhaustive()
     }
 }

@@ -5,6 +5,7 @@ mod common;
 mod housekeeping;
 mod parts;
 mod registry;
+mod warming;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -40,6 +41,7 @@ struct Shared {
     common: Common,
     tiers: Arc<[Arc<Guard>]>,
     registry: Registry,
+    warmth: warming::Warmth,
     parts: parts::Parts,
 }
 
@@ -108,6 +110,10 @@ impl Caches {
     ///
     /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
     pub async fn close(&self) {
+        self.shared
+            .warmth
+            .write(self.shared.registry.caches())
+            .await;
         let tasks = &self.shared.common.tasks;
         tasks.close();
         if tokio::time::timeout(CLOSE_TIMEOUT, tasks.wait())

@@ -1,6 +1,6 @@
 //! What is opened besides memory: the disk folder with its log, Redis, and tiers of others.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::Common;
 use crate::{
@@ -67,6 +67,16 @@ impl Wanted {
         parts.tiers.splice(before_disk..before_disk, self.others);
         let _ = (names, floors, chance);
         Ok(parts)
+    }
+}
+
+impl Wanted {
+    /// Where the hottest keys are written down if nothing else was said.
+    pub(super) fn manifest(&self) -> Option<PathBuf> {
+        #[cfg(feature = "disk")]
+        return Some(self.disk.as_ref()?.path.join("hot-keys"));
+        #[cfg(not(feature = "disk"))]
+        return None;
     }
 }
 

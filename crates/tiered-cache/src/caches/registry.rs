@@ -5,10 +5,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
-use crate::{error::ConfigError, stats::CacheStats};
+use futures_util::future::BoxFuture;
+
+use crate::{cache::WarmJob, error::ConfigError, stats::CacheStats, warm::Section};
 
 /// What all caches can be asked to do, whatever their types.
 pub(crate) trait Registered: Send + Sync {
+    fn name(&self) -> Arc<str>;
+
     fn stats(&self) -> CacheStats;
 
     /// A turn of housekeeping: sweeps a slice of expired entries, and passes the counts on.
@@ -18,6 +22,12 @@ pub(crate) trait Registered: Send + Sync {
     fn bytes_wanted(&self) -> Option<u64>;
 
     fn set_bytes(&self, bytes: u64);
+
+    /// Its hottest keys for the manifest, if it keeps them.
+    fn hot_section(&self) -> Option<Section>;
+
+    /// What is to be warmed at the start: the keys of an earlier process's section, and its warm sets.
+    fn warm_job(self: Arc<Self>, section: Option<Section>) -> BoxFuture<'static, Option<WarmJob>>;
 }
 
 /// The names that were given out, and the caches behind them that still live.

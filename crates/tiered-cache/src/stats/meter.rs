@@ -126,6 +126,11 @@ impl Meter {
         self.load_seconds.record(took.as_secs_f64());
     }
 
+    /// All reads that memory was asked.
+    pub(crate) fn memory_reads(&self) -> u64 {
+        tier_stats(|slot| self.memory.sum(slot)).reads()
+    }
+
     /// Passes on to the recorder what was counted since the last call; for the housekeeping.
     pub(crate) fn publish(&self, size: impl Into<Size>) {
         let size = size.into();

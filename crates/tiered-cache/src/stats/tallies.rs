@@ -82,6 +82,11 @@ impl Tally {
         self.count.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// For what somebody else counts already: the count is at least this.
+    pub(crate) fn reach(&self, total: u64) {
+        self.count.fetch_max(total, Ordering::Relaxed);
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }

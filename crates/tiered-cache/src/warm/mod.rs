@@ -11,7 +11,7 @@ mod schedule;
 mod successors;
 
 pub(crate) use hot_keys::HotKeys;
-pub(crate) use manifest::{Manifest, Section};
+pub(crate) use manifest::{KEYS_MAX, Manifest, Section};
 pub use options::{WarmOptions, WarmProgress, WarmWatch};
 pub(crate) use prefetch::{Ahead, Prefetched};
 pub use report::{WarmFailure, WarmReport};

@@ -15,3 +15,4 @@ mod redis_faults;
 mod shelf;
 mod single_flight;
 mod stats;
+mod warm;

@@ -1,0 +1,372 @@
+//! Warming: given keys, what an earlier process used most, and sets that are kept warm.
+
+use std::{
+    collections::BTreeSet,
+    convert::Infallible,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tiered_cache::{
+    CacheBuilder, Caches, ConfigError, Policy, TieredCache, WarmOptions, WarmSchedule, WarmWatch,
+};
+use tokio::time::sleep;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Loads of a cache whose value under `n` is `n` times ten; there is none under 404, and 500 fails.
+#[derive(Clone, Default)]
+struct Origin(Arc<Mutex<Vec<u32>>>);
+
+impl Origin {
+    fn builder(&self) -> CacheBuilder<u32, u32> {
+        let origin = self.clone();
+        TieredCache::builder("numbers").loader(move |key: u32, _| {
+            origin.0.lock().expect("nobody panics").push(key);
+            async move {
+                sleep(Duration::from_millis(10)).await;
+                match key {
+                    404 => Ok(None),
+                    500 => Err("the origin is down"),
+                    _ => Ok(Some(key * 10)),
+                }
+            }
+        })
+    }
+
+    fn cache(&self) -> TieredCache<u32, u32> {
+        self.builder().build_in_memory().expect("it is sound")
+    }
+
+    /// What was loaded since the last call, in ascending order.
+    fn loads(&self) -> Vec<u32> {
+        let mut loads = std::mem::take(&mut *self.0.lock().expect("nobody panics"));
+        loads.sort_unstable();
+        loads
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn warming_says_what_was_warmed_and_what_was_not() {
+    let origin = Origin::default();
+    let cache = origin.cache();
+    cache.insert(&1, 10).await;
+    let report = cache.warm([1, 2, 3, 404, 500]).await;
+    assert_eq!(
+        (
+            report.present,
+            report.warmed,
+            report.absent,
+            report.failures,
+            report.skipped
+        ),
+        (1, 2, 1, 1, 0)
+    );
+    assert_eq!(report.failed[0].key, "500");
+    assert_eq!(
+        report.failed[0].error,
+        "the loader failed: the origin is down"
+    );
+    assert_eq!(origin.loads(), [2, 3, 404, 500]);
+    assert_eq!(cache.peek(&3).as_deref(), Some(&30));
+    let stats = cache.stats();
+    assert_eq!(
+        (stats.warmed, stats.reads()),
+        (2, 0),
+        "warming is no reading"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn warming_without_a_loader_finds_nothing_to_warm() {
+    let cache: TieredCache<u32, u32> =
+        TieredCache::memory("plain", Policy::default()).expect("it is sound");
+    let report = cache.warm([1]).await;
+    assert_eq!((report.warmed, report.failures), (0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warming_that_is_dropped_begins_no_more_loads() {
+    let origin = Origin::default();
+    let cache = origin.cache();
+    let slow = WarmOptions {
+        per_second: 10,
+        ..WarmOptions::default()
+    };
+    let warming = cache.warm_with(0..100, &slow);
+    let ended = tokio::time::timeout(Duration::from_millis(250), warming).await;
+    ended.expect_err("it takes ten seconds");
+    sleep(20 * SECOND).await;
+    assert_eq!(origin.loads(), [0, 1, 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_joins_the_load_of_a_warming() {
+    let origin = Origin::default();
+    let cache = origin.cache();
+    let (report, read) = tokio::join!(cache.warm([7]), cache.fetch(&7));
+    assert_eq!(report.warmed, 1);
+    assert_eq!(read.expect("it loads").value().map(|v| **v), Some(70));
+    assert_eq!(origin.loads(), [7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_process_warms_what_the_old_one_used_most() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hot");
+    let origin = Origin::default();
+    let open = async || {
+        let caches = Caches::builder()
+            .manifest(&path)
+            .build()
+            .await
+            .expect("it opens");
+        let builder = origin.builder().hot_keys(5);
+        let numbers = builder.build(&caches).expect("it is sound");
+        (caches, numbers)
+    };
+    let (caches, numbers) = open().await;
+    let first = caches.warm(WarmOptions::default()).await;
+    assert_eq!(
+        (first.warmed, first.skipped),
+        (0, 0),
+        "nothing is known yet"
+    );
+    for round in 0..2_000 {
+        numbers.fetch(&(round % 5)).await.expect("it loads");
+        numbers.fetch(&(1_000 + round)).await.expect("it loads");
+    }
+    caches.close().await;
+    drop((caches, numbers));
+    origin.loads();
+
+    let (caches, numbers) = open().await;
+    let seen = Arc::new(AtomicU64::new(0));
+    let watch = {
+        let seen = Arc::clone(&seen);
+        WarmWatch::new(move |progress| {
+            assert_eq!(progress.total, 5);
+            seen.fetch_add(1, Ordering::Relaxed);
+        })
+    };
+    let options = WarmOptions {
+        watch,
+        ..WarmOptions::default()
+    };
+    let report = caches.warm(options).await;
+    assert_eq!(report.warmed, 5, "{report}");
+    assert_eq!(origin.loads(), [0, 1, 2, 3, 4]);
+    assert_eq!(seen.load(Ordering::Relaxed), 5);
+    assert!((0..5).all(|key| numbers.peek(&key).is_some()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manifest_outlives_a_process_that_ends_without_closing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hot");
+    let origin = Origin::default();
+    let caches = Caches::builder()
+        .manifest(&path)
+        .build()
+        .await
+        .expect("it opens");
+    let numbers = origin
+        .builder()
+        .hot_keys(3)
+        .build(&caches)
+        .expect("it is sound");
+    for _ in 0..200 {
+        for key in 0..3 {
+            numbers.fetch(&key).await.expect("it loads");
+        }
+    }
+    // The housekeeping writes it each minute, on a thread of its own.
+    while !path.exists() {
+        sleep(SECOND).await;
+    }
+    drop((caches, numbers));
+
+    let caches = Caches::builder()
+        .manifest(&path)
+        .build()
+        .await
+        .expect("it opens");
+    let numbers = origin
+        .builder()
+        .hot_keys(3)
+        .build(&caches)
+        .expect("it is sound");
+    origin.loads();
+    caches.warm(WarmOptions::default()).await;
+    assert_eq!(origin.loads(), [0, 1, 2]);
+    drop(numbers);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_manifest_warms_nothing_and_breaks_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hot");
+    std::fs::write(&path, b"tiered-cache hot keys 1\nnonsense").expect("it is writable");
+    let caches = Caches::builder()
+        .manifest(&path)
+        .build()
+        .await
+        .expect("it opens");
+    let builder = Origin::default().builder().hot_keys(5);
+    let numbers = builder.build(&caches).expect("it is sound");
+    let report = caches.warm(WarmOptions::default()).await;
+    assert_eq!((report.warmed, report.failures), (0, 0));
+    assert!(numbers.fetch(&1).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_set_is_loaded_at_the_start_and_anew_on_schedule() {
+    let origin = Origin::default();
+    let caches = Caches::builder().build().await.expect("it opens");
+    let schedule = WarmSchedule {
+        every: 60 * SECOND,
+        jitter: 0.0,
+        ..WarmSchedule::default()
+    };
+    let builder = origin.builder().warm_set(schedule, || async { vec![1, 2] });
+    let numbers = builder.build(&caches).expect("it is sound");
+    let report = caches.warm(WarmOptions::default()).await;
+    assert_eq!((report.warmed, origin.loads()), (2, vec![1, 2]));
+    sleep(59 * SECOND).await;
+    assert_eq!(origin.loads(), [0; 0]);
+    sleep(2 * SECOND).await;
+    assert_eq!(origin.loads(), [1, 2], "though they were fresh");
+    sleep(60 * SECOND).await;
+    assert_eq!(origin.loads(), [1, 2]);
+    drop(numbers);
+    sleep(600 * SECOND).await;
+    assert_eq!(origin.loads(), [0; 0], "the task ended with the cache");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_relation_names_is_loaded_ahead_and_counted_when_it_is_read() {
+    let origin = Origin::default();
+    let builder = origin.builder().related(|key, value| {
+        assert_eq!(*value, key * 10);
+        vec![key + 100, key + 200]
+    });
+    let cache = builder.build_in_memory().expect("it is sound");
+    cache.fetch(&1).await.expect("it loads");
+    sleep(SECOND).await;
+    // 101 was loaded ahead, and nobody read it: so 201 is by 1, and not 301 by 201.
+    assert_eq!(origin.loads(), [1, 101, 201]);
+    let stats = cache.stats();
+    assert_eq!((stats.prefetched, stats.prefetch_hits), (2, 0));
+
+    cache.fetch(&101).await.expect("it is there");
+    cache.fetch(&101).await.expect("it is there");
+    sleep(SECOND).await;
+    // Its first read leads on: 201 is there, 301 was not.
+    assert_eq!(origin.loads(), [301]);
+    let stats = cache.stats();
+    assert_eq!((stats.prefetched, stats.prefetch_hits), (3, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn loads_ahead_beyond_their_bulkhead_are_skipped_and_readers_go_first() {
+    let origin = Origin::default();
+    let builder = origin
+        .builder()
+        .related(|key, _| (key + 1..key + 200).collect());
+    let cache = builder.build_in_memory().expect("it is sound");
+    cache.fetch(&1_000).await.expect("it loads");
+    cache.fetch(&2_000).await.expect("it loads");
+    sleep(SECOND).await;
+    let stats = cache.stats();
+    assert_eq!(stats.prefetched + stats.prefetch_skipped, 128);
+    assert!(stats.prefetch_skipped > 40, "{stats}");
+    assert_eq!(stats.loads_failed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relation_that_panics_costs_its_loads_alone() {
+    let origin = Origin::default();
+    let builder = origin.builder().related(|key, _| match key {
+        1 => panic!("a fault of the relation"),
+        _ => vec![7],
+    });
+    let cache = builder.build_in_memory().expect("it is sound");
+    let read = cache.fetch(&1).await.expect("it loads");
+    assert_eq!(read.value().map(|value| **value), Some(10));
+    cache.fetch(&2).await.expect("it loads");
+    sleep(SECOND).await;
+    assert_eq!(origin.loads(), [1, 2, 7]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_task_loads_after_a_key_is_learned_and_loaded_ahead() {
+    let origin = Origin::default();
+    let cache = origin.builder().learn_successors(0.5).build_in_memory();
+    let cache = cache.expect("it is sound");
+    // A habit: whoever reads n reads n + 500 next.
+    let visit = |key: u32| {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            cache.fetch(&key).await.expect("it loads");
+            sleep(Duration::from_millis(100)).await;
+            cache.fetch(&(key + 501)).await.expect("it loads");
+            cache.clear().await;
+        })
+    };
+    for _ in 0..3 {
+        visit(1).await.expect("it does not panic");
+    }
+    assert_eq!(cache.stats().prefetched, 0, "not sure yet");
+    for _ in 0..20 {
+        visit(1).await.expect("it does not panic");
+    }
+    let stats = cache.stats();
+    assert!(stats.prefetch_hits >= 19, "{stats}");
+    assert_eq!(stats.prefetched, stats.prefetch_hits);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_cache_can_be_told_to_load_ahead() {
+    let origin = Origin::default();
+    let numbers = origin.cache();
+    let names: TieredCache<String, Vec<u32>> = {
+        let numbers = numbers.clone();
+        TieredCache::builder("names")
+            .loader(|_, _| async { Ok::<_, Infallible>(Some(vec![4, 5])) })
+            .related(move |_, ids: &Vec<u32>| {
+                numbers.prefetch(ids.iter().copied());
+                Vec::new()
+            })
+            .build_in_memory()
+            .expect("it is sound")
+    };
+    names.fetch(&"a".to_owned()).await.expect("it loads");
+    sleep(SECOND).await;
+    let held: BTreeSet<_> = [4, 5, 6]
+        .into_iter()
+        .filter(|key| numbers.peek(key).is_some())
+        .collect();
+    assert_eq!(held, BTreeSet::from([4, 5]));
+    assert_eq!(numbers.stats().prefetched, 2);
+}
+
+#[test]
+fn settings_that_can_never_work_are_refused() {
+    let field = |builder: CacheBuilder<u32, u32>| match builder.build_in_memory() {
+        Err(ConfigError::Value { field, .. }) => field,
+        other => panic!("{other:?}"),
+    };
+    let plain = || TieredCache::builder("plain");
+    assert_eq!(field(plain().related(|_, _| Vec::new())), "related");
+    assert_eq!(field(plain().learn_successors(0.5)), "learn_successors");
+    let loading = || Origin::default().builder();
+    assert_eq!(field(loading().learn_successors(1.5)), "learn_successors");
+    assert_eq!(
+        field(loading().learn_successors(f64::NAN)),
+        "learn_successors"
+    );
+    assert_eq!(field(loading().hot_keys(100_001)), "hot_keys");
+}
