@@ -135,6 +135,7 @@ impl CachesBuilder {
             Arc::clone(&chance),
         );
         tokio::spawn(Ledger::run(Arc::downgrade(&ledger)));
+        parts.log_is_read(&ledger).await;
         let guarded = |tier: &Arc<dyn Tier>| {
             let own = Chance::seeded(chance.draw());
             Arc::new(Guard::new(Arc::clone(tier), GuardConfig::default(), own))

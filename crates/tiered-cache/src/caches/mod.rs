@@ -159,10 +159,12 @@ impl Caches {
 
 impl fmt::Debug for Caches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tiers = self.shared.tiers.iter();
+        let kinds: Vec<_> = tiers.map(|tier| tier.kind()).collect();
         f.debug_struct("Caches")
             .field("namespace", &self.shared.namespace)
             .field("epoch", &self.shared.epoch)
-            .field("tiers", &self.shared.tiers)
+            .field("tiers", &kinds)
             .finish_non_exhaustive()
     }
 }

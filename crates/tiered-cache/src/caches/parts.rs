@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::Common;
 use crate::{
     chance::Chance,
-    coherence::{Floors, LocalLog, Log},
+    coherence::{Floors, Ledger, LocalLog, Log},
     error::BuildError,
     status::CachesStatus,
     tier::Tier,
@@ -29,6 +29,8 @@ pub(super) struct Parts {
     pub(super) local: Option<Arc<LocalLog>>,
     #[cfg(feature = "redis")]
     redis: Option<crate::redis::RedisParts>,
+    #[cfg(feature = "redis")]
+    grace: Duration,
     #[cfg(feature = "disk")]
     disk: Option<Arc<crate::disk::DiskTier>>,
 }
@@ -62,6 +64,7 @@ impl Wanted {
             parts.log = Some(Arc::clone(&redis.log) as _);
             parts.tiers.insert(0, Arc::clone(&redis.tier) as _);
             parts.redis = Some(redis);
+            parts.grace = config.connect_grace;
         }
         let before_disk = parts.tiers.len() - parts.disk_tiers();
         parts.tiers.splice(before_disk..before_disk, self.others);
@@ -108,6 +111,25 @@ impl Parts {
         self.disk = Some(disk);
         self.local = Some(Arc::new(local));
         Ok(())
+    }
+
+    /// Waits until what the shared log holds is applied, so that a new process begins with Redis in use;
+    /// no longer than it would wait for the connection, and not at all for one that is not there.
+    pub(super) async fn log_is_read(&self, ledger: &Ledger) {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis
+            && redis.state() == crate::redis::ConnectionState::Connected
+        {
+            let ready = async {
+                while !ledger.shared_ready() {
+                    tokio::time::sleep(LOOK_EACH).await;
+                }
+            };
+            if tokio::time::timeout(self.grace, ready).await.is_err() {
+                tracing::warn!("the log in Redis not read in time: starting without Redis");
+            }
+        }
+        let _ = ledger;
     }
 
     fn disk_tiers(&self) -> usize {
@@ -164,3 +186,6 @@ fn redis_status(redis: &crate::redis::RedisParts, common: &Common) -> crate::sta
         ConnectionState::Closed => RedisStatus::Off,
     }
 }
+
+#[cfg(feature = "redis")]
+const LOOK_EACH: Duration = Duration::from_millis(1);

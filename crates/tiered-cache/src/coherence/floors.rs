@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +18,6 @@ use super::{
 };
 
 /// All floors of one `Caches`: a bounded table, never a map per key.
-#[derive(Debug)]
 pub(crate) struct Floors {
     /// The last number given out; tokens are read from it.
     count: AtomicU64,
@@ -308,6 +308,17 @@ impl CacheFloor {
         let mut own = lock(&self.marks);
         own.merge(marks);
         self.highest.fetch_max(marks.highest(), Ordering::SeqCst);
+    }
+}
+
+impl fmt::Debug for Floors {
+    /// Without the table: it has thousands of stripes.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Floors")
+            .field("count", &self.count)
+            .field("applied", &self.applied)
+            .field("origin", &self.origin)
+            .finish_non_exhaustive()
     }
 }
 

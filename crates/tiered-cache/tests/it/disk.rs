@@ -465,7 +465,11 @@ async fn a_folder_that_goes_away_stops_no_cache_and_brings_nothing_back() {
     let caches = open(folder.path()).await;
     let cache = notes(&caches);
     for id in 1..=3 {
-        assert_eq!(tier_of(&cache, id).await, None, "there is no record of before");
+        assert_eq!(
+            tier_of(&cache, id).await,
+            None,
+            "there is no record of before"
+        );
     }
 }
 
