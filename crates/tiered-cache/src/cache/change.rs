@@ -156,10 +156,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         };
         let kept = Kept { body, facts };
         let write = async |version| {
-            let origin = self.ledger.origin_shared();
             let versions = Versions {
                 local: token.local,
-                shared: (origin != 0).then_some((version, origin)),
+                shared: (token.origin != 0).then_some((version, token.origin)),
                 insertion: true,
             };
             self.write_entry(key, hash, &kept, &versions, tiers, TierScope::Shared)

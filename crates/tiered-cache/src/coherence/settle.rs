@@ -25,8 +25,8 @@ enum Came {
 impl Ledger {
     /// Tells the shared tiers; returns the version in the log, `None` when it is not there yet.
     ///
-    /// Dropped or failed midway, the invalidation stays pending and is tried again in the background;
-    /// until then this process reads nothing that it covers from the shared tiers.
+    /// Dropped or failed midway, or with a silent log, the invalidation stays pending and is tried again
+    /// in the background; until then this process reads nothing that it covers from the shared tiers.
     pub(crate) async fn settle(&self, ticket: Ticket) -> Option<Version> {
         self.settle_with(ticket, |_| std::future::ready(false))
             .await
@@ -34,7 +34,8 @@ impl Ledger {
 
     /// As [`settle`](Self::settle), for an insertion: `write` puts the new value, of the version it is
     /// given, into the shared tiers, and answers whether it did so in all of them; if not, the old one
-    /// is invalidated there.
+    /// is invalidated there. The value must name the origin of a token from before the announcement: the
+    /// version may be of an epoch that has ended.
     pub(crate) async fn settle_with<W, F>(&self, ticket: Ticket, write: W) -> Option<Version>
     where
         W: FnOnce(Version) -> F,
@@ -42,6 +43,10 @@ impl Ledger {
     {
         let shared = self.shared.as_ref()?;
         let hold = ticket.hold.as_ref()?;
+        if shared.silence.since().is_some() {
+            // No caller waits for a log that is known not to answer.
+            return None;
+        }
         let item = self.append(shared, hold.id).await?;
         // The lowest of a batch that was too long for one record: none claims to be newer than it is.
         let version = *item.appended.first()?;

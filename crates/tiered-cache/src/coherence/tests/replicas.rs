@@ -133,9 +133,12 @@ async fn what_fails_stays_blocked_and_is_sent_when_the_server_is_back() {
             .is_some_and(|silent| silent > Duration::from_secs(50))
     );
     assert_eq!(status.pending, 1);
+    let asked = tokio::time::Instant::now();
+    assert!(!one.invalidate(remove(6)).await);
+    assert!(asked.elapsed().is_zero(), "nobody waits for a silent log");
     server.held().away = false;
     sleep(Duration::from_secs(8)).await;
-    assert!(!one.ledger.blocks(CACHE, 5, &[]));
+    assert!(!one.ledger.blocks(CACHE, 5, &[]) && !one.ledger.blocks(CACHE, 6, &[]));
     assert_eq!(two.standing(5, token), Standing::Removed);
     assert_eq!(two.ledger.log_status().expect("a log").silent_for, None);
 }
