@@ -15,7 +15,7 @@ use super::{
 use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
     coherence::Token,
-    error::{BoxError, LoadError},
+    error::BoxError,
     flight::{Seat, Waiter},
     key::{CacheKey, key_hash},
     policy::Loaded,

@@ -250,7 +250,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 Ok(Lookup::stale(old, TierKind::Memory))
             }
             (AfterError::Stale { .. }, None) => Err(error),
-            (AfterError::Error { remember }, _) => {
+            (AfterError::Error { remember }, old) => {
+                if let Some((old, Freshness::Revalidate)) = old {
+                    let times = old.entry().meta.times.not_revalidated(now);
+                    self.rearm(ask, &old, times);
+                }
                 self.failed.note(ask, now, remember, &error);
                 Err(error)
             }

@@ -237,7 +237,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         facts: &Facts,
         options: &EntryOptions,
     ) -> Meta {
-        let times = if self.lower.is_some() {
+        let times = if self.asks_below(self.tiers) {
             let (now, draw) = (self.clock.exact_ms(), self.common.chance.unit());
             self.policy.memory_times(facts.times, options, now, draw)
         } else {

@@ -45,7 +45,8 @@ impl ErrorAction {
     }
 
     /// Callers get the error, even where an old value would do. The old value is kept, and may stand
-    /// in for an error of another class later.
+    /// in for an error of another class later. After a load in the background that failed so, the old
+    /// value is no longer answered at once: the next caller asks the loader, and meets the error.
     pub const fn fail() -> Self {
         Self {
             stale: false,

@@ -89,7 +89,8 @@ fn expires(times: &Times, read_ms: u64) -> u64 {
     if times.idle_ms == 0 {
         return times.fresh_until;
     }
-    let idle = read_ms.max(times.filled).saturating_add(times.idle_ms);
+    let loaded = times.filled.saturating_add(u64::from(times.cost_ms));
+    let idle = read_ms.max(loaded).saturating_add(times.idle_ms);
     idle.min(times.fresh_until)
 }
 
@@ -177,8 +178,12 @@ mod tests {
             ..TIMES
         };
         let at = |read, now| freshness(&sliding, read, now, Standing::Valid, None);
-        assert_eq!(at(0, 119), Freshness::Fresh, "counted from the fill");
-        assert_eq!(at(0, 120), Freshness::Revalidate);
+        assert_eq!(
+            at(0, 129),
+            Freshness::Fresh,
+            "counted from the end of the load"
+        );
+        assert_eq!(at(0, 130), Freshness::Revalidate);
         assert_eq!(at(119, 138), Freshness::Fresh, "counted from the last read");
         assert_eq!(at(119, 139 + 50), Freshness::Fallback);
         assert_eq!(at(119, 139 + 100), Freshness::Gone);

@@ -128,6 +128,16 @@ impl Times {
         self.quiet(now, throttle, self.fresh_until)
     }
 
+    /// After a load in the background failed in a way that no old value may hide: from now on it no
+    /// longer serves at once, so that the next caller meets the error.
+    pub(crate) fn not_revalidated(self, now: u64) -> Self {
+        Self {
+            fresh_until: self.fresh_until.min(now),
+            revalidate_until: self.revalidate_until.min(now),
+            ..self
+        }
+    }
+
     fn quiet(self, now: u64, throttle: Duration, fresh_until: u64) -> Self {
         let earlier = self.fresh_until - fresh_until;
         Self {

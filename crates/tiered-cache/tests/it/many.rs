@@ -144,6 +144,34 @@ async fn a_load_of_many_and_loads_of_one_join_each_other() {
     assert_eq!(cache.stats().coalesced, 2);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn overlapping_loads_of_many_load_each_key_once() {
+    let cache = cache(Policy::default());
+    let asked = Asked::default();
+    let callers = (0..200_u32).map(|caller| {
+        let (cache, asked) = (cache.clone(), Arc::clone(&asked));
+        tokio::spawn(async move {
+            // A stride that is prime to 50: each caller meets the others in an order of its own.
+            let stride = [1, 3, 7, 9, 11][caller as usize % 5];
+            let keys: Vec<u32> = (0..20).map(|at| (caller + at * stride) % 50).collect();
+            let load = move |keys: Vec<u32>| async move {
+                asked.lock().expect("not poisoned").push(keys.clone());
+                tokio::task::yield_now().await;
+                Ok::<_, BoxError>(keys.into_iter().map(|key| (key, text(key))))
+            };
+            let answers = cache.get_or_load_many(&keys, load).await.expect("no error");
+            let expected: Vec<String> = keys.into_iter().map(text).collect();
+            assert_eq!(texts(&answers), expected);
+        })
+    });
+    for caller in callers.collect::<Vec<_>>() {
+        caller.await.expect("no panic");
+    }
+    let mut loaded = asked_for(&asked).concat();
+    loaded.sort_unstable();
+    assert_eq!(loaded, (0..50).collect::<Vec<_>>());
+}
+
 #[tokio::test(start_paused = true)]
 async fn after_an_invalidation_no_load_begun_before_is_joined() {
     let cache = cache(Policy::default());

@@ -385,12 +385,39 @@ async fn what_is_not_modified_begins_anew_with_its_validator() {
     assert_eq!(validators, [None, v1(), v1()]);
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("not for you")]
+struct Forbidden;
+
+#[tokio::test(start_paused = true)]
+async fn an_error_that_no_old_value_may_hide_ends_the_revalidation() {
+    let policy = Policy {
+        stale_while_revalidate: seconds(600),
+        ..Policy::default()
+    };
+    let cache = TieredCache::builder("policies")
+        .policy(minute(policy))
+        .on_error(|error| match error.downcast_ref::<Forbidden>() {
+            Some(_) => ErrorAction::fail(),
+            None => ErrorAction::serve_stale(),
+        })
+        .build_in_memory()
+        .expect("the policy is sound");
+    let story = Story::of(cache);
+    story.read().await;
+    story.at(70.0).await;
+    let forbidden = || async { Err::<Option<u64>, _>(Forbidden) };
+    let answer = story.cache.get_or_load(&7, forbidden).await;
+    assert!(answer.expect("nobody knows yet").is_stale());
+    story.at(70.1).await;
+    assert!(story.cache.get_or_load(&7, forbidden).await.is_err());
+    // An outage is another thing.
+    story.source.down.store(true, SeqCst);
+    assert_eq!(story.read().await, "stale 1 after 20 ms");
+}
+
 #[tokio::test(start_paused = true)]
 async fn errors_are_treated_by_their_class() {
-    #[derive(Debug, thiserror::Error)]
-    #[error("not for you")]
-    struct Forbidden;
-
     let policy = Policy {
         stale_if_error: seconds(600),
         error_ttl: seconds(5),
