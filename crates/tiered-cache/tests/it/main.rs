@@ -3,6 +3,8 @@
 mod batches;
 #[cfg(feature = "disk")]
 mod disk;
+#[cfg(feature = "disk")]
+mod disk_restart;
 mod invalidation;
 #[cfg(feature = "macros")]
 mod macros;
