@@ -92,10 +92,7 @@ impl RedisTier {
                 Ok(Some(envelope))
             }
             Some(Stored::Tombstone) => Ok(None),
-            None => {
-                tracing::debug!(cache = %key.cache, "foreign bytes under a key of the cache");
-                Ok(None)
-            }
+            None => Ok(Some(foreign(key))),
         }
     }
 
@@ -162,7 +159,9 @@ impl RedisTier {
         match self.link.call("GET", &name, argument).await {
             Ok(frame) => self.open(key, frame),
             // A foreign value of another type.
-            Err(Fault::Answer(error)) if error.details().starts_with("WRONGTYPE") => Ok(None),
+            Err(Fault::Answer(error)) if error.details().starts_with("WRONGTYPE") => {
+                Ok(Some(foreign(key)))
+            }
             Err(fault) => Err(fault.into()),
         }
     }
@@ -246,6 +245,12 @@ impl Tier for RedisTier {
     fn close(&self) -> BoxFuture<'_, ()> {
         self.link.close(CLOSE).boxed()
     }
+}
+
+/// What stands for bytes that are not ours: no envelope is empty, so it counts as an invalid entry.
+fn foreign(key: &EntryKey) -> Bytes {
+    tracing::debug!(cache = %key.cache, "foreign bytes under a key of the cache");
+    Bytes::new()
 }
 
 /// PX 0 is an error to Redis, and so is a time past the end of its calendar.
