@@ -1,6 +1,7 @@
 //! A connection to Redis: commands and scripts with deadlines, and the state of the connection.
 
 use std::{
+    fmt,
     sync::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -28,7 +29,6 @@ use super::{
 use crate::{coherence::LogError, error::ConfigError, tier::TierError};
 
 /// One client of fred's with its connection task, which ends with this.
-#[derive(Debug)]
 pub(super) struct Link {
     client: Client,
     commands: WithOptions<Client>,
@@ -245,6 +245,14 @@ impl Link {
 
     fn options(&self, timeout: Duration) -> Options {
         client::options(timeout, self.is_clustered())
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link")
+            .field("state", &self.client.state())
+            .finish_non_exhaustive()
     }
 }
 

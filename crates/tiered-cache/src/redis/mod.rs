@@ -18,5 +18,5 @@ pub use config::RedisConfig;
 pub(crate) use lease::{Lease, LeaseGuard};
 pub(crate) use link::ConnectionState;
 pub(crate) use log::RedisLog;
-pub(crate) use tier::RedisTier;
 pub(crate) use parts::RedisParts;
+pub(crate) use tier::RedisTier;

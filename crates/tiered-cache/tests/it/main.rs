@@ -14,8 +14,16 @@ mod policies;
 #[cfg(feature = "redis")]
 mod redis;
 #[cfg(feature = "redis")]
+mod redis_cable;
+#[cfg(feature = "redis")]
+mod redis_coherence;
+#[cfg(feature = "redis")]
 mod redis_faults;
 mod shelf;
+#[cfg(feature = "redis")]
+mod redis_group;
+#[cfg(feature = "redis")]
+mod redis_server;
 mod single_flight;
 mod stats;
 mod warm;

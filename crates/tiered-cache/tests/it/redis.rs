@@ -4,7 +4,7 @@ use std::{
     convert::Infallible,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -15,11 +15,8 @@ use fred::{
     types::{Builder, config::Config},
 };
 use tiered_cache::{Caches, Lookup, Policy, RedisConfig, RedisStatus, TierKind, TieredCache};
-use tokio::{
-    io::copy_bidirectional,
-    net::{TcpListener, TcpStream},
-    sync::Notify,
-};
+
+use crate::redis_cable::Cable;
 
 /// One test's own corner of the server.
 struct Corner {
@@ -256,65 +253,14 @@ async fn foreign_truncated_and_differently_typed_bytes_are_misses() {
     assert_eq!(typed.stats().redis.invalid, 1);
 }
 
-/// A way to the server that can be cut.
-struct Cable {
-    url: String,
-    up: Arc<AtomicBool>,
-    cut: Arc<Notify>,
-}
-
-impl Cable {
-    async fn to(url: &str) -> Self {
-        let target = Config::from_url(url).expect("the URL of the server");
-        let server = target
-            .server
-            .hosts()
-            .first()
-            .map(|host| format!("{}:{}", host.host, host.port));
-        let server = server.expect("a URL names a host");
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("it is bound");
-        let (up, cut) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));
-        let cable = Self {
-            url: format!("redis://{address}"),
-            up: Arc::clone(&up),
-            cut: Arc::clone(&cut),
-        };
-        tokio::spawn(async move {
-            while let Ok((mut near, _)) = listener.accept().await {
-                if !up.load(Ordering::SeqCst) {
-                    continue;
-                }
-                let (server, cut) = (server.clone(), Arc::clone(&cut));
-                tokio::spawn(async move {
-                    let mut far = TcpStream::connect(server)
-                        .await
-                        .expect("the server is there");
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut near, &mut far) => {}
-                        () = cut.notified() => {}
-                    }
-                });
-            }
-        });
-        cable
-    }
-
-    fn cut(&self) {
-        self.up.store(false, Ordering::SeqCst);
-        self.cut.notify_waiters();
-    }
-
-    fn mend(&self) {
-        self.up.store(true, Ordering::SeqCst);
-    }
-}
-
 #[tokio::test]
 async fn a_removal_without_redis_hides_the_old_value_and_is_made_good_on_reconnect() {
     let Some(corner) = Corner::take() else { return };
     let cable = Cable::to(&corner.url).await;
-    let (near, far) = (corner.caches_at(&cable.url, 0).await, corner.caches().await);
+    let (near, far) = (
+        corner.caches_at(&cable.url(), 0).await,
+        corner.caches().await,
+    );
     let (mine, theirs) = (texts(&near), texts(&far));
     for key in ["a", "b", "c"].map(str::to_owned) {
         // Written by the other process: versions of this one say nothing about it.
@@ -373,7 +319,7 @@ async fn more_removals_than_can_be_remembered_clear_the_cache_in_redis() {
     let Some(corner) = Corner::take() else { return };
     let cable = Cable::to(&corner.url).await;
     let redis = RedisConfig {
-        url: cable.url.clone(),
+        url: cable.url(),
         connect_grace: Duration::from_secs(10),
         pending_removals_max: 4,
         ..RedisConfig::default()

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use fred::types::config::Config;
 use tokio::{
     io::copy_bidirectional,
     net::{TcpListener, TcpStream},
@@ -19,7 +20,7 @@ pub(crate) struct Cable {
 }
 
 impl Cable {
-    /// To the server of `redis://host:port`.
+    /// To the server of the URL, of which host and port are heeded.
     pub(crate) async fn to(url: &str) -> Self {
         let server = url
             .strip_prefix("redis://")

@@ -133,7 +133,7 @@ async fn tags_and_whole_caches_reach_the_other_replica() {
     };
     let (one, two) = pair(&server.url()).await;
     let tagged = async |number: u64| {
-        let load = || async move { Ok::<_, Infallible>(Some(number)) };
+        let load = move || async move { Ok::<_, Infallible>(Some(number)) };
         let lookup = two.cache.entry(&7).tag("team").get_or_load(load).await;
         **lookup.expect("it loads").value().expect("a value")
     };
@@ -301,6 +301,18 @@ async fn a_replica_that_was_away_for_too_long_gives_up_what_it_holds() {
     coherent_again(&one, &two, 3).await;
 }
 
+/// 4 KiB that no codec makes smaller.
+fn incompressible(seed: u64) -> Vec<u64> {
+    let mut state = seed;
+    let next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        state ^ (state >> 29)
+    };
+    std::iter::repeat_with(next).take(512).collect()
+}
+
 #[tokio::test]
 async fn under_eviction_nothing_older_is_served() {
     let evicting = ["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-random"];
@@ -308,7 +320,7 @@ async fn under_eviction_nothing_older_is_served() {
         return;
     };
     let (one, two) = pair(&server.url()).await;
-    let filler: TieredCache<u64, String> = one
+    let filler: TieredCache<u64, Vec<u64>> = one
         .caches
         .cache("filler", Policy::default())
         .expect("sound");
@@ -317,10 +329,7 @@ async fn under_eviction_nothing_older_is_served() {
         one.change(1, round).await;
         for _ in 0..60 {
             noise += 1;
-            let text: String = (0..4096_u64)
-                .map(|at| char::from(b'a' + (at * noise * 7 % 23) as u8))
-                .collect();
-            filler.insert(&noise, text).await;
+            filler.insert(&noise, incompressible(noise)).await;
         }
         two.reaches(1, round).await;
     }
