@@ -118,13 +118,14 @@ impl CachesBuilder {
             instance: chance.draw(),
         };
         let manifest = self.manifest.or_else(|| self.wanted.manifest());
+        let settings = self.wanted.ledger();
         let mut parts = self.wanted.open(&names, &floors, &chance).await?;
         // The folder is this process's own by now.
         let warmth = Warmth::open(manifest).await;
         let config = LedgerConfig {
             instance: names.instance,
             unix_ms: clock.exact_ms(),
-            ..LedgerConfig::default()
+            ..settings
         };
         let ledger = Ledger::new(
             Arc::clone(&floors),

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use super::Common;
 use crate::{
     chance::Chance,
-    coherence::{Floors, Ledger, LocalLog, Log},
+    coherence::{Floors, Ledger, LedgerConfig, LocalLog, Log},
     error::BuildError,
     status::CachesStatus,
     tier::Tier,
@@ -43,6 +43,18 @@ pub(super) struct Names<'a> {
 }
 
 impl Wanted {
+    /// What the settings of Redis say to the ledger.
+    pub(super) fn ledger(&self) -> LedgerConfig {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            return LedgerConfig {
+                pending_max: redis.pending_removals_max,
+                ..LedgerConfig::default()
+            };
+        }
+        LedgerConfig::default()
+    }
+
     /// Opens all of it; the disk first, because it can fail. Dropping the future gives everything back.
     pub(super) async fn open(
         self,

@@ -12,7 +12,7 @@ mod tier;
 mod wire;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use config::RedisConfig;
 pub(crate) use lease::{Lease, LeaseGuard};

@@ -3,8 +3,7 @@
 #[path = "../../tests/it/redis_group.rs"]
 mod redis_group;
 #[path = "../../tests/it/redis_server.rs"]
-#[expect(dead_code, reason = "shared with the integration tests")]
-mod redis_server;
+pub(crate) mod redis_server;
 
 mod faults;
 mod groups;

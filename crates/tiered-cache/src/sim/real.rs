@@ -1,19 +1,14 @@
 //! The scripted Redis beside a real one: the same commands in the same order must give the same answers.
 
-#[path = "../../tests/it/redis_server.rs"]
-#[allow(dead_code, reason = "shared with the integration tests")]
-mod redis_server;
-
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 
-use self::redis_server::Server;
 use super::{dice::Dice, store::Store};
 use crate::{
     RedisConfig,
     coherence::{Effect, Epoch, Floors, Log, Target, Version},
-    redis::RedisParts,
+    redis::{RedisParts, tests::redis_server::Server},
     tier::{EntryKey, Sealed, Tier},
 };
 
@@ -141,7 +136,8 @@ impl Pair {
             let mut appended = self.appended.iter();
             appended.position(|pair| versions(pair) == version)
         };
-        let shape = |versions: fn(&(Version, Version)) -> Version, page: &crate::coherence::Page| {
+        let shape = |versions: fn(&(Version, Version)) -> Version,
+                     page: &crate::coherence::Page| {
             let records = page.records.iter();
             let records =
                 records.map(|record| (place(versions, record.version), record.changes.clone()));

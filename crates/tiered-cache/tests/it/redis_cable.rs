@@ -22,10 +22,10 @@ pub(crate) struct Cable {
 impl Cable {
     /// To the server of the URL, of which host and port are heeded.
     pub(crate) async fn to(url: &str) -> Self {
-        let server = url
-            .strip_prefix("redis://")
-            .expect("a plain URL")
-            .to_owned();
+        let target = Config::from_url(url).expect("the URL of the server");
+        let host = target.server.hosts().into_iter().next();
+        let host = host.expect("a URL names a host");
+        let server = format!("{}:{}", host.host, host.port);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (up, cut) = (Arc::new(AtomicBool::new(true)), Arc::new(Notify::new()));

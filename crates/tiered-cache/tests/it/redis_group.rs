@@ -69,16 +69,6 @@ impl Cluster {
         slot * 3 / SLOTS
     }
 
-    /// Gives an empty slot to another node.
-    pub(crate) async fn move_slot(&self, key: &str, to: usize) {
-        let slot = self.nodes[0].command(&["CLUSTER", "KEYSLOT", key]).await;
-        let slot = slot.number().to_string();
-        let owner = self.nodes[to].command(&["CLUSTER", "MYID"]).await;
-        for node in &self.nodes {
-            done(node, &["CLUSTER", "SETSLOT", &slot, "NODE", owner.text()]).await;
-        }
-    }
-
     /// Waits until every node knows every other and that all is well.
     pub(crate) async fn settled(&self) {
         until("the cluster is whole", async || {

@@ -61,7 +61,15 @@ async fn a_slot_that_moves_is_followed() {
     assert_eq!(parts.tier.read(&key).await.expect("answered"), None);
     let name = "shop:0:users:1";
     let owner = (cluster.node_of(name).await + 1) % 3;
-    cluster.move_slot(name, owner).await;
+    let slot = cluster.nodes[0]
+        .command(&["CLUSTER", "KEYSLOT", name])
+        .await;
+    let slot = slot.number().to_string();
+    let id = cluster.nodes[owner].command(&["CLUSTER", "MYID"]).await;
+    for node in &cluster.nodes {
+        let moved = ["CLUSTER", "SETSLOT", &slot, "NODE", id.text()];
+        assert_eq!(node.command(&moved).await, Reply::Text("OK".to_owned()));
+    }
     let removed = parts.tier.invalidate(&key, Effect::Remove, Version(5));
     removed.await.expect("followed");
     let kept = cluster.nodes[owner].command(&["EXISTS", name]).await;
