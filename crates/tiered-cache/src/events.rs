@@ -3,7 +3,7 @@
 use std::{
     fmt,
     sync::{
-        Arc,
+        Arc, OnceLock, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -13,7 +13,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{cached::TierKind, coherence::Effect};
+use crate::{cached::TierKind, coherence::Effect, stats::seconds};
 
 /// Something that happened in a cache, or in what caches share. A hit is no event: statistics count it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,6 +31,7 @@ pub enum CacheEvent {
         /// How it ended.
         outcome: LoadEnd,
         /// How long it ran.
+        #[serde(serialize_with = "seconds")]
         took: Duration,
     },
     /// Memory dropped an entry for want of room.
@@ -80,7 +81,7 @@ pub enum CacheEvent {
         /// Why.
         reason: StaleReason,
     },
-    /// The breaker of a tier opened or closed.
+    /// The breaker of a tier opened or closed; told within a second.
     Breaker {
         /// The tier.
         tier: TierKind,
@@ -93,6 +94,7 @@ pub enum CacheEvent {
     /// The shared log does not answer: values serve for `degraded_ttl` at most.
     LogSilent {
         /// For how long it has been silent.
+        #[serde(serialize_with = "seconds")]
         lasted: Duration,
     },
     /// The shared log answers again.
@@ -146,6 +148,8 @@ fn effect_name<S: serde::Serializer>(effect: &Effect, serializer: S) -> Result<S
 /// Dropping it stops listening.
 pub struct CacheEvents {
     receiver: broadcast::Receiver<CacheEvent>,
+    /// Held to be counted.
+    #[expect(dead_code, reason = "its drop is what counts")]
     listener: Listener,
 }
 
@@ -182,48 +186,56 @@ impl fmt::Debug for CacheEvents {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CacheEvents")
             .field("waiting", &self.receiver.len())
-            .field("listeners", &self.listener.0.load(Ordering::Relaxed))
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
 /// Where events are put; a cheap clone, shared by all caches of one `Caches`.
 #[derive(Clone)]
-pub(crate) struct Events {
-    listeners: Arc<AtomicUsize>,
-    sender: broadcast::Sender<CacheEvent>,
+pub(crate) struct Events(Arc<Hub>);
+
+struct Hub {
+    listeners: AtomicUsize,
+    /// Made for the first listener: it holds 100 KiB, which a cache that nobody watches need not.
+    sender: OnceLock<broadcast::Sender<CacheEvent>>,
 }
 
 impl Events {
     pub(crate) fn new() -> Self {
-        Self {
-            listeners: Arc::default(),
-            // The ring itself is made now (about 100 KiB), its events only when somebody listens.
-            sender: broadcast::Sender::new(WAITING_MAX),
-        }
+        Self(Arc::new(Hub {
+            listeners: AtomicUsize::new(0),
+            sender: OnceLock::new(),
+        }))
     }
 
     /// Whether anybody listens; one relaxed load.
     #[inline]
     pub(crate) fn watched(&self) -> bool {
-        self.listeners.load(Ordering::Relaxed) > 0
+        self.0.listeners.load(Ordering::Relaxed) > 0
     }
 
     /// Tells the listeners; `event` is not called when there are none. Never waits for one.
     #[inline]
     pub(crate) fn tell(&self, event: impl FnOnce() -> CacheEvent) {
-        if self.watched() {
+        if self.watched()
+            && let Some(sender) = self.0.sender.get()
+        {
             // An error means that the last listener just left.
-            let _ = self.sender.send(event());
+            let _ = sender.send(event());
         }
     }
 
     /// A listener that gets every event from now on.
     pub(crate) fn listen(&self) -> CacheEvents {
-        self.listeners.fetch_add(1, Ordering::Relaxed);
+        let hub = &self.0;
+        let sender = hub
+            .sender
+            .get_or_init(|| broadcast::Sender::new(WAITING_MAX));
+        let receiver = sender.subscribe();
+        hub.listeners.fetch_add(1, Ordering::Relaxed);
         CacheEvents {
-            receiver: self.sender.subscribe(),
-            listener: Listener(Arc::clone(&self.listeners)),
+            receiver,
+            listener: Listener(Arc::downgrade(hub)),
         }
     }
 }
@@ -231,17 +243,20 @@ impl Events {
 impl fmt::Debug for Events {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Events")
-            .field("listeners", &self.listeners.load(Ordering::Relaxed))
+            .field("listeners", &self.0.listeners.load(Ordering::Relaxed))
             .finish()
     }
 }
 
 /// Counts one listener for as long as it lives.
-struct Listener(Arc<AtomicUsize>);
+struct Listener(Weak<Hub>);
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // Without a hub there is nobody left to tell it anything: that ends the listener's events.
+        if let Some(hub) = self.0.upgrade() {
+            hub.listeners.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 

@@ -148,7 +148,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 Below::Absent(_) => Some(Ok(Lookup::Absent)),
                 Below::Stale(entry, tier) if one.ask.replaces.is_none() => {
                     let old = Cached::new(entry, true);
-                    self.meter.stale_served.add();
                     one.seat.land(Ok(Lookup::stale(old.clone(), tier)));
                     // Its load is still to be made, and goes along with the others'.
                     left.extend(self.board(&one.ask.key, Some(&old)).1.map(|mut again| {

@@ -228,6 +228,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             held.meta().times.filled > filled && self.standing_of(held.meta()) == Standing::Valid
         });
         if !newer {
+            self.meter.promotions.add();
             self.put_in_memory(key, slot);
         }
     }

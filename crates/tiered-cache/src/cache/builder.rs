@@ -13,6 +13,7 @@ use super::{
     Groups, Inner, LoadContext, Lower, TieredCache, check_name,
     context::answer_of,
     fly,
+    tell::text_of,
     watch::{Watch, WatchPlan},
 };
 use crate::{
@@ -20,6 +21,7 @@ use crate::{
     caches::{Caches, Common, Registered},
     codec::{Codec, Envelope, Format, Identity},
     error::{BoxError, ConfigError, LoadError},
+    events::CacheEvent,
     flight::{Bulkhead, Flights},
     hash,
     key::CacheKey,
@@ -227,10 +229,20 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
 
     fn assemble(self, id: u64, common: Common, lower: Option<Lower<V>>) -> Arc<Inner<K, V>> {
         let policy = self.policy;
+        let name: Arc<str> = self.name.into();
+        let on_evict = {
+            let (events, cache) = (common.events.clone(), Arc::clone(&name));
+            Arc::new(move |key: &K| {
+                events.tell(|| CacheEvent::Evicted {
+                    cache: Arc::clone(&cache),
+                    key: text_of(key),
+                });
+            })
+        };
         let watch = Watch::new(self.watch, &policy, &common.tasks, self.loader.is_some());
         Arc::new(Inner {
             id,
-            memory: Memory::new(policy.capacity, self.weigh, common.seed),
+            memory: Memory::watched(policy.capacity, self.weigh, common.seed, Some(on_evict)),
             flights: Arc::new(Flights::new(FLIGHT_SHARDS)),
             bulkhead: Bulkhead::new(policy.loads_max),
             floor: common.floors.of_cache(id),
@@ -239,8 +251,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
             clock: common.clock.clone(),
             common,
             lower,
-            meter: Meter::new(&self.name),
-            name: self.name.into(),
+            meter: Meter::new(&name),
+            name,
             groups: Groups {
                 cache: id,
                 ..self.groups

@@ -55,6 +55,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         for key in keys {
             let key = key.borrow();
             inner.memory.remove(key);
+            inner.tell_key(key, Effect::Remove);
             changes.push(inner.key_change(key, Effect::Remove));
         }
         if !changes.is_empty() {
@@ -70,7 +71,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         inner.meter.expires.add();
         let changes = keys.into_iter();
         let changes: Vec<_> = changes
-            .map(|key| inner.key_change(key.borrow(), Effect::Expire))
+            .map(|key| {
+                inner.tell_key(key.borrow(), Effect::Expire);
+                inner.key_change(key.borrow(), Effect::Expire)
+            })
             .collect();
         if !changes.is_empty() {
             inner.change(&changes).await;
@@ -80,6 +84,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// Makes every value of this cache stale, in every tier; see [`expire`](Self::expire). O(1).
     pub async fn expire_all(&self) {
         self.inner.meter.expires.add();
+        self.inner
+            .tell_many(|| "everything".to_owned(), Effect::Expire);
         let change = Change::cache(self.inner.id, Effect::Expire);
         self.inner.change(&[change]).await;
     }
@@ -95,6 +101,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             .ledger
             .announce(&[Change::cache(inner.id, Effect::Remove)]);
         inner.memory.clear();
+        inner.tell_many(|| "everything".to_owned(), Effect::Remove);
         inner.ledger.settle(ticket).await;
     }
 
@@ -104,6 +111,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// delimiter, or that lies deeper than 8 of them, invalidates the longest one that does, or else
     /// the whole cache: more than was asked costs loads, less would serve old values.
     pub async fn invalidate_prefix(&self, prefix: &str, effect: Effect) {
+        let inner = &self.inner;
+        inner.tell_many(|| format!("prefix {prefix:?}"), effect);
         let target = self.inner.groups.covering_prefix(prefix);
         self.inner.change_group(target, effect).await;
     }
@@ -113,6 +122,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// The cache must know the pattern (`CacheBuilder::pattern`); one that it does not know invalidates
     /// the whole cache.
     pub async fn invalidate_pattern(&self, name: &str, group: &str, effect: Effect) {
+        let inner = &self.inner;
+        inner.tell_many(|| format!("group {group:?} of pattern {name:?}"), effect);
         let target = self.inner.groups.covering_group(name, group);
         self.inner.change_group(target, effect).await;
     }
@@ -180,6 +191,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         if effect == Effect::Remove {
             self.memory.remove(key);
         }
+        self.tell_key(key, effect);
         // CANCEL: from here on only other tiers and replicas are left, and the ledger has noted them.
         self.ledger.settle(ticket).await;
     }

@@ -82,7 +82,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 }
             }
             Course::Refresh(value, tier, load) => {
-                self.meter.stale_served.add();
                 seat.land(Ok(Lookup::stale(value.clone(), tier)));
                 self.refresh(&ask.key, &value, ask.wish, load);
             }
@@ -100,6 +99,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             Landing::Answer(outcome) => {
                 let found = match &outcome {
                     Ok(Lookup::Hit { value, tier }) if *tier != TierKind::Memory => {
+                        if ask.replaces.is_some() {
+                            self.meter.refreshes_succeeded.add();
+                        }
                         Some(value.clone())
                     }
                     _ => None,
@@ -160,6 +162,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         filled: u64,
         ran: Ran<V>,
     ) -> Landing<V> {
+        self.tell_load(ask, &ran);
         let fill = Fill {
             ask,
             filled,
@@ -246,7 +249,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             (AfterError::Stale { throttle }, Some((old, _))) => {
                 tracing::debug!(cache = &*self.name, %error, "a stale value stands in");
                 self.rearm(ask, &old, old.entry().meta.times.rearmed(now, throttle));
-                self.meter.stale_served.add();
                 Ok(Lookup::stale(old, TierKind::Memory))
             }
             (AfterError::Stale { .. }, None) => Err(error),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{Inner, TieredCache, below::Below, hit::Seen};
 use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
+    events::StaleReason,
     key::{CacheKey, key_hash},
 };
 
@@ -44,7 +45,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 return Lookup::hit(value, TierKind::Memory);
             }
             Seen::Quiet(value) => {
-                self.meter.stale_served.add();
+                self.served_stale(key, StaleReason::Error);
                 return Lookup::stale(value, TierKind::Memory);
             }
             Seen::Absent => return Lookup::Absent,
@@ -54,7 +55,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         // Only a value that still serves at once is worth an answer here: nobody asks a loader.
         let found = self.get_below(key, tiers, stale).await;
         if found.is_stale() {
-            self.meter.stale_served.add();
+            self.served_stale(key, StaleReason::Revalidating);
             self.refresh_registered(key);
         }
         found

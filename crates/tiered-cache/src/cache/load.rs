@@ -14,6 +14,7 @@ use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
     coherence::Standing,
     error::{BoxError, LoadError},
+    events::StaleReason,
     flight::Waiter,
     key::{CacheKey, key_hash},
     policy::{EntryOptions, Loaded},
@@ -141,11 +142,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             }
             Seen::Stale(value) => {
                 self.refresh(key, &value, wish, load);
-                self.meter.stale_served.add();
+                self.served_stale(key, StaleReason::Revalidating);
                 Ok(Lookup::stale(value, TierKind::Memory))
             }
             Seen::Quiet(value) => {
-                self.meter.stale_served.add();
+                self.served_stale(key, StaleReason::Error);
                 Ok(Lookup::stale(value, TierKind::Memory))
             }
             Seen::Absent => Ok(Lookup::Absent),
@@ -211,13 +212,32 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         key: &K,
         fallback: Option<&Cached<V>>,
     ) -> Result<Lookup<V>, LoadError> {
+        let (outcome, slow) = self.wait_patiently(waiter, key, fallback).await;
+        if let Ok(Lookup::Stale { value, .. }) = &outcome {
+            let reason = if slow {
+                StaleReason::Slow
+            } else {
+                self.why_stale(value)
+            };
+            self.served_stale(key, reason);
+        }
+        outcome
+    }
+
+    /// The outcome, and whether the caller was given an old value because the flight takes too long.
+    async fn wait_patiently(
+        &self,
+        waiter: Waiter<V>,
+        key: &K,
+        fallback: Option<&Cached<V>>,
+    ) -> (Result<Lookup<V>, LoadError>, bool) {
         let outcome = waiter.outcome();
         let Some(patience) = self.policy.soft_timeout else {
-            return outcome.await;
+            return (outcome.await, false);
         };
         pin!(outcome);
         if let Ok(outcome) = tokio::time::timeout(patience, &mut outcome).await {
-            return outcome;
+            return (outcome, false);
         }
         // The flight may have found one below meanwhile; what was removed meanwhile is none.
         let old = match self.look(key) {
@@ -228,11 +248,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             seen => seen.fallback(),
         };
         match old {
-            Some(value) => {
-                self.meter.stale_served.add();
-                Ok(Lookup::stale(value, TierKind::Memory))
-            }
-            None => outcome.await,
+            Some(value) => (Ok(Lookup::stale(value, TierKind::Memory)), true),
+            None => (outcome.await, false),
         }
     }
 

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
     error::{BoxError, LoadError},
+    events::StaleReason,
     flight::Waiter,
     key::{CacheKey, key_hash},
     policy::Loaded,
@@ -144,9 +145,16 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 self.refresh_registered(keys[at]);
             }
         }
-        let stale = answers.iter().filter(|answer| answer.is_stale());
-        self.meter.stale_served.add_many(stale.count() as u64);
+        self.told_stale(&keys, &answers);
         places.into_iter().map(|at| answers[at].clone()).collect()
+    }
+
+    fn told_stale(&self, keys: &[&K], answers: &[Lookup<V>]) {
+        for (key, answer) in keys.iter().zip(answers) {
+            if answer.is_stale() {
+                self.served_stale(key, StaleReason::Revalidating);
+            }
+        }
     }
 
     async fn get_or_load_many(
@@ -205,8 +213,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                     .spawn(Arc::clone(self).fly_many(aboard, load)),
             );
         }
-        let stale = answers.iter().filter(|answer| answer.is_stale());
-        self.meter.stale_served.add_many(stale.count() as u64);
+        self.told_stale(&keys, &answers);
         let ends = waits.into_iter().map(|wait| {
             let key = keys[wait.at];
             async move {

@@ -14,6 +14,7 @@ mod many;
 mod publish;
 mod request;
 mod run;
+mod tell;
 mod warm;
 mod watch;
 

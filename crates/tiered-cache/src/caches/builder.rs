@@ -17,6 +17,7 @@ use crate::{
     clock::{Clock, PRECISION},
     coherence::{Floors, Ledger, LedgerConfig},
     error::BuildError,
+    events::Events,
     guard::{Guard, GuardConfig},
     tier::Tier,
 };
@@ -157,6 +158,7 @@ impl CachesBuilder {
                 chance,
                 origin,
                 tasks: TaskTracker::new(),
+                events: Events::new(),
                 seed: None,
             },
             tiers,

@@ -8,6 +8,7 @@ use crate::{
     chance::Chance,
     clock::{Clock, PRECISION},
     coherence::{Floors, Ledger, LedgerConfig},
+    events::Events,
 };
 
 /// The parts that a cache shares with the others of its `Caches`; a cheap clone.
@@ -21,6 +22,7 @@ pub(crate) struct Common {
     pub(crate) origin: u64,
     /// Flights and what they still write.
     pub(crate) tasks: TaskTracker,
+    pub(crate) events: Events,
     /// For the placement of entries in memory, where runs must be alike.
     pub(crate) seed: Option<u64>,
 }
@@ -46,6 +48,7 @@ impl Common {
             origin: chance.draw(),
             chance,
             tasks: TaskTracker::new(),
+            events: Events::new(),
             seed: None,
         }
     }

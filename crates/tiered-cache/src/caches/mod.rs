@@ -15,6 +15,7 @@ use crate::{
     cache::TieredCache,
     coherence::{Change, Effect, Invalidations},
     error::ConfigError,
+    events::{CacheEvent, CacheEvents},
     guard::Guard,
     key::CacheKey,
     policy::Policy,
@@ -77,6 +78,10 @@ impl Caches {
         let tag: Tag = tag.into();
         let ledger = &self.shared.common.ledger;
         let ticket = ledger.announce(&[Change::tag(tag.hash, effect)]);
+        self.shared.common.events.tell(|| CacheEvent::Invalidated {
+            what: format!("tag {:016x}", tag.hash).into(),
+            effect,
+        });
         ledger.settle(ticket).await;
     }
 
@@ -98,6 +103,12 @@ impl Caches {
     pub fn stats(&self) -> Vec<CacheStats> {
         let caches = self.shared.registry.caches();
         caches.iter().map(|cache| cache.stats()).collect()
+    }
+
+    /// What happens from now on in all caches of these `Caches`; see [`CacheEvent`]. It costs nothing
+    /// while nobody listens.
+    pub fn events(&self) -> CacheEvents {
+        self.shared.common.events.listen()
     }
 
     /// The state of the shared parts now.

@@ -124,6 +124,10 @@ pub(super) async fn keep_manifest(shared: Weak<Shared>) {
         let Some(shared) = shared.upgrade() else {
             return;
         };
+        // The closing wrote it, and the folder may be another process's by now.
+        if shared.common.tasks.is_closed() {
+            return;
+        }
         shared.warmth.write(shared.registry.caches()).await;
     }
 }

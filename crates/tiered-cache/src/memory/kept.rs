@@ -36,8 +36,12 @@ pub(super) struct Totals {
 /// Counts what leaves a shard by itself, and keeps it for the caller to drop.
 pub(super) struct Tally<K, V> {
     totals: Arc<Totals>,
+    on_evict: Option<OnEvict<K>>,
     of: PhantomData<fn(K, V)>,
 }
+
+/// Told each key that is evicted, under the lock of its shard.
+pub(crate) type OnEvict<K> = Arc<dyn Fn(&K) + Send + Sync>;
 
 /// What one call evicted or replaced, dropped with this.
 pub(super) struct Evicted<K, V> {
@@ -111,17 +115,16 @@ impl Totals {
 }
 
 impl<K, V> Tally<K, V> {
-    pub(super) fn totals(&self) -> &Arc<Totals> {
-        &self.totals
-    }
-}
-
-impl<K, V> Default for Tally<K, V> {
-    fn default() -> Self {
+    pub(super) fn new(on_evict: Option<OnEvict<K>>) -> Self {
         Self {
             totals: Arc::default(),
+            on_evict,
             of: PhantomData,
         }
+    }
+
+    pub(super) fn totals(&self) -> &Arc<Totals> {
+        &self.totals
     }
 }
 
@@ -129,6 +132,7 @@ impl<K, V> Clone for Tally<K, V> {
     fn clone(&self) -> Self {
         Self {
             totals: Arc::clone(&self.totals),
+            on_evict: self.on_evict.clone(),
             of: PhantomData,
         }
     }
@@ -137,9 +141,12 @@ impl<K, V> Clone for Tally<K, V> {
 impl<K, V> Lifecycle<K, Kept<V>> for Tally<K, V> {
     type RequestState = Evicted<K, V>;
 
-    fn before_evict(&self, _: &mut Evicted<K, V>, _: &K, _: &mut Kept<V>) {
+    fn before_evict(&self, _: &mut Evicted<K, V>, key: &K, _: &mut Kept<V>) {
         // The one hook that replacements do not pass.
         self.totals.evicted.fetch_add(1, Ordering::Relaxed);
+        if let Some(on_evict) = &self.on_evict {
+            on_evict(key);
+        }
     }
 
     fn on_evict(&self, evicted: &mut Evicted<K, V>, key: K, kept: Kept<V>) {

@@ -18,6 +18,7 @@ use foldhash::{SharedSeed, fast::SeedableRandomState};
 use quick_cache::{OptionsBuilder, sync::Cache};
 
 use crate::{hash::unique, key::CacheKey, policy::Capacity};
+pub(crate) use kept::OnEvict;
 use kept::{Evicted, Kept, Tally, Totals, Unit};
 use sweep::Sweep;
 
@@ -42,9 +43,21 @@ pub(crate) struct Memory<K, V> {
 }
 
 impl<K: CacheKey, V: Send + Sync + 'static> Memory<K, V> {
-    /// With a seed, the same calls evict the same entries in every process; without, nobody outside can
-    /// choose keys that collide.
+    /// As [`watched`](Self::watched), with nobody who watches.
+    #[cfg(test)]
     pub(crate) fn new(capacity: Capacity, weigh: Option<Weigh<K, V>>, seed: Option<u64>) -> Self {
+        Self::watched(capacity, weigh, seed, None)
+    }
+
+    /// With a seed, the same calls evict the same entries in every process; without, nobody outside can
+    /// choose keys that collide. `on_evict` is told each key that is evicted; it is called under a lock
+    /// of the tier, so it must not call the tier.
+    pub(crate) fn watched(
+        capacity: Capacity,
+        weigh: Option<Weigh<K, V>>,
+        seed: Option<u64>,
+        on_evict: Option<OnEvict<K>>,
+    ) -> Self {
         let (unit, weight, items) = match capacity {
             Capacity::Entries(entries) => (Unit::Entries, entries as u64, entries),
             Capacity::Bytes(bytes) => {
@@ -67,7 +80,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Memory<K, V> {
             Some(seed) => SeedableRandomState::with_seed(seed, SharedSeed::global_fixed()),
             None => SeedableRandomState::with_seed(unique(), SharedSeed::global_random()),
         };
-        let tally = Tally::default();
+        let tally = Tally::new(on_evict);
         let totals = Arc::clone(tally.totals());
         let entries = Arc::new(Cache::with_options(options, unit, hasher, tally));
         let memory = Self {

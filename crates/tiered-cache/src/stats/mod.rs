@@ -9,5 +9,5 @@ mod stripes;
 mod tallies;
 
 pub(crate) use meter::{LoadOutcome, Meter, Outcome, Size};
-pub(crate) use snapshot::{Bytes, Grouped};
+pub(crate) use snapshot::{Bytes, Grouped, seconds};
 pub use snapshot::{CacheStats, LoadTimes, TierStats};

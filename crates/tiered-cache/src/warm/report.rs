@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
-use crate::stats::Grouped;
+use crate::stats::{Grouped, seconds};
 
 /// What was warmed, and what was not.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
@@ -22,7 +22,8 @@ pub struct WarmReport {
     pub failed: Vec<WarmFailure>,
     /// Keys that were not tried or not finished, because time ran out or too many loads failed in a row.
     pub skipped: usize,
-    /// How long it took.
+    /// How long it took; in JSON, seconds.
+    #[serde(serialize_with = "seconds")]
     pub took: Duration,
 }
 

@@ -5,6 +5,7 @@ mod batches;
 mod disk;
 #[cfg(feature = "disk")]
 mod disk_restart;
+mod events;
 mod invalidation;
 #[cfg(feature = "macros")]
 mod macros;
