@@ -16,7 +16,13 @@ mod chance;
 mod clock;
 #[allow(dead_code, unused_imports, reason = "filled in next")]
 mod codec;
-#[allow(dead_code, unused_imports, reason = "filled in next")]
+#[cfg_attr(
+    not(all(feature = "redis", feature = "disk")),
+    expect(
+        dead_code,
+        reason = "the log of replicas belongs to Redis, the record in a folder to the disk"
+    )
+)]
 mod coherence;
 #[cfg(feature = "disk")]
 #[allow(dead_code, reason = "connected next")]

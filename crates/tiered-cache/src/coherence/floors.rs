@@ -89,11 +89,6 @@ impl Floors {
         }
     }
 
-    /// The epoch that entries of shared tiers must name; 0 while there is none to trust.
-    pub(crate) fn origin(&self) -> u64 {
-        self.origin.load(Ordering::SeqCst)
-    }
-
     /// Adopts an epoch of the shared log, after its position was set; 0 gives up the present one.
     pub(crate) fn set_origin(&self, epoch: u64) {
         self.origin.store(epoch, Ordering::SeqCst);

@@ -229,12 +229,6 @@ impl Ledger {
         }
     }
 
-    /// What entries of shared tiers must name as their origin to be served; 0 for none. Entries that
-    /// are written name [`Token::origin`](super::Token) instead.
-    pub(crate) fn origin_shared(&self) -> u64 {
-        self.floors.origin()
-    }
-
     /// What entries of this process's own tiers name as their origin.
     pub(crate) fn origin_local(&self) -> u64 {
         self.local.as_ref().map_or(0, |local| local.id())

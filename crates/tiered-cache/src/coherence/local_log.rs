@@ -460,7 +460,8 @@ mod tests {
         let whole = fs::read(&path).expect("readable");
         for cut in 0..whole.len() {
             fs::write(&path, &whole[..cut]).expect("writable");
-            let between = cut >= Header::BYTES && (cut - Header::BYTES) % Record::BYTES == 0;
+            let between =
+                cut >= Header::BYTES && (cut - Header::BYTES).is_multiple_of(Record::BYTES);
             assert_eq!(open(folder.path()).0.fresh(), !between, "cut at {cut}");
         }
         for at in 0..whole.len() {

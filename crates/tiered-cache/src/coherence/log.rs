@@ -57,43 +57,40 @@ pub(crate) enum LogError {
     Failed(#[source] BoxError),
 }
 
+/// What the log answers, some time.
+pub(crate) type Answer<'a, T> = BoxFuture<'a, Result<T, LogError>>;
+
+/// The last invalidation of a target.
+pub(crate) type Floor = (Target, Effect, Version);
+
+/// A batch on record: its number, and the bytes of its changes.
+pub(crate) type Intent = (u64, Vec<u8>);
+
 /// The shared log. Every await inside has a deadline.
 pub(crate) trait Log: Debug + Send + Sync + 'static {
     /// Appends one record and returns its version. After an error the record may be there or not:
     /// appending it again is harmless.
-    fn append<'a>(
-        &'a self,
-        changes: &'a [(Target, Effect)],
-    ) -> BoxFuture<'a, Result<Version, LogError>>;
+    fn append<'a>(&'a self, changes: &'a [(Target, Effect)]) -> Answer<'a, Version>;
 
     /// The records after `after`, at most `limit`; waits up to `wait` for one if there are none.
-    fn read(
-        &self,
-        after: Version,
-        limit: usize,
-        wait: Duration,
-    ) -> BoxFuture<'_, Result<Page, LogError>>;
+    fn read(&self, after: Version, limit: usize, wait: Duration) -> Answer<'_, Page>;
 
     /// The last floor of every tag and cache that was ever invalidated (bounded; what was forgotten is
     /// the floor of `Target::All` for tagged entries), for a process that was not there.
-    fn floors(&self) -> BoxFuture<'_, Result<Vec<(Target, Effect, Version)>, LogError>>;
+    fn floors(&self) -> Answer<'_, Vec<Floor>>;
 
     /// Begins a new epoch if the one in force is `old` or was begun under another run of the server;
-    /// returns the one in force then. A new epoch may begin with an empty log. No version up to `above` is given out any more.
-    fn renew(&self, old: Epoch, above: Version) -> BoxFuture<'_, Result<Epoch, LogError>>;
+    /// returns the one in force then. A new epoch may begin with an empty log. No version up to `above`
+    /// is given out any more.
+    fn renew(&self, old: Epoch, above: Version) -> Answer<'_, Epoch>;
 
     /// Puts an intent on record that is due in `due`; again under the same number replaces it. The
     /// bytes are the ledger's own.
-    fn prepare<'a>(
-        &'a self,
-        intent: u64,
-        changes: &'a [u8],
-        due: Duration,
-    ) -> BoxFuture<'a, Result<(), LogError>>;
+    fn prepare<'a>(&'a self, intent: u64, changes: &'a [u8], due: Duration) -> Answer<'a, ()>;
 
     /// Takes an intent off the record, if it is there.
-    fn complete(&self, intent: u64) -> BoxFuture<'_, Result<(), LogError>>;
+    fn complete(&self, intent: u64) -> Answer<'_, ()>;
 
     /// A few of the intents that are past their time; each will be appended, then completed.
-    fn overdue(&self) -> BoxFuture<'_, Result<Vec<(u64, Vec<u8>)>, LogError>>;
+    fn overdue(&self) -> Answer<'_, Vec<Intent>>;
 }

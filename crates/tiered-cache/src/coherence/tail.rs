@@ -28,7 +28,7 @@ impl Ledger {
         let config = strong.config.clone();
         let log = strong.shared.as_ref().map(|shared| Arc::clone(&shared.log));
         drop(strong);
-        let upkeep = upkeep(ledger.clone(), config.silent_after / 4);
+        let upkeep = upkeep(Weak::clone(&ledger), config.silent_after / 4);
         let Some(log) = log else {
             closed.run_until_cancelled(upkeep).await;
             return;
@@ -36,12 +36,12 @@ impl Ledger {
         let heartbeat = HEARTBEAT.min(config.silent_after / 3);
         let all = join4(
             follow(
-                ledger.clone(),
+                Weak::clone(&ledger),
                 Arc::clone(&log),
                 Arc::clone(&chance),
                 heartbeat,
             ),
-            retry(ledger.clone(), Arc::clone(&chance)),
+            retry(Weak::clone(&ledger), Arc::clone(&chance)),
             sweep(ledger, log, chance, config.intent_timeout / 2),
             upkeep,
         );

@@ -32,7 +32,8 @@ pub(crate) struct Token {
     /// The last entry of the shared log that it had applied.
     pub(crate) shared: Version,
     /// The epoch of the log that `shared` belongs to, 0 for none: what an entry of a shared tier must
-    /// name as its origin. Part of the token because a fill may outlive its epoch.
+    /// name as its origin, to be written and to be served. Part of the token because a fill may outlive
+    /// its epoch.
     pub(crate) origin: u64,
 }
 

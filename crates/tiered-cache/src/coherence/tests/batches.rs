@@ -6,7 +6,7 @@ use super::{
     process::{Process, TAG, remove, settle_down},
     server::{KILLS, Server},
 };
-use crate::coherence::{Change, Effect, Invalidation, Invalidations, Standing, Target};
+use crate::coherence::{Change, Effect, Invalidation, Standing, Target};
 
 fn removing(key: u64) -> Invalidation {
     Invalidation::of(remove(key))
@@ -22,7 +22,7 @@ async fn nothing_happens_before_the_commit_and_then_all_in_one_record() {
     one.until_ready().await;
     two.until_ready().await;
     let (here, there) = (one.token(), two.token());
-    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    let mut batch = one.invalidations().begin();
     assert!(batch.is_empty());
     batch.push(removing(5));
     batch.push(Invalidation::of(Change::tag(TAG, Effect::Remove)).expire());
@@ -45,7 +45,7 @@ async fn a_rollback_invalidates_nothing() {
     let one = Process::start(&server, 1, None);
     one.until_ready().await;
     let here = one.token();
-    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    let mut batch = one.invalidations().begin();
     batch.push(removing(5));
     batch.prepare().await.expect("the server is there");
     batch.rollback().await;
@@ -65,7 +65,7 @@ async fn a_dropped_batch_invalidates_prepared_or_not() {
         one.until_ready().await;
         two.until_ready().await;
         let (here, there) = (one.token(), two.token());
-        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        let mut batch = one.invalidations().begin();
         batch.push(removing(5));
         if prepared {
             batch.prepare().await.expect("the server is there");
@@ -83,11 +83,8 @@ async fn an_empty_batch_that_is_dropped_does_nothing() {
     let server = Server::start();
     let one = Process::start(&server, 1, None);
     one.until_ready().await;
-    drop(Invalidations::new(one.ledger.clone()).begin());
-    Invalidations::new(one.ledger.clone())
-        .begin()
-        .commit()
-        .await;
+    drop(one.invalidations().begin());
+    one.invalidations().begin().commit().await;
     settle_down().await;
     assert!(server.held().records.is_empty());
 }
@@ -102,7 +99,7 @@ async fn a_prepare_without_an_answer_is_an_error_and_the_commit_still_counts() {
     one.until_ready().await;
     two.until_ready().await;
     let there = two.token();
-    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    let mut batch = one.invalidations().begin();
     batch.push(removing(5));
     server.held().away = true;
     let error = batch.prepare().await.expect_err("the server is away");
@@ -125,7 +122,7 @@ async fn another_replica_carries_out_the_intent_of_one_that_died() {
     one.until_ready().await;
     two.until_ready().await;
     let there = two.token();
-    let mut batch = Invalidations::new(one.ledger.clone()).begin();
+    let mut batch = one.invalidations().begin();
     batch.push(removing(5));
     batch.prepare().await.expect("the server is there");
     // The process with its memory is gone; the batch is never dropped.
@@ -156,7 +153,7 @@ async fn a_folder_remembers_a_prepared_batch_with_a_log_and_without() {
             one.until_ready().await;
         }
         let here = one.token();
-        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        let mut batch = one.invalidations().begin();
         batch.push(removing(5));
         batch.prepare().await.expect("the server is there");
         std::mem::forget(batch);
@@ -191,7 +188,7 @@ async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_kil
         one.until_ready().await;
         two.until_ready().await;
         let there = two.token();
-        let mut batch = Invalidations::new(one.ledger.clone()).begin();
+        let mut batch = one.invalidations().begin();
         batch.push(removing(5));
         batch.prepare().await.expect("the server is there");
         server.fail(at, kill);
@@ -228,7 +225,7 @@ async fn events_become_invalidations_in_few_records() {
     one.until_ready().await;
     let here = one.token();
     let events = stream::iter(0..600_u64);
-    let follow = Invalidations::new(one.ledger.clone());
+    let follow = one.invalidations();
     follow
         .follow(events, |event| (event % 2 == 0).then(|| removing(event)))
         .await;

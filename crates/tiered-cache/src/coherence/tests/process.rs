@@ -7,7 +7,9 @@ use tokio::{task::JoinHandle, time::sleep};
 use super::server::Server;
 use crate::{
     chance::Chance,
-    coherence::{Change, Effect, Floors, Ledger, LedgerConfig, LocalLog, Log, Standing, Token},
+    coherence::{
+        Change, Effect, Floors, Invalidations, Ledger, LedgerConfig, LocalLog, Log, Standing, Token,
+    },
     tier::{EntryKey, Tier},
 };
 
@@ -80,6 +82,10 @@ impl Process {
             sleep(Duration::from_millis(20)).await;
         }
         panic!("never ready: {:?}", self.ledger.log_status());
+    }
+
+    pub(super) fn invalidations(&self) -> Invalidations {
+        Invalidations::new(Arc::clone(&self.ledger))
     }
 
     pub(super) fn token(&self) -> Token {
