@@ -7,7 +7,7 @@ struct Service {
 }
 
 impl Service {
-    #[cached(cache = "self.pages", key = "format!(\"{site}/{number}\")")]
+    #[cached(cache = self.pages, key = "{site}/{number:03}")]
     pub async fn page(
         &self,
         site: String,
@@ -26,4 +26,5 @@ fn main() {
     let service = Service { pages };
     let page = async { service.page("1".to_owned(), 2).await };
     let _typed: &dyn Future<Output = Result<Lookup<Vec<u8>>, LoadError>> = &page;
+    let _gone = service.invalidate_page("1".to_owned(), 2);
 }
