@@ -179,7 +179,10 @@ fn missing(name: &str, example: &str) -> Error {
 
 fn unknown(name: &str) -> String {
     match near(name, KNOWN.iter().copied()) {
-        Some(near) => format!("unknown argument `{name}`, did you mean `{near}`?\n{}", known()),
+        Some(near) => format!(
+            "unknown argument `{name}`, did you mean `{near}`?\n{}",
+            known()
+        ),
         None => format!("unknown argument `{name}`\n{}", known()),
     }
 }

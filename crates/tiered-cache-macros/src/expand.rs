@@ -84,7 +84,10 @@ fn check_names(arguments: &Arguments, parameters: &Parameters) -> Result<()> {
             parameters.check(typed, at)?;
         }
     }
-    arguments.tags.iter().try_for_each(|tag| tag.check(parameters))
+    arguments
+        .tags
+        .iter()
+        .try_for_each(|tag| tag.check(parameters))
 }
 
 /// A borrowed `self` cannot go with the body to its task; the compiler's own words for that do not say

@@ -25,7 +25,10 @@ pub(crate) fn write(arguments: &Arguments, function: &ItemFn) -> TokenStream {
     let (krate, cache, key) = (&arguments.krate, &arguments.cache, key(&arguments.key));
     let (visibility, cached) = (&function.vis, &signature.ident);
     let name = format_ident!("invalidate_{cached}", span = cached.span());
-    let cfgs = function.attrs.iter().filter(|one| one.path().is_ident("cfg"));
+    let cfgs = function
+        .attrs
+        .iter()
+        .filter(|one| one.path().is_ident("cfg"));
     let doc = format!(
         "Removes what [`{cached}`](Self::{cached}) has cached under the key of these parameters, in \
          every tier; see `TieredCache::remove`."

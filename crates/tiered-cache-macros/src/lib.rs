@@ -59,9 +59,15 @@ use proc_macro::TokenStream;
 #[proc_macro_attribute]
 pub fn cached(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let expanded = syn::parse(arguments)
-        .and_then(|arguments| syn::parse(item).map(|function| (arguments, function)))
+        .and_then(|arguments| syn::parse(item.clone()).map(|function| (arguments, function)))
         .and_then(|(arguments, function)| expand::expand(&arguments, function));
-    expanded
-        .unwrap_or_else(syn::Error::into_compile_error)
-        .into()
+    match expanded {
+        Ok(expanded) => expanded.into(),
+        // With the function as it was: its absence would be told at every place that calls it.
+        Err(error) => {
+            let mut tokens = TokenStream::from(error.into_compile_error());
+            tokens.extend(item);
+            tokens
+        }
+    }
 }

@@ -19,7 +19,9 @@ impl Template {
         let text = written.value();
         let wrong = |message: &str| Error::new(written.span(), message.to_owned());
         if text.is_empty() {
-            return Err(wrong("the text is empty: everything would have the same name"));
+            return Err(wrong(
+                "the text is empty: everything would have the same name",
+            ));
         }
         let (mut format, mut expressions) = (String::new(), Vec::new());
         let mut rest = text.as_str();
@@ -34,11 +36,15 @@ impl Template {
                 rest = after;
             } else if let Some(after) = from.strip_prefix('{') {
                 let Some(end) = after.find('}') else {
-                    return Err(wrong("a `{` is never closed; write `{{` for the brace itself"));
+                    return Err(wrong(
+                        "a `{` is never closed; write `{{` for the brace itself",
+                    ));
                 };
                 let (expression, how) = split(&after[..end]);
                 if expression.is_empty() {
-                    return Err(wrong("`{}` names nothing; put a parameter in it, as in `{id}`"));
+                    return Err(wrong(
+                        "`{}` names nothing; put a parameter in it, as in `{id}`",
+                    ));
                 }
                 expressions.push(LitStr::new(expression, written.span()).parse().map_err(
                     |_| wrong(&format!("`{expression}` in the braces is no expression")),
@@ -48,7 +54,9 @@ impl Template {
                 format.push('}');
                 rest = &after[end + 1..];
             } else {
-                return Err(wrong("a `}` was never opened; write `}}` for the brace itself"));
+                return Err(wrong(
+                    "a `}` was never opened; write `}}` for the brace itself",
+                ));
             }
         }
         format.push_str(rest);

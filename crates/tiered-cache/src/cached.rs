@@ -199,6 +199,8 @@ pub struct TierSet(u8);
 impl TierSet {
     /// Every tier there is.
     pub const ALL: Self = Self(0b1111);
+    /// None: a read is a miss, a value is kept nowhere.
+    pub const NONE: Self = Self(0);
     /// Memory alone.
     pub const MEMORY: Self = Self(1);
 

@@ -1,10 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-/// For the code that `#[cached]` writes; no part of the public API.
-#[cfg(feature = "macros")]
-#[doc(hidden)]
-#[path = "macros.rs"]
-pub mod __private;
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod advice;
 mod cache;

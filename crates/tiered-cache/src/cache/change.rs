@@ -12,6 +12,7 @@ use crate::{
     coherence::{Change, Effect, Target, Token},
     key::{CacheKey, key_hash},
     memory::Entry,
+    tag::Tag,
     tier::TierScope,
 };
 
@@ -103,6 +104,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
         inner.memory.clear();
         inner.tell_many(|| "everything".to_owned(), Effect::Remove);
         inner.ledger.settle(ticket).await;
+    }
+
+    /// Invalidates every entry that carries the tag, in O(1): here and in all other caches of the same
+    /// `Caches`, as `Caches::invalidate_tag`.
+    pub async fn invalidate_tag(&self, tag: impl Into<Tag>, effect: Effect) {
+        let tag: Tag = tag.into();
+        self.inner.change_group(Target::Tag(tag.hash), effect).await;
     }
 
     /// Invalidates every key whose text begins with `prefix`, in O(1).

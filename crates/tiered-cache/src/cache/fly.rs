@@ -17,7 +17,7 @@ use super::{
     run::Ran,
 };
 use crate::{
-    cached::{Cached, Lookup, TierKind},
+    cached::{Cached, Lookup, TierKind, TierSet},
     coherence::{Standing, Token},
     error::LoadError,
     flight::Seat,
@@ -278,6 +278,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     }
 
     pub(super) fn failed_before(&self, ask: &Ask<K>) -> Option<LoadError> {
+        if ask.wish.tiers == TierSet::NONE {
+            return None;
+        }
         let failure = self.failed.0.get()?.get(&ask.key)?;
         let now = self.clock.now_ms();
         let tags = self.known_tags(&ask.key, &ask.wish.options);

@@ -15,7 +15,7 @@ use crate::{
     coherence::Standing,
     error::{BoxError, LoadError},
     events::StaleReason,
-    flight::Waiter,
+    flight::{Flights, Waiter},
     key::{CacheKey, key_hash},
     policy::{EntryOptions, Loaded},
 };
@@ -118,6 +118,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         wish: Wish,
         load: Load<K, V>,
     ) -> Result<Lookup<V>, LoadError> {
+        if wish.tiers == TierSet::NONE {
+            return self.load_alone(key, wish, load).await;
+        }
         let seen = if wish.tiers.contains(TierKind::Memory) {
             self.read_memory(key)
         } else {
@@ -153,6 +156,23 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             Seen::Fallback(value) => self.flight(key, wish, load, Some(value)).await,
             Seen::Gone | Seen::Nothing => self.flight(key, wish, load, None).await,
         }
+    }
+
+    /// Loads past the cache: by a flight that nobody can join.
+    async fn load_alone(
+        self: &Arc<Self>,
+        key: &K,
+        wish: Wish,
+        load: Load<K, V>,
+    ) -> Result<Lookup<V>, LoadError> {
+        let token = self.floors.token();
+        let (waiter, seat) = Arc::new(Flights::new(1)).join(key, token, |_| false);
+        if let Some(seat) = seat {
+            let ask = Ask::new(key.clone(), key_hash(key, self.id), token, wish);
+            let tasks = &self.common.tasks;
+            drop(tasks.spawn(Arc::clone(self).fly(seat, ask, load)));
+        }
+        waiter.outcome().await
     }
 
     /// Joins the flight of the key or begins one, and waits for its end.

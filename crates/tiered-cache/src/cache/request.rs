@@ -74,6 +74,14 @@ impl<K: CacheKey, V: Send + Sync + 'static> EntryRequest<'_, K, V> {
         self
     }
 
+    /// Goes past the cache: the loader runs for this caller alone, nothing is read or joined, and its
+    /// answer is kept nowhere. What the cache holds stays as it is.
+    pub fn bypass(mut self) -> Self {
+        self.wish.tiers = TierSet::NONE;
+        self.wish.options.uncached = true;
+        self
+    }
+
     /// As [`TieredCache::get`].
     pub async fn get(self) -> Lookup<V> {
         self.cache.inner.get(self.key, self.wish.tiers).await

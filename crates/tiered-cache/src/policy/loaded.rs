@@ -142,6 +142,15 @@ impl<V> Loaded<V> {
         self
     }
 
+    /// [`uncached`](Self::uncached) if the value is there and `skip` says so of it.
+    #[must_use]
+    pub fn uncached_if(mut self, skip: impl FnOnce(&V) -> bool) -> Self {
+        if let Content::Value(value) = &self.content {
+            self.options.uncached |= skip(value);
+        }
+        self
+    }
+
     fn of(content: Content<V>) -> Self {
         Self {
             content,
