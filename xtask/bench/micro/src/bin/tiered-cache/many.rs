@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use harness::{Effort, Figures, Suite};
 use tiered_cache::TieredCache;
 
-use crate::redis::{KEYS, below, options, ours, raw, runtime};
+use crate::redis::{KEYS, options, ours, raw, runtime};
 use crate::redis_server::RedisServer;
 
 pub(crate) fn add(suite: &mut Suite) {
@@ -63,13 +63,12 @@ async fn microseconds<F: Future<Output = usize>>(job: impl FnOnce() -> F) -> f64
 }
 
 async fn at_once(cache: &TieredCache<u64, String>, keys: &[u64]) -> usize {
-    let found = cache.get_many_from(keys, below()).await;
+    let found = cache.get_many(keys).await;
     found.iter().filter(|found| found.is_hit()).count()
 }
 
 async fn one_by_one(cache: &TieredCache<u64, String>, keys: &[u64]) -> usize {
-    let gets = keys.iter().map(|key| async move { cache.entry(key).tiers(below()).get().await });
-    join_all(gets).await.iter().filter(|found| found.is_hit()).count()
+    join_all(keys.iter().map(|key| cache.get(key))).await.iter().filter(|found| found.is_hit()).count()
 }
 
 async fn mget(client: &Client, keys: &[u64]) -> usize {

@@ -80,7 +80,7 @@ async fn tasks<F: Future<Output = ()> + Send + 'static>(
 }
 
 async fn get(cache: TieredCache<u64, String>, key: u64) {
-    let found = cache.entry(&key).tiers(below()).get().await;
+    let found = cache.get(&key).await;
     assert_eq!(found.tier(), Some(TierKind::Redis));
 }
 
@@ -92,11 +92,6 @@ async fn raw_get(client: Client, key: u64) {
 async fn redis_rs_get(mut connection: redis::aio::MultiplexedConnection, key: u64) {
     let found: Option<String> = redis::AsyncCommands::get(&mut connection, format!("raw:{key}")).await.expect("here");
     assert!(found.is_some());
-}
-
-/// So that each read goes to Redis.
-pub(crate) fn below() -> TierSet {
-    TierSet::ALL.without(TierKind::Memory)
 }
 
 pub(crate) async fn ours(url: &str) -> (Caches, TieredCache<u64, String>) {
@@ -112,7 +107,12 @@ pub(crate) async fn ours(url: &str) -> (Caches, TieredCache<u64, String>) {
         .build()
         .await
         .expect("a server");
-    let cache = caches.cache("values", policy(10_000)).expect("a policy");
+    // So that each read goes to Redis.
+    let cache = TieredCache::builder("values")
+        .policy(policy(10_000))
+        .tiers(TierSet::ALL.without(TierKind::Memory))
+        .build(&caches)
+        .expect("a policy");
     for key in 0..KEYS {
         cache.insert(&key, value(key)).await;
     }
