@@ -1,5 +1,5 @@
 //! Every argument that cannot be meant is told at once, at its own place.
-
+#![allow(unused)]
 use tiered_cache::{TieredCache, cached};
 
 #[cached(cahce = users, key = "{id}", key = "{id}", ttl = "10 minutes", negative)]

@@ -1,5 +1,5 @@
 //! Functions that cannot be cached, and arguments that do not fit what they return.
-
+#![allow(unused)]
 use tiered_cache::{Loaded, TieredCache, cached};
 
 type Users = TieredCache<String, u32>;

@@ -1,5 +1,5 @@
 //! A key template is checked against the parameters while compiling.
-
+#![allow(unused)]
 use tiered_cache::{TieredCache, cached};
 
 type Users = TieredCache<String, u32>;
