@@ -58,7 +58,7 @@ struct Story {
 }
 
 impl Story {
-    fn new(policy: Policy) -> Self {
+    fn new(policy: &Policy) -> Self {
         Self::of(TieredCache::memory("policies", minute(policy)).expect("the policy is sound"))
     }
 
@@ -90,7 +90,13 @@ impl Story {
     /// A read in one word: how it was answered, with which value, and how long it took.
     async fn read(&self) -> String {
         let asked = Instant::now();
-        let answer = match self.load().await {
+        let answer = self.load().await;
+        if let Ok(found) = &answer
+            && let Some(value) = found.value()
+        {
+            assert_eq!(value.is_stale(), found.is_stale(), "the value says so too");
+        }
+        let answer = match answer {
             Ok(Lookup::Hit { value, .. }) => format!("hit {value}"),
             Ok(Lookup::Stale { value, .. }) => format!("stale {value}"),
             Ok(Lookup::Loaded { value }) => format!("loaded {value}"),
@@ -105,11 +111,11 @@ impl Story {
     }
 }
 
-fn minute(policy: Policy) -> Policy {
+fn minute(policy: &Policy) -> Policy {
     Policy {
         ttl: seconds(60),
         ttl_jitter: 0.0,
-        ..policy
+        ..policy.clone()
     }
 }
 
@@ -119,7 +125,7 @@ fn seconds(seconds: u64) -> Duration {
 
 #[tokio::test(start_paused = true)]
 async fn time_to_live() {
-    let story = Story::new(Policy::default());
+    let story = Story::new(&Policy::default());
     assert_eq!(story.read().await, "loaded 1 after 20 ms");
     story.at(60.0).await;
     assert_eq!(story.read().await, "hit 1");
@@ -129,7 +135,7 @@ async fn time_to_live() {
 
 #[tokio::test(start_paused = true)]
 async fn sliding_expiry_ends_when_nobody_asks_and_at_its_hard_cap() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         idle_ttl: Some(seconds(10)),
         ..Policy::default()
     });
@@ -154,7 +160,7 @@ async fn sliding_expiry_ends_when_nobody_asks_and_at_its_hard_cap() {
 
 #[tokio::test(start_paused = true)]
 async fn stale_while_revalidate_answers_at_once_and_loads_once() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         stale_while_revalidate: seconds(30),
         ..Policy::default()
     });
@@ -174,7 +180,7 @@ async fn stale_while_revalidate_answers_at_once_and_loads_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_source_is_asked_once_per_throttle_and_prolongs_nothing() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         stale_if_error: seconds(600),
         ..Policy::default()
     });
@@ -204,7 +210,7 @@ async fn a_dead_source_is_asked_once_per_throttle_and_prolongs_nothing() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_source_is_waited_for_no_longer_than_the_soft_timeout() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         stale_if_error: seconds(600),
         soft_timeout: Some(Duration::from_millis(200)),
         load_timeout: seconds(2),
@@ -240,7 +246,7 @@ async fn a_slow_source_is_waited_for_no_longer_than_the_soft_timeout() {
 
 #[tokio::test(start_paused = true)]
 async fn without_an_old_value_only_the_hard_timeout_counts() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         stale_if_error: seconds(600),
         soft_timeout: Some(Duration::from_millis(200)),
         load_timeout: seconds(2),
@@ -259,7 +265,7 @@ async fn without_an_old_value_only_the_hard_timeout_counts() {
 
 #[tokio::test(start_paused = true)]
 async fn refresh_ahead_keeps_what_is_read_from_ever_expiring() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         refresh_ahead: Some(0.8),
         ..Policy::default()
     });
@@ -277,7 +283,7 @@ async fn refresh_ahead_keeps_what_is_read_from_ever_expiring() {
 
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_fails_leaves_the_value_fresh_and_the_source_in_peace() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         refresh_ahead: Some(0.5),
         error_throttle: seconds(10),
         ..Policy::default()
@@ -297,7 +303,7 @@ async fn a_refresh_that_fails_leaves_the_value_fresh_and_the_source_in_peace() {
 
 #[tokio::test(start_paused = true)]
 async fn early_refresh_is_certain_at_the_very_end_and_never_far_from_it() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         early_refresh: Some(1.0),
         ..Policy::default()
     });
@@ -326,7 +332,7 @@ async fn absence_is_remembered_for_its_own_time() {
         stale_if_error: seconds(600),
         ..Policy::default()
     };
-    let story = Story::new(policy);
+    let story = Story::new(&policy);
     let asked = AtomicU64::new(0);
     let none = async || {
         asked.fetch_add(1, SeqCst);
@@ -349,7 +355,7 @@ async fn absence_is_remembered_for_its_own_time() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_not_modified_begins_anew_with_its_validator() {
-    let story = Story::new(Policy {
+    let story = Story::new(&Policy {
         stale_if_error: seconds(600),
         ..Policy::default()
     });
@@ -396,7 +402,7 @@ async fn an_error_that_no_old_value_may_hide_ends_the_revalidation() {
         ..Policy::default()
     };
     let cache = TieredCache::builder("policies")
-        .policy(minute(policy))
+        .policy(minute(&policy))
         .on_error(|error| match error.downcast_ref::<Forbidden>() {
             Some(_) => ErrorAction::fail(),
             None => ErrorAction::serve_stale(),
@@ -424,7 +430,7 @@ async fn errors_are_treated_by_their_class() {
         ..Policy::default()
     };
     let cache = TieredCache::builder("policies")
-        .policy(minute(policy))
+        .policy(minute(&policy))
         .on_error(|error| {
             if error.downcast_ref::<Forbidden>().is_some() {
                 ErrorAction::fail().ask_again_after(seconds(10))
@@ -463,7 +469,7 @@ async fn the_copy_in_memory_has_a_time_of_its_own() {
         .build()
         .await
         .expect("it can be built");
-    let policy = minute(Policy {
+    let policy = minute(&Policy {
         memory_ttl: Some(seconds(10)),
         stale_if_error: seconds(600),
         ..Policy::default()

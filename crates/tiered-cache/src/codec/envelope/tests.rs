@@ -1,3 +1,5 @@
+//! An envelope comes back as it was sealed, or not at all.
+
 use std::sync::Arc;
 
 use bytes::Bytes;
