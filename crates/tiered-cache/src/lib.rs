@@ -52,19 +52,20 @@ mod warm;
 pub use advice::{SizeAdvice, SizePoint};
 pub use cache::{CacheBuilder, EntryRequest, LoadContext, TieredCache};
 pub use cached::{Cached, Lookup, TierKind, TierSet};
-pub use caches::{Caches, CachesBuilder};
+pub use caches::{Caches, CachesBuilder, CoherenceConfig};
 pub use codec::{Codec, Compression, Format};
 pub use coherence::{Batch, Effect, Invalidation, Invalidations, PrepareError, Version};
 #[cfg(feature = "disk")]
 pub use disk::DiskConfig;
 pub use error::{BoxError, BuildError, ConfigError, LoadError};
 pub use events::{CacheEvent, CacheEvents, LoadEnd, StaleReason};
+pub use guard::{BreakerConfig, BreakerState};
 pub use key::CacheKey;
 pub use policy::{Capacity, EntryOptions, ErrorAction, Loaded, Policy};
 #[cfg(feature = "redis")]
 pub use redis::RedisConfig;
 pub use stats::{CacheStats, LoadTimes, TierStats};
-pub use status::{CachesStatus, DiskStatus, DiskUse, RedisStatus};
+pub use status::{CachesStatus, DiskStatus, DiskUse, LogState, RedisStatus, TierBreaker};
 pub use tag::Tag;
 pub use tier::{EntryKey, Sealed, Tier, TierError, TierScope};
 pub use warm::{WarmFailure, WarmOptions, WarmProgress, WarmReport, WarmSchedule, WarmWatch};

@@ -4,6 +4,8 @@ use std::{fmt, time::Duration};
 
 use serde::Serialize;
 
+use crate::{cached::TierKind, guard::BreakerState};
+
 /// Whether Redis and the disk folder are there; a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 #[non_exhaustive]
@@ -14,6 +16,42 @@ pub struct CachesStatus {
     pub disk: DiskStatus,
     /// What the disk tier did since it was opened.
     pub disk_use: DiskUse,
+    /// The shared invalidation log.
+    pub log: LogState,
+    /// How often the log could not be followed without a break (a flush, a failover, a trimmed
+    /// position), so that everything of before was given up.
+    pub log_gaps: u64,
+    /// The breakers of the tiers below memory, in the order in which they are asked.
+    pub breakers: Vec<TierBreaker>,
+}
+
+/// Whether this process hears of the invalidations of others.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase", tag = "state")]
+#[non_exhaustive]
+pub enum LogState {
+    /// There is none: nothing is shared.
+    #[default]
+    Off,
+    /// Not all of it is applied yet; shared tiers are not asked meanwhile.
+    Behind,
+    /// All of it is applied.
+    Ok,
+    /// It does not answer: values are served for `CoherenceConfig::degraded_ttl` at most.
+    Silent {
+        /// For how long.
+        lasted: Duration,
+    },
+}
+
+/// The breaker before one tier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct TierBreaker {
+    /// The tier.
+    pub tier: TierKind,
+    /// Whether it is asked.
+    pub state: BreakerState,
 }
 
 /// The state of the Redis tier.
@@ -91,7 +129,22 @@ impl RedisStatus {
 
 impl fmt::Display for CachesStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "redis {}, disk {}", self.redis, self.disk)
+        write!(f, "redis {}, disk {}", self.redis, self.disk)?;
+        match &self.log {
+            LogState::Off | LogState::Ok => {}
+            LogState::Behind => f.write_str(", log behind")?,
+            LogState::Silent { lasted } => {
+                write!(f, ", log silent for {:.1} s", lasted.as_secs_f64())?;
+            }
+        }
+        for TierBreaker { tier, state } in &self.breakers {
+            match state {
+                BreakerState::Closed => {}
+                BreakerState::Open => write!(f, ", breaker of {tier} open")?,
+                BreakerState::HalfOpen => write!(f, ", breaker of {tier} half-open")?,
+            }
+        }
+        Ok(())
     }
 }
 

@@ -224,8 +224,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             Below::Nothing => return,
         };
         let filled = slot.meta().times.filled;
+        // Of the same fill, memory's copy knows more of what became of it; unless it only waited for
+        // this one.
+        let least = filled + u64::from(matches!(found, Below::Fresh(..)));
         let newer = self.memory.get(key).is_some_and(|held| {
-            held.meta().times.filled > filled && self.standing_of(held.meta()) == Standing::Valid
+            let held = held.meta();
+            held.times.filled >= least && self.standing_of(held) != Standing::Removed
         });
         if !newer {
             self.meter.promotions.add();

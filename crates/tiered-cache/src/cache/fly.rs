@@ -12,6 +12,7 @@ use super::{
     Inner, Load,
     below::Below,
     hit::Seen,
+    lease::{Leased, Turn},
     load::Wish,
     publish::{BelowWrite, Fill},
     run::Ran,
@@ -75,11 +76,14 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     /// Memory first, then the answer, then the tiers below: who asks next finds the value, and nobody
     /// waits for Redis or a disk.
     pub(crate) async fn fly(self: Arc<Self>, seat: Seat<K, V>, ask: Ask<K>, load: Load<K, V>) {
-        match self.course(&ask, load).await {
+        let mut lease = None;
+        match self.course(&ask, load, &mut lease).await {
             Course::Landed(landing) => {
                 if let Some(write) = self.land(seat, &ask, landing) {
                     self.write_below(&ask, write).await;
                 }
+                // Those who waited for it find the value below now.
+                drop(lease);
             }
             Course::Refresh(value, tier, load) => {
                 seat.land(Ok(Lookup::stale(value.clone(), tier)));
@@ -129,7 +133,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
     }
 
-    async fn course(&self, ask: &Ask<K>, load: Load<K, V>) -> Course<K, V> {
+    async fn course(
+        &self,
+        ask: &Ask<K>,
+        load: Load<K, V>,
+        lease: &mut Option<Leased>,
+    ) -> Course<K, V> {
         let answer = |outcome| Course::Landed(Landing::Answer(outcome));
         let mut old = match self.held(ask) {
             Ok(old) => old,
@@ -148,6 +157,14 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
         if let Some(error) = self.failed_before(ask) {
             return answer(Err(error));
+        }
+        match self.turn(ask).await {
+            Turn::Load(leased) => *lease = leased,
+            Turn::Found(Below::Absent(_)) => return answer(Ok(Lookup::Absent)),
+            Turn::Found(Below::Fresh(entry, tier)) if ask.is_news(entry.meta.times.filled) => {
+                return answer(Ok(Lookup::hit(Cached::new(entry, false), tier)));
+            }
+            Turn::Found(_) => {}
         }
         let filled = self.clock.exact_ms();
         let ran = self.run(ask, old.clone(), load).await;

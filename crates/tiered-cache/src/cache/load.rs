@@ -261,6 +261,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
         // The flight may have found one below meanwhile; what was removed meanwhile is none.
         let old = match self.look(key) {
+            Seen::Fresh(value) | Seen::Due(value) => {
+                return (Ok(Lookup::hit(value, TierKind::Memory)), false);
+            }
             Seen::Absent => None,
             Seen::Gone | Seen::Nothing => fallback
                 .filter(|value| self.standing_of(&value.entry().meta) != Standing::Removed)

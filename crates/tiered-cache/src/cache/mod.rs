@@ -9,6 +9,7 @@ mod fly;
 mod get;
 mod groups;
 mod hit;
+mod lease;
 mod load;
 mod many;
 mod publish;
@@ -42,6 +43,7 @@ pub use builder::CacheBuilder;
 pub use context::LoadContext;
 pub(crate) use context::{Load, Loader};
 pub(crate) use groups::Groups;
+pub(crate) use lease::{Leased, Leases};
 pub use request::EntryRequest;
 pub(crate) use warm::WarmJob;
 

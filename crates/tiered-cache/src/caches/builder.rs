@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use super::{
-    Caches, Common, Shared,
+    Caches, CoherenceConfig, Common, Shared,
     housekeeping::keep_house,
     parts::{Names, Wanted},
     registry::Registry,
@@ -18,7 +18,7 @@ use crate::{
     coherence::{Floors, Ledger, LedgerConfig},
     error::BuildError,
     events::Events,
-    guard::{Guard, GuardConfig},
+    guard::{BreakerConfig, Guard, GuardConfig},
     tier::Tier,
 };
 
@@ -29,6 +29,8 @@ pub struct CachesBuilder {
     epoch: u64,
     clock_precision: Duration,
     memory_budget: Option<u64>,
+    breaker: BreakerConfig,
+    coherence: CoherenceConfig,
     wanted: Wanted,
     manifest: Option<PathBuf>,
 }
@@ -40,6 +42,8 @@ impl CachesBuilder {
             epoch: 0,
             clock_precision: PRECISION,
             memory_budget: None,
+            breaker: BreakerConfig::default(),
+            coherence: CoherenceConfig::default(),
             wanted: Wanted::default(),
             manifest: None,
         }
@@ -70,6 +74,18 @@ impl CachesBuilder {
     /// [`Caches::set_memory_budget`]. Default: each has what it asks for.
     pub fn memory_budget(mut self, bytes: u64) -> Self {
         self.memory_budget = Some(bytes);
+        self
+    }
+
+    /// When a tier below memory that fails is left alone, and when it is tried again.
+    pub fn breaker(mut self, config: BreakerConfig) -> Self {
+        self.breaker = config;
+        self
+    }
+
+    /// What a silent log or a crash beside a transaction may cost.
+    pub fn coherence(mut self, config: CoherenceConfig) -> Self {
+        self.coherence = config;
         self
     }
 
@@ -110,6 +126,8 @@ impl CachesBuilder {
     /// [`BuildError`]: a setting that can never work, or a disk folder that cannot be used.
     pub async fn build(self) -> Result<Caches, BuildError> {
         check_name("namespace", &self.namespace)?;
+        self.coherence.validate()?;
+        self.breaker.validate()?;
         let floors = Arc::new(Floors::new(STRIPES));
         let chance = Arc::new(Chance::from_system());
         let clock = Clock::start(self.clock_precision);
@@ -126,6 +144,9 @@ impl CachesBuilder {
         let config = LedgerConfig {
             instance: names.instance,
             unix_ms: clock.exact_ms(),
+            silent_after: self.coherence.silent_after,
+            degraded_ttl: self.coherence.degraded_ttl,
+            intent_timeout: self.coherence.intent_timeout,
             ..settings
         };
         let ledger = Ledger::new(
@@ -140,7 +161,11 @@ impl CachesBuilder {
         parts.log_is_read(&ledger).await;
         let guarded = |tier: &Arc<dyn Tier>| {
             let own = Chance::seeded(chance.draw());
-            Arc::new(Guard::new(Arc::clone(tier), GuardConfig::default(), own))
+            let config = GuardConfig {
+                deadline: parts.deadline(tier.kind()),
+                breaker: self.breaker.clone(),
+            };
+            Arc::new(Guard::new(Arc::clone(tier), config, own))
         };
         let tiers = parts.tiers.iter().map(guarded).collect();
         let origin = match ledger.origin_local() {
@@ -159,6 +184,7 @@ impl CachesBuilder {
                 origin,
                 tasks: TaskTracker::new(),
                 events: Events::new(),
+                leases: parts.leases(),
                 seed: None,
             },
             tiers,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    cache::Leases,
     chance::Chance,
     clock::{Clock, PRECISION},
     coherence::{Floors, Ledger, LedgerConfig},
@@ -23,6 +24,8 @@ pub(crate) struct Common {
     /// Flights and what they still write.
     pub(crate) tasks: TaskTracker,
     pub(crate) events: Events,
+    /// One loader per key among all replicas, where there is somebody to arrange it.
+    pub(crate) leases: Option<Arc<dyn Leases>>,
     /// For the placement of entries in memory, where runs must be alike.
     pub(crate) seed: Option<u64>,
 }
@@ -49,6 +52,7 @@ impl Common {
             chance,
             tasks: TaskTracker::new(),
             events: Events::new(),
+            leases: None,
             seed: None,
         }
     }

@@ -5,6 +5,7 @@ mod common;
 mod housekeeping;
 mod parts;
 mod registry;
+mod settings;
 mod warming;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -20,7 +21,7 @@ use crate::{
     key::CacheKey,
     policy::Policy,
     stats::CacheStats,
-    status::CachesStatus,
+    status::{CachesStatus, LogState, TierBreaker},
     tag::Tag,
 };
 
@@ -28,6 +29,7 @@ pub use builder::CachesBuilder;
 pub(crate) use common::Common;
 pub(crate) use registry::Registered;
 use registry::{Claim, Registry};
+pub use settings::CoherenceConfig;
 
 /// The Redis connection, disk folder, invalidation log and memory budget that several caches share; a
 /// cheap clone of a handle.
@@ -113,7 +115,23 @@ impl Caches {
 
     /// The state of the shared parts now.
     pub fn status(&self) -> CachesStatus {
-        self.shared.parts.status(&self.shared.common)
+        let mut status = self.shared.parts.status(&self.shared.common);
+        if let Some(log) = self.shared.common.ledger.log_status() {
+            status.log_gaps = log.gaps;
+            status.log = match log.silent_for {
+                Some(lasted) => LogState::Silent { lasted },
+                None if log.ready => LogState::Ok,
+                None => LogState::Behind,
+            };
+        }
+        let tiers = self.shared.tiers.iter();
+        status.breakers = tiers
+            .map(|tier| TierBreaker {
+                tier: tier.kind(),
+                state: tier.state(),
+            })
+            .collect();
+        status
     }
 
     /// Lets running loads end, tells Redis what it was not told yet, flushes the disk tier and leaves

@@ -4,9 +4,12 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::Common;
 use crate::{
+    cache::Leases,
+    cached::TierKind,
     chance::Chance,
     coherence::{Floors, Ledger, LedgerConfig, LocalLog, Log},
     error::BuildError,
+    guard::GuardConfig,
     status::CachesStatus,
     tier::Tier,
 };
@@ -30,9 +33,11 @@ pub(super) struct Parts {
     #[cfg(feature = "redis")]
     redis: Option<crate::redis::RedisParts>,
     #[cfg(feature = "redis")]
-    grace: Duration,
+    redis_config: crate::RedisConfig,
     #[cfg(feature = "disk")]
     disk: Option<Arc<crate::disk::DiskTier>>,
+    #[cfg(feature = "disk")]
+    disk_config: crate::DiskConfig,
 }
 
 /// Under which name this process is known to its tiers.
@@ -76,7 +81,7 @@ impl Wanted {
             parts.log = Some(Arc::clone(&redis.log) as _);
             parts.tiers.insert(0, Arc::clone(&redis.tier) as _);
             parts.redis = Some(redis);
-            parts.grace = config.connect_grace;
+            parts.redis_config = config.clone();
         }
         let before_disk = parts.tiers.len() - parts.disk_tiers();
         parts.tiers.splice(before_disk..before_disk, self.others);
@@ -121,6 +126,7 @@ impl Parts {
         let disk = DiskTier::open(folder, config, !local.fresh()).await?;
         self.tiers.push(Arc::clone(&disk) as _);
         self.disk = Some(disk);
+        self.disk_config = config.clone();
         self.local = Some(Arc::new(local));
         Ok(())
     }
@@ -137,11 +143,40 @@ impl Parts {
                     tokio::time::sleep(LOOK_EACH).await;
                 }
             };
-            if tokio::time::timeout(self.grace, ready).await.is_err() {
+            if tokio::time::timeout(self.redis_config.connect_grace, ready)
+                .await
+                .is_err()
+            {
                 tracing::warn!("the log in Redis not read in time: starting without Redis");
             }
         }
         let _ = ledger;
+    }
+
+    /// Who arranges that one replica loads a key.
+    pub(super) fn leases(&self) -> Option<Arc<dyn Leases>> {
+        #[cfg(feature = "redis")]
+        return self
+            .redis
+            .as_ref()
+            .map(|redis| Arc::clone(&redis.lease) as _);
+        #[cfg(not(feature = "redis"))]
+        return None;
+    }
+
+    /// How long the guard of a tier waits: behind the tier's own limits, which are the ones to set.
+    pub(super) fn deadline(&self, tier: TierKind) -> Duration {
+        let own = match tier {
+            #[cfg(feature = "redis")]
+            TierKind::Redis => self.redis_config.command_timeout,
+            #[cfg(feature = "disk")]
+            TierKind::Disk => self
+                .disk_config
+                .read_timeout
+                .max(self.disk_config.insert_wait),
+            _ => Duration::ZERO,
+        };
+        GuardConfig::default().deadline.max(own.saturating_mul(2))
     }
 
     fn disk_tiers(&self) -> usize {

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use fred::types::{Resp3Frame as Frame, Value};
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::Instant;
 
 use super::{
@@ -10,6 +11,7 @@ use super::{
     scripts,
 };
 use crate::{
+    cache::{Leased, Leases},
     chance::Chance,
     tier::{EntryKey, TierError},
 };
@@ -117,6 +119,28 @@ impl Lease {
     /// No cache's name has a `~`, so this is nobody's entry.
     fn name(&self, key: &EntryKey) -> String {
         format!("{}~:{}:{}", self.prefix, key.cache, key.text)
+    }
+}
+
+impl Leases for Lease {
+    fn acquire<'a>(
+        &'a self,
+        key: &'a EntryKey,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<Option<Leased>, TierError>> {
+        let held = async move {
+            let guard = Self::acquire(self, key, ttl).await?;
+            Ok(guard.map(|guard| Box::new(guard) as Leased))
+        };
+        held.boxed()
+    }
+
+    fn watch<'a>(
+        &'a self,
+        key: &'a EntryKey,
+        bound: Duration,
+    ) -> BoxFuture<'a, Result<bool, TierError>> {
+        Self::watch(self, key, bound).boxed()
     }
 }
 
