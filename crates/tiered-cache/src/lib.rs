@@ -20,7 +20,6 @@ mod codec;
 )]
 mod coherence;
 #[cfg(feature = "disk")]
-#[allow(dead_code, reason = "connected next")]
 mod disk;
 mod error;
 #[allow(dead_code, reason = "connected next")]

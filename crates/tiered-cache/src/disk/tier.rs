@@ -103,12 +103,6 @@ impl DiskTier {
         self.shared.status()
     }
 
-    /// Serves and keeps nothing from now on, for a reason outside of the tier: its log, say.
-    pub(crate) fn switch_off(&self, reason: String) {
-        self.shared.enter(State::Failed(reason));
-        self.shared.drop_queue();
-    }
-
     /// The engine that is open now, for tests that look past the tier.
     #[cfg(test)]
     pub(super) fn engine(&self) -> Arc<super::engine::Engine> {

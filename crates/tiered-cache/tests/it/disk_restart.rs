@@ -103,6 +103,7 @@ const KEYS: u64 = 40;
 const GROUPS: u64 = 5;
 
 /// Inserts and removes, says what before and that after, until it is killed.
+#[expect(clippy::print_stdout, reason = "the parent listens")]
 async fn change_for_ever(folder: &Path) {
     let (caches, pages) = open(folder, 16_384).await;
     let round = round();

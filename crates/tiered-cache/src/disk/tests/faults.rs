@@ -385,20 +385,6 @@ async fn a_folder_opened_in_the_background_takes_writes_and_serves_when_it_is_re
 }
 
 #[tokio::test]
-async fn a_tier_that_was_switched_off_serves_and_keeps_nothing() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let tier = open(folder.path()).await;
-    assert!(put(&tier, 1, 1).await);
-    tier.switch_off("the log cannot be written".to_owned());
-    let key = key(1);
-    assert!(matches!(tier.read(&key).await, Err(TierError::Unavailable)));
-    let status = tier.status().0;
-    assert_eq!(status.to_string(), "failed: the log cannot be written");
-    tier.close().await;
-    assert_eq!(tier.status().0, DiskStatus::Off);
-}
-
-#[tokio::test]
 async fn a_tier_that_is_dropped_ends_its_task_and_frees_the_folder() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tier = open(folder.path()).await;

@@ -104,11 +104,14 @@ impl EngineConfig<u64, Bytes, Properties> for Scripted {
     }
 }
 
+/// A write, with what foyer thinks that it takes.
+type Piece = (PieceRef<u64, Bytes, Properties>, usize);
+
 #[derive(Debug)]
 struct Switched {
     script: Script,
     inner: Arc<dyn Engine<u64, Bytes, Properties>>,
-    held: Arc<Mutex<Vec<(PieceRef<u64, Bytes, Properties>, usize)>>>,
+    held: Arc<Mutex<Vec<Piece>>>,
 }
 
 impl Engine<u64, Bytes, Properties> for Switched {
