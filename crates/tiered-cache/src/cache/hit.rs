@@ -66,7 +66,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             && now < self.ledger.served_until(times.filled)
             && self
                 .floors
-                .passes(&self.floor, meta.key, &meta.tags, meta.local.load(Relaxed))
+                .admits(&self.floor, meta.key, &meta.tags, &meta.local)
     }
 
     #[cold]

@@ -89,12 +89,13 @@ impl Coarse {
 
     /// The ticker's: from now on readers use the exact clock, and the first of them wakes it.
     pub(crate) fn sleep(&self) {
-        self.word.store(ASLEEP, Ordering::Relaxed);
+        // A swap, as all that change the word: each then sees what the one before it left.
+        self.word.swap(ASLEEP, Ordering::Relaxed);
     }
 
     /// The ticker's, when it ends: from now on readers use the exact clock.
     pub(crate) fn end(&self) {
-        self.word.store(EXACT, Ordering::Relaxed);
+        self.word.swap(EXACT, Ordering::Relaxed);
     }
 
     #[cfg(test)]

@@ -3,18 +3,15 @@
 //! A floor has marks in two spaces: the count of this process, for entries of memory and disk, and the
 //! version of the shared log, for entries of Redis. Marks only rise.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
-};
+use std::{collections::BTreeMap, fmt};
 
 use super::{
     Effect, Marks, Standing, Target, Token, Version,
     marks::{Exact, RECENT, Saved},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// All floors of one `Caches`: a bounded table, never a map per key.
@@ -25,7 +22,10 @@ pub(crate) struct Floors {
     applied: AtomicU64,
     /// The epoch of the log that `applied` belongs to.
     origin: AtomicU64,
-    stripes: Box<[Stripe]>,
+    /// The highest local mark of each stripe: the keys and tags whose hashes end alike. Apart from the
+    /// rest of the stripe, so that what every hit reads lies close together.
+    highest: Box<[AtomicU64]>,
+    exact: Box<[Mutex<Exact>]>,
     caches: Mutex<CacheFloors>,
 }
 
@@ -35,14 +35,6 @@ struct CacheFloors {
     named: BTreeMap<u64, Arc<CacheFloor>>,
     /// The floor of everything: what newly made caches start with.
     all: Marks,
-}
-
-/// The floors of the keys and tags whose hashes end alike.
-#[derive(Debug, Default)]
-struct Stripe {
-    /// The highest local mark of the stripe, readable without its lock.
-    highest: AtomicU64,
-    exact: Mutex<Exact>,
 }
 
 /// The floor of one whole cache.
@@ -59,7 +51,8 @@ impl Floors {
         Self {
             count: AtomicU64::new(1),
             applied: AtomicU64::new(0),
-            stripes: (0..stripes).map(|_| Stripe::default()).collect(),
+            highest: (0..stripes).map(|_| AtomicU64::new(0)).collect(),
+            exact: (0..stripes).map(|_| Mutex::default()).collect(),
             origin: AtomicU64::new(0),
             caches: Mutex::default(),
         }
@@ -105,12 +98,38 @@ impl Floors {
     }
 
     /// Whether nothing that covers the entry was invalidated since `local`; `false` may be wrong, and
-    /// [`standing`](Self::standing) then knows. One load for the cache, the key and each tag.
+    /// [`standing`](Self::standing) then knows. One load while nothing at all was invalidated since; else
+    /// one more for the cache, the key and each tag.
     #[inline]
     pub(crate) fn passes(&self, cache: &CacheFloor, key: u64, tags: &[u64], local: u64) -> bool {
-        cache.highest.load(Ordering::Acquire) <= local
-            && self.highest(key) <= local
-            && tags.iter().all(|tag| self.highest(*tag) <= local)
+        self.count.load(Ordering::Acquire) <= local
+            || cache.highest.load(Ordering::Acquire) <= local
+                && self.highest(key) <= local
+                && tags.iter().all(|tag| self.highest(*tag) <= local)
+    }
+
+    /// As [`passes`](Self::passes), and notes in `local` up to where the entry has passed: after an
+    /// invalidation of something else only the first hit looks at more than the count.
+    #[inline]
+    pub(crate) fn admits(
+        &self,
+        cache: &CacheFloor,
+        key: u64,
+        tags: &[u64],
+        local: &AtomicU64,
+    ) -> bool {
+        let passed = local.load(Ordering::Relaxed);
+        // Read before the floors: those up to this number are visible by now.
+        let count = self.count.load(Ordering::Acquire);
+        if count <= passed {
+            return true;
+        }
+        let passes = self.passes(cache, key, tags, passed);
+        if passes {
+            // Should another reader note less at the same time, that is true as well.
+            local.store(count, Ordering::Relaxed);
+        }
+        passes
     }
 
     /// How an entry of memory or disk stands.
@@ -159,11 +178,11 @@ impl Floors {
             Saved::Cache(cache) => self.restore(Target::Cache(cache), marks),
             Saved::All => self.restore(Target::All, marks),
             Saved::Stripe(index) => {
-                self.count.fetch_max(marks.highest(), Ordering::SeqCst);
                 let stripe = self.stripe(index);
-                let mut exact = lock(&stripe.exact);
+                let mut exact = lock(&self.exact[stripe]);
                 exact.common.merge(marks);
-                stripe.highest.fetch_max(marks.highest(), Ordering::SeqCst);
+                self.highest[stripe].fetch_max(marks.highest(), Ordering::SeqCst);
+                self.count.fetch_max(marks.highest(), Ordering::SeqCst);
             }
         }
     }
@@ -171,8 +190,8 @@ impl Floors {
     /// All marks of this process that are above zero.
     pub(super) fn saved(&self) -> Vec<(Saved, Marks)> {
         let mut saved = Vec::new();
-        for (index, stripe) in self.stripes.iter().enumerate() {
-            let exact = lock(&stripe.exact);
+        for (index, exact) in self.exact.iter().enumerate() {
+            let exact = lock(exact);
             saved.push((Saved::Stripe(index as u64), exact.common));
             let recent = exact.recent.iter();
             saved.extend(recent.map(|(hash, marks)| (Saved::Hash(*hash), *marks)));
@@ -194,23 +213,22 @@ impl Floors {
 
     /// The size of the table.
     pub(super) fn stripes(&self) -> usize {
-        self.stripes.len()
+        self.exact.len()
     }
 
     /// How many floors there can be, those of whole caches aside.
     pub(super) fn capacity(&self) -> usize {
-        self.stripes.len() * (RECENT + 1)
+        self.exact.len() * (RECENT + 1)
     }
 
     /// Raises floors without taking a number.
     fn restore(&self, target: Target, marks: Marks) {
-        self.count.fetch_max(marks.highest(), Ordering::SeqCst);
         match target {
             Target::Key(hash) | Target::Tag(hash) => {
                 let stripe = self.stripe(hash);
-                let mut exact = lock(&stripe.exact);
+                let mut exact = lock(&self.exact[stripe]);
                 exact.rise(hash, marks);
-                stripe.highest.fetch_max(marks.highest(), Ordering::SeqCst);
+                self.highest[stripe].fetch_max(marks.highest(), Ordering::SeqCst);
             }
             Target::Cache(cache) => self.of_cache(cache).rise(marks),
             Target::All => {
@@ -221,18 +239,20 @@ impl Floors {
                 }
             }
         }
+        // Last, as in `number`: no token may reach a floor that is not visible.
+        self.count.fetch_max(marks.highest(), Ordering::SeqCst);
     }
 
     fn change(&self, target: Target, effect: Effect, version: Version) -> u64 {
         match target {
             Target::Key(hash) | Target::Tag(hash) => {
                 let stripe = self.stripe(hash);
-                let mut exact = lock(&stripe.exact);
+                let mut exact = lock(&self.exact[stripe]);
                 self.number(|number| {
                     let mut marks = Marks::default();
                     marks.rise(effect, number, version);
                     exact.rise(hash, marks);
-                    stripe.highest.fetch_max(number, Ordering::SeqCst);
+                    self.highest[stripe].fetch_max(number, Ordering::SeqCst);
                 })
             }
             Target::Cache(cache) => {
@@ -276,19 +296,19 @@ impl Floors {
         of: impl Fn(Marks) -> Standing,
     ) -> Standing {
         let hashes = std::iter::once(key).chain(tags.iter().copied());
-        let floors = hashes.map(|hash| of(lock(&self.stripe(hash).exact).of(hash)));
+        let floors = hashes.map(|hash| of(lock(&self.exact[self.stripe(hash)]).of(hash)));
         floors.fold(of(*lock(&cache.marks)), Standing::max)
     }
 
     #[inline]
     fn highest(&self, hash: u64) -> u64 {
-        self.stripe(hash).highest.load(Ordering::Acquire)
+        self.highest[self.stripe(hash)].load(Ordering::Acquire)
     }
 
     #[inline]
-    fn stripe(&self, hash: u64) -> &Stripe {
-        // The mask keeps the index inside the table, on 32-bit targets too.
-        &self.stripes[hash as usize & (self.stripes.len() - 1)]
+    fn stripe(&self, hash: u64) -> usize {
+        // The mask keeps the index inside both tables, on 32-bit targets too.
+        hash as usize & (self.highest.len() - 1)
     }
 }
 

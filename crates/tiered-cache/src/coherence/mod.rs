@@ -28,5 +28,10 @@ pub(crate) use marks::Marks;
 pub use version::{Effect, Version};
 pub(crate) use version::{Standing, Target, Token};
 
+/// What the model checker replaces.
+mod sync {
+    pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError, atomic};
+}
+
 #[cfg(test)]
 mod tests;

@@ -20,19 +20,18 @@ use crate::{
     cached::TierKind,
     chance::Chance,
     coherence::{Effect, Version},
-    error::ConfigError,
     tier::{EntryKey, Sealed, Tier, TierError, TierScope},
 };
 use breaker::{Breaker, Leave, Verdict};
 
 /// How long a tier may take, and when it is left alone.
 #[derive(Debug, Clone, PartialEq)]
-pub struct GuardConfig {
+pub(crate) struct GuardConfig {
     /// How long one call may take before it counts as failed; the read goes on to the next tier.
     /// Default: 1 s, a second limit behind the tier's own.
-    pub deadline: Duration,
+    pub(crate) deadline: Duration,
     /// When the tier is left alone, and when it is tried again.
-    pub breaker: BreakerConfig,
+    pub(crate) breaker: BreakerConfig,
 }
 
 /// What a read of a tier gave.
@@ -61,23 +60,6 @@ impl Default for GuardConfig {
             deadline: Duration::from_secs(1),
             breaker: BreakerConfig::default(),
         }
-    }
-}
-
-impl GuardConfig {
-    /// Checks every field.
-    ///
-    /// # Errors
-    /// [`ConfigError`] naming the first field that cannot work, and its value.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        if self.deadline.is_zero() {
-            return Err(ConfigError::Value {
-                field: "deadline",
-                value: format!("{:?}", self.deadline),
-                expected: "use more than zero",
-            });
-        }
-        self.breaker.validate()
     }
 }
 

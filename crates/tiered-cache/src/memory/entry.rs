@@ -9,10 +9,12 @@ use crate::coherence::{Token, Version};
 
 /// A value and its facts, shared by the memory tier and every caller that holds a
 /// [`Cached`](crate::Cached).
+// In this order, so that the counts of the `Arc` and all that a hit looks at fill 64 bytes.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Entry<V> {
-    held: Held<V>,
     pub(crate) meta: Meta,
+    held: Held<V>,
 }
 
 /// A value whose time began anew (the loader said "not modified") stays where it is: callers hold it.
@@ -33,16 +35,17 @@ pub(crate) enum Slot<V> {
 }
 
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Meta {
-    pub(crate) times: Times,
-    /// The local number at which the fill began; raised when an exact check has passed.
+    /// The local number at which the fill began; raised when a check has passed.
     pub(crate) local: AtomicU64,
-    /// The shared version of the fill.
-    pub(crate) shared: Version,
     /// The stable hash of cache and key.
     pub(crate) key: u64,
     /// The hashes of its tags, implicit ones (prefixes, patterns) among them.
     pub(crate) tags: Box<[u64]>,
+    pub(crate) times: Times,
+    /// The shared version of the fill.
+    pub(crate) shared: Version,
     pub(crate) validator: Option<Box<str>>,
     /// For sliding expiry: when it was read last, on the scale of `times`.
     pub(crate) read: AtomicU64,
@@ -50,13 +53,14 @@ pub(crate) struct Meta {
 
 /// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
 pub(crate) struct Times {
-    /// When its fill began.
-    pub(crate) filled: u64,
     /// From here on a read refreshes it ahead; `u64::MAX` never.
     pub(crate) refresh_from: u64,
     /// Fresh before this.
     pub(crate) fresh_until: u64,
+    /// When its fill began.
+    pub(crate) filled: u64,
     /// Served while it is revalidated before this (`>= fresh_until`).
     pub(crate) revalidate_until: u64,
     /// A fallback before this (`>= revalidate_until`); gone from here on.

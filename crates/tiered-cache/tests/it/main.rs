@@ -6,6 +6,7 @@ mod disk;
 #[cfg(feature = "disk")]
 mod disk_restart;
 mod events;
+mod interleavings;
 mod invalidation;
 #[cfg(feature = "macros")]
 mod macros;
