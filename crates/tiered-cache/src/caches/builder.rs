@@ -159,6 +159,7 @@ impl CachesBuilder {
         );
         tokio::spawn(Ledger::run(Arc::downgrade(&ledger)));
         parts.log_is_read(&ledger).await;
+        parts.track(&ledger);
         let guarded = |tier: &Arc<dyn Tier>| {
             let own = Chance::seeded(chance.draw());
             let config = GuardConfig {

@@ -179,6 +179,20 @@ impl Parts {
         GuardConfig::default().deadline.max(own.saturating_mul(2))
     }
 
+    /// Lets the ledger hear of what others change in Redis.
+    pub(super) fn track(&self, ledger: &Arc<Ledger>) {
+        #[cfg(feature = "redis")]
+        if let Some(redis) = &self.redis {
+            let ledger = Arc::downgrade(ledger);
+            redis.track(Arc::new(move |changes| {
+                if let Some(ledger) = ledger.upgrade() {
+                    ledger.hear(changes);
+                }
+            }));
+        }
+        let _ = ledger;
+    }
+
     fn disk_tiers(&self) -> usize {
         #[cfg(feature = "disk")]
         return usize::from(self.disk.is_some());

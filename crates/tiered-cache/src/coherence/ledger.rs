@@ -184,6 +184,14 @@ impl Ledger {
         Ticket { numbers, hold }
     }
 
+    /// Makes changes count in this process that somebody made in a shared tier past the log.
+    pub(crate) fn hear(&self, changes: &[(super::Target, super::Effect)]) {
+        for (target, effect) in changes.iter().copied() {
+            let number = self.floors.raise(target, effect);
+            self.mark(target, effect, number);
+        }
+    }
+
     fn announce_unsent(self: &Arc<Self>) {
         let Some(local) = &self.local else { return };
         for unsent in local.outbox().take_unsent() {

@@ -31,6 +31,12 @@ pub struct RedisConfig {
     /// How long a removed key is remembered in its own place in Redis, so that a load begun before the
     /// removal is not kept there; more than the longest load takes. Default: 10 minutes.
     pub tombstone_ttl: Duration,
+    /// Whether Redis tells of every key of ours that somebody changes (client-side tracking in
+    /// broadcasting mode, RESP3), for writers that do not use this crate. What another replica fills
+    /// counts as a change too, so that copies in memory are asked for again more often, and after each
+    /// reconnection all of them. Not with a Cluster. Default: `false`; invalidations of this crate need
+    /// no tracking.
+    pub tracking: bool,
 }
 
 impl Default for RedisConfig {
@@ -44,6 +50,7 @@ impl Default for RedisConfig {
             pending_removals_max: 4096,
             log_entries_max: 65_536,
             tombstone_ttl: Duration::from_secs(600),
+            tracking: false,
         }
     }
 }
@@ -84,7 +91,15 @@ impl RedisConfig {
                 expected: "use at least 100",
             });
         }
-        client::settings(self).map(drop)
+        let settings = client::settings(self)?;
+        if self.tracking && settings.server.is_clustered() {
+            return Err(ConfigError::Value {
+                field: "redis.tracking",
+                value: "true".to_owned(),
+                expected: "use false with a Cluster: each of its nodes tells of its own keys alone",
+            });
+        }
+        Ok(())
     }
 }
 
@@ -100,6 +115,7 @@ impl fmt::Debug for RedisConfig {
             .field("pending_removals_max", &self.pending_removals_max)
             .field("log_entries_max", &self.log_entries_max)
             .field("tombstone_ttl", &self.tombstone_ttl)
+            .field("tracking", &self.tracking)
             .finish()
     }
 }

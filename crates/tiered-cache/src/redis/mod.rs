@@ -9,6 +9,7 @@ mod log;
 mod parts;
 mod scripts;
 mod tier;
+mod tracking;
 mod wire;
 
 #[cfg(test)]

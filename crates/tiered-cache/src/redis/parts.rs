@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join;
 use metrics::Gauge;
 
 use super::{
@@ -14,8 +15,15 @@ use super::{
     link::{ConnectionState, Link},
     log::RedisLog,
     tier::RedisTier,
+    tracking::track,
 };
-use crate::{coherence::Floors, error::ConfigError};
+use crate::{
+    coherence::{Effect, Floors, Target},
+    error::ConfigError,
+};
+
+/// Called with what is known to have changed outside of the log.
+pub(crate) type Heard = Arc<dyn Fn(&[(Target, Effect)]) + Send + Sync>;
 
 /// The tier, the log and the leases of one namespace.
 #[derive(Debug)]
@@ -24,6 +32,8 @@ pub(crate) struct RedisParts {
     pub(crate) log: Arc<RedisLog>,
     pub(crate) lease: Arc<Lease>,
     links: Arc<Links>,
+    /// The beginning of the names that are tracked.
+    tracked: Option<Arc<str>>,
 }
 
 /// The connections: the reads of the log wait on their own.
@@ -52,12 +62,17 @@ impl RedisParts {
         floors: &Arc<Floors>,
     ) -> Result<Self, ConfigError> {
         config.validate()?;
-        let commands = Link::open(config, Purpose::Commands)?;
+        let purpose = match config.tracking {
+            true => Purpose::Tracking,
+            false => Purpose::Commands,
+        };
+        let commands = Link::open(config, purpose)?;
         let reader = Link::open(config, Purpose::Blocked)?;
-        let (here, _) = tokio::join!(
+        let (here, _) = join(
             commands.wait(config.connect_grace),
-            reader.wait(config.connect_grace)
-        );
+            reader.wait(config.connect_grace),
+        )
+        .await;
         if !here {
             tracing::warn!("Redis not reached in time: starting without it");
         }
@@ -85,9 +100,19 @@ impl RedisParts {
                 config.log_entries_max,
                 config.command_timeout,
             )),
+            tracked: config.tracking.then(|| Arc::clone(&prefix)),
             lease: Arc::new(Lease::new(commands, prefix)),
             links,
         })
+    }
+
+    /// Begins to tell of keys that somebody changed in Redis, where `RedisConfig::tracking` asks for it.
+    /// Spawns a task that ends with the parts.
+    pub(crate) fn track(&self, heard: Heard) {
+        if let Some(prefix) = &self.tracked {
+            let link = Arc::downgrade(&self.links.commands);
+            tokio::spawn(track(link, Arc::clone(prefix), heard));
+        }
     }
 
     /// How the connection for commands stands now.
@@ -97,10 +122,11 @@ impl RedisParts {
 
     /// Ends the connections; what is asked afterwards is unavailable.
     pub(crate) async fn close(&self) {
-        tokio::join!(
+        join(
             self.links.commands.close(CLOSE),
-            self.links.reader.close(CLOSE)
-        );
+            self.links.reader.close(CLOSE),
+        )
+        .await;
         self.links.observe();
     }
 }

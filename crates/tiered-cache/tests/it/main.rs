@@ -26,6 +26,8 @@ mod shelf;
 mod redis_group;
 #[cfg(feature = "redis")]
 mod redis_server;
+#[cfg(feature = "redis")]
+mod redis_tracking;
 mod single_flight;
 mod stats;
 mod warm;
