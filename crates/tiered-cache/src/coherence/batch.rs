@@ -15,12 +15,21 @@ use crate::error::BoxError;
 /// as much again after `prepare` at the latest; so a transaction should commit within `intent_timeout`
 /// of it, or prepare again.
 ///
-/// ```text
+/// ```
+/// use tiered_cache::{Caches, Invalidation, Policy, TieredCache};
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let caches = Caches::builder().build().await?;
+/// let users: TieredCache<u64, String> = caches.cache("users", Policy::default())?;
+///
 /// let mut batch = caches.invalidations().begin();
-/// batch.push(Invalidation::tag("team:3").remove());
+/// batch.push(Invalidation::key(&users, &7).remove());
+/// batch.push(Invalidation::tag("team:3").expire());
 /// batch.prepare().await?;
-/// transaction.commit().await?;      // an error here drops the batch: it invalidates
+/// // Here the transaction commits; when that fails, the batch is dropped: it invalidates.
 /// batch.commit().await;
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Debug)]
 #[must_use = "a batch that is dropped invalidates at once"]

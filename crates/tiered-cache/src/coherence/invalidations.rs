@@ -11,9 +11,10 @@ use crate::{cache::TieredCache, key::CacheKey, tag::Tag};
 /// One invalidation: what it covers, and what it does. It removes, unless [`expire`](Self::expire) says
 /// otherwise.
 ///
-/// ```text
-/// Invalidation::key(&users, &7).remove()
-/// Invalidation::tag("team:3").expire()
+/// ```
+/// use tiered_cache::Invalidation;
+///
+/// let of_a_tag = Invalidation::tag("team:3").expire();
 /// ```
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens before it is applied"]
@@ -113,6 +114,18 @@ impl Invalidations {
 
     /// Applies what `map` makes of each event, in order, until the stream ends. Events that are ready
     /// together are applied together, at most 256 of them.
+    ///
+    /// ```
+    /// use tiered_cache::{Caches, Invalidation};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let caches = Caches::builder().build().await?;
+    /// let events = futures_util::stream::iter([7, 9]);
+    /// let changed = |user: u64| [Invalidation::tag(format!("user:{user}")).remove()];
+    /// caches.invalidations().follow(events, changed).await;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// Dropping the future stops following; what it took from the stream before is applied. A panic of
     /// `map` goes to the caller.

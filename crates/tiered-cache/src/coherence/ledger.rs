@@ -197,7 +197,12 @@ impl Ledger {
         for unsent in local.outbox().take_unsent() {
             // Dropped: the background task goes on with it.
             drop(self.announce_with(&unsent.changes, unsent.intent));
-            local.outbox().done(unsent.id);
+            match unsent.intent {
+                Some(intent) => local.outbox().complete(intent),
+                // Without a log nobody has heard of it yet: it stays for a process that has one.
+                None if self.shared.is_none() => {}
+                None => local.outbox().done(unsent.id),
+            }
         }
     }
 

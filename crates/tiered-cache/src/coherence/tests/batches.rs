@@ -6,7 +6,7 @@ use super::{
     process::{Process, TAG, remove, settle_down},
     server::{KILLS, Server},
 };
-use crate::coherence::{Change, Effect, Invalidation, Standing, Target};
+use crate::coherence::{Change, Effect, Invalidation, Standing};
 
 fn removing(key: u64) -> Invalidation {
     Invalidation::of(remove(key))
@@ -167,9 +167,16 @@ async fn a_folder_remembers_a_prepared_batch_with_a_log_and_without() {
         assert_eq!(one.standing(6, here), Standing::Valid);
         settle_down().await;
         one.kill();
-        let two = start(3);
-        let number = two.floors.raise(Target::Key(1), Effect::Remove);
-        assert!(number > here.local, "{with_log}");
+        let later = start(3);
+        let filled = later.token();
+        later.kill();
+        let last = start(4);
+        assert_eq!(
+            last.standing(5, filled),
+            Standing::Valid,
+            "it was carried out once"
+        );
+        assert_eq!(last.standing(5, here), Standing::Removed, "for good");
     }
 }
 

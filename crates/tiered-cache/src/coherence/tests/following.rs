@@ -197,6 +197,32 @@ async fn own_invalidations_outlive_the_process_without_a_log_too() {
     assert_eq!(one.standing(6, token), Standing::Valid);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_unsent_waits_for_a_process_that_has_a_log() {
+    let server = Server::start();
+    let folder = folder();
+    let one = Process::start(&server, 1, Some(folder.path()));
+    let two = Process::start(&server, 2, None);
+    one.until_ready().await;
+    two.until_ready().await;
+    let token = two.token();
+    server.held().away = true;
+    assert!(!one.invalidate(remove(5)).await);
+    one.kill();
+    for _ in 0..2 {
+        let alone = Process::alone(Some(folder.path()));
+        assert_eq!(alone.standing(5, token), Standing::Removed);
+        alone.kill();
+    }
+    server.held().away = false;
+    let one = Process::start(&server, 3, Some(folder.path()));
+    assert!(one.ledger.blocks(CACHE, 5, &[]), "from the start on");
+    settle_down().await;
+    one.until_ready().await;
+    assert_eq!(two.standing(5, token), Standing::Removed);
+    assert!(server.held().slots.contains_key("key 5"));
+}
+
 /// Goal: whatever an announcement had to say reaches the others, whenever its process is killed.
 /// Method: the process hangs at each call in turn, is killed there, and starts again on its folder.
 #[tokio::test(start_paused = true)]
