@@ -106,6 +106,51 @@ async fn a_value_kept_by_one_process_is_found_by_another_and_promoted() {
 }
 
 #[tokio::test]
+async fn many_keys_are_found_together_and_only_the_rest_is_loaded() {
+    let Some(corner) = Corner::take() else { return };
+    let (one, two) = (corner.caches().await, corner.caches().await);
+    let keys: Vec<String> = (0..100).map(|key| format!("key {key}")).collect();
+    let load = |missing: Vec<String>| async move {
+        let values = missing.into_iter().map(|key| (key.clone(), key));
+        Ok::<_, Infallible>(values)
+    };
+    let mine = texts(&one);
+    let loaded = mine.get_or_load_many(&keys[..90], load).await;
+    assert_eq!(loaded.expect("it loads").len(), 90);
+    let raw = corner.raw().await;
+    let names: Vec<String> = keys.iter().map(|key| corner.key(key)).collect();
+    eventually("the values are in Redis", async || {
+        let there: i64 = raw
+            .exists(names.clone())
+            .await
+            .expect("the server is there");
+        there == 90
+    })
+    .await;
+    mine.remove_many(&keys[..10]).await;
+    let theirs = texts(&two);
+    eventually("the removals are known", async || {
+        theirs.get(&keys[9]).await == Lookup::Miss
+    })
+    .await;
+    let found = theirs.get_many(&keys).await;
+    let tiers: Vec<_> = found.iter().filter_map(Lookup::tier).collect();
+    assert_eq!(tiers, [TierKind::Redis; 80]);
+    let rest = move |missing: Vec<String>| async move {
+        assert_eq!(missing.len(), 20);
+        load(missing).await
+    };
+    let all = theirs
+        .get_or_load_many(&keys, rest)
+        .await
+        .expect("it loads");
+    let values = all
+        .iter()
+        .map(|found| found.value().map(|value| value.as_str()));
+    assert!(values.eq(keys.iter().map(|key| Some(key.as_str()))));
+}
+
+#[tokio::test]
 async fn a_loaded_value_is_kept_with_the_ttl_of_the_policy() {
     let Some(corner) = Corner::take() else { return };
     let (caches, raw) = (corner.caches().await, corner.raw().await);
