@@ -372,12 +372,15 @@ async fn a_folder_opened_in_the_background_takes_writes_and_serves_when_it_is_re
         open_wait: Duration::ZERO,
         ..config(folder.path())
     };
-    let tier = open_with(&hasty, &Script::default()).await;
+    let script = Script::default();
+    script.shut.send_replace(true);
+    let tier = open_with(&hasty, &script).await;
     assert_eq!(tier.status().0, DiskStatus::Opening);
     let key = key(1);
     assert!(matches!(tier.read(&key).await, Err(TierError::Unavailable)));
     assert!(put(&tier, 3, 1).await);
     remove(&tier, 2, 2).await;
+    script.shut.send_replace(false);
     until(&tier, |status| *status == DiskStatus::Ok).await;
     for (number, expected) in [(1, Some(1)), (2, None), (3, Some(1))] {
         assert_eq!(version(&tier, number).await, expected);

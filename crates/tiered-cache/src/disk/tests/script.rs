@@ -38,6 +38,8 @@ pub(super) struct Script {
     /// How many writes came.
     pub(super) writes: watch::Sender<usize>,
     pub(super) opened: Arc<AtomicUsize>,
+    /// foyer is not opened until it is off.
+    pub(super) shut: watch::Sender<bool>,
     /// Given to foyer instead of the tier's own size of the buffer.
     pub(super) buffer: Arc<Mutex<Option<usize>>>,
 }
@@ -50,6 +52,7 @@ impl Default for Script {
             loads: watch::Sender::new(Loads::Plain),
             writes: watch::Sender::new(0),
             opened: Arc::default(),
+            shut: watch::Sender::new(false),
             buffer: Arc::default(),
         }
     }
@@ -92,6 +95,7 @@ impl EngineConfig<u64, Bytes, Properties> for Scripted {
     ) -> BoxFuture<'static, foyer::Result<Arc<dyn Engine<u64, Bytes, Properties>>>> {
         async move {
             self.script.opened.fetch_add(1, Ordering::Relaxed);
+            let _ = self.script.shut.subscribe().wait_for(|shut| !shut).await;
             let inner = Box::new(self.settings).build(context).await?;
             let engine: Arc<dyn Engine<u64, Bytes, Properties>> = Arc::new(Switched {
                 script: self.script,
