@@ -8,6 +8,7 @@ mod disk_restart;
 mod events;
 mod interleavings;
 mod invalidation;
+mod limits;
 #[cfg(feature = "macros")]
 mod macros;
 mod many;
