@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-#[allow(dead_code, unused_imports, reason = "connected next")]
 mod advice;
 mod cache;
 mod cached;
@@ -22,7 +21,6 @@ mod coherence;
 #[cfg(feature = "disk")]
 mod disk;
 mod error;
-#[allow(dead_code, reason = "connected next")]
 mod events;
 #[allow(dead_code, reason = "filled in next")]
 mod flight;
@@ -40,12 +38,10 @@ mod redis;
 #[cfg(test)]
 #[allow(dead_code, reason = "filled in next")]
 mod sim;
-#[allow(dead_code, reason = "connected next")]
 mod stats;
 mod status;
 mod tag;
 mod tier;
-#[allow(dead_code, unused_imports, reason = "connected next")]
 mod warm;
 
 pub use advice::{SizeAdvice, SizePoint};

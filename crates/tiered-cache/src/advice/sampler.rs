@@ -283,7 +283,7 @@ mod tests {
         let advice = sampler.advice(&Inputs {
             cache: "users",
             capacity: Capacity::Entries(size),
-            size: Size::from(size),
+            size: Size::default(),
             reads: load.len() as u64,
             measured: 0.5,
         });
@@ -359,7 +359,7 @@ mod tests {
         let advice = sampler.advice(&Inputs {
             cache: "users",
             capacity: Capacity::Entries(1_000),
-            size: Size::from(1_000),
+            size: Size::default(),
             reads: 500_000,
             measured: 0.0,
         });

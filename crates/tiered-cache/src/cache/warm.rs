@@ -14,7 +14,7 @@ use super::{
     CacheBuilder, Inner, TieredCache, below::Below, fly::Ask, hit::Seen, load::Wish, watch::Hot,
 };
 use crate::{
-    cached::{Lookup, TierKind, TierSet},
+    cached::{Cached, Lookup},
     error::LoadError,
     key::{CacheKey, key_hash, key_text},
     policy::EntryOptions,
@@ -160,9 +160,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let Some(load) = self.registered(key) else {
             let found = self.find_below(key, hash, token, self.tiers, None).await;
             return Ok(match found {
-                Below::Fresh(entry, tier) => {
-                    Lookup::hit(crate::cached::Cached::new(entry, false), tier)
-                }
+                Below::Fresh(entry, tier) => Lookup::hit(Cached::new(entry, false), tier),
                 Below::Absent(_) => Lookup::Absent,
                 Below::Stale(..) | Below::Fallback(..) | Below::Nothing => Lookup::Miss,
             });

@@ -110,8 +110,8 @@ impl Meter {
 
     /// One read of one tier. For memory it is one addition that no other thread contends.
     #[inline]
-    pub(crate) fn read(&self, tier: impl Into<TierKind>, outcome: Outcome) {
-        match tier.into() {
+    pub(crate) fn read(&self, tier: TierKind, outcome: Outcome) {
+        match tier {
             TierKind::Memory => self.memory.add(outcome as usize),
             TierKind::Redis => self.redis[outcome as usize].add(),
             TierKind::Disk => self.disk[outcome as usize].add(),
@@ -120,8 +120,8 @@ impl Meter {
     }
 
     /// One run of a loader.
-    pub(crate) fn load(&self, outcome: impl Into<LoadOutcome>, took: Duration) {
-        self.loads[outcome.into() as usize].add();
+    pub(crate) fn load(&self, outcome: LoadOutcome, took: Duration) {
+        self.loads[outcome as usize].add();
         self.load_times.record(took);
         self.load_seconds.record(took.as_secs_f64());
     }
@@ -132,8 +132,7 @@ impl Meter {
     }
 
     /// Passes on to the recorder what was counted since the last call; for the housekeeping.
-    pub(crate) fn publish(&self, size: impl Into<Size>) {
-        let size = size.into();
+    pub(crate) fn publish(&self, size: Size) {
         self.entries.set(size.entries as f64);
         self.bytes.set(size.bytes as f64);
         for (slot, published) in self.memory_published.iter().enumerate() {
@@ -146,8 +145,7 @@ impl Meter {
 
     /// The counts until now; the recorder is told of them first, so that a cache without housekeeping
     /// has its series too.
-    pub(crate) fn snapshot(&self, name: &str, size: impl Into<Size>) -> CacheStats {
-        let size = size.into();
+    pub(crate) fn snapshot(&self, name: &str, size: Size) -> CacheStats {
         self.publish(size);
         let load = |outcome: LoadOutcome| self.loads[outcome as usize].count();
         CacheStats {
@@ -199,24 +197,6 @@ fn tier_stats(count: impl Fn(usize) -> u64) -> TierStats {
         invalid: count(Outcome::Invalid as usize),
         errors: count(Outcome::Error as usize),
         bypassed: count(Outcome::Bypassed as usize),
-    }
-}
-
-impl From<Outcome> for LoadOutcome {
-    fn from(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Hit => Self::Value,
-            Outcome::Miss | Outcome::Absent => Self::Absent,
-            Outcome::Stale => Self::NotModified,
-            Outcome::Invalid | Outcome::Error => Self::Failed,
-            Outcome::Bypassed => Self::Overloaded,
-        }
-    }
-}
-
-impl From<usize> for Size {
-    fn from(entries: usize) -> Self {
-        Self { entries, bytes: 0 }
     }
 }
 

@@ -310,7 +310,7 @@ impl fmt::Display for Grouped {
         let digits = self.0.to_string();
         let mut text = String::with_capacity(digits.len() * 4 / 3);
         for (position, digit) in digits.chars().enumerate() {
-            if position > 0 && (digits.len() - position) % 3 == 0 {
+            if position > 0 && (digits.len() - position).is_multiple_of(3) {
                 text.push(',');
             }
             text.push(digit);
@@ -350,7 +350,7 @@ mod tests {
     #[test]
     fn a_snapshot_prints_as_a_table_without_what_never_happened() {
         let meter = Meter::new("users");
-        let idle = meter.snapshot("users", 0).to_string();
+        let idle = meter.snapshot("users", Size::default()).to_string();
         assert_eq!(idle, "users: 0.0 % of 0 reads answered, 0 entries");
         (0..12_345).for_each(|_| meter.read(TierKind::Memory, Outcome::Hit));
         (0..1_000).for_each(|_| meter.read(TierKind::Memory, Outcome::Miss));

@@ -268,10 +268,6 @@ mod tests {
             _ => Warmed::Loaded,
         })
         .await;
-        let seen = seen.lock().expect("nobody panics");
-        assert_eq!(*seen, [(1, 2, 1), (2, 2, 1)]);
-        drop(seen);
-        let none = warm(Vec::new(), &options, async |_: u32| Warmed::Loaded).await;
-        assert_eq!(none.warmed, 0);
+        assert_eq!(*seen.lock().expect("nobody panics"), [(1, 2, 1), (2, 2, 1)]);
     }
 }

@@ -1,5 +1,6 @@
 //! The contract of tiered-cache, one module per behaviour.
 
+mod advice;
 mod batches;
 #[cfg(feature = "disk")]
 mod disk;

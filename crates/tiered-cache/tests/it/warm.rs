@@ -370,3 +370,48 @@ fn settings_that_can_never_work_are_refused() {
     );
     assert_eq!(field(loading().hot_keys(100_001)), "hot_keys");
 }
+
+#[cfg(feature = "disk")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_with_a_disk_folder_leaves_its_manifest_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = async || {
+        let disk = tiered_cache::DiskConfig {
+            path: folder.path().join("cache"),
+            capacity_bytes: 16 << 20,
+            ..tiered_cache::DiskConfig::default()
+        };
+        Caches::builder()
+            .disk(disk)
+            .build()
+            .await
+            .expect("it opens")
+    };
+    let origin = Origin::default();
+    let caches = open().await;
+    let numbers = origin
+        .builder()
+        .hot_keys(3)
+        .build(&caches)
+        .expect("it is sound");
+    for _ in 0..300 {
+        for key in 0..3 {
+            numbers.fetch(&key).await.expect("it loads");
+        }
+    }
+    caches.close().await;
+    drop((caches, numbers));
+    origin.loads();
+
+    let caches = open().await;
+    let numbers = origin
+        .builder()
+        .hot_keys(3)
+        .build(&caches)
+        .expect("it is sound");
+    let report = caches.warm(WarmOptions::default()).await;
+    assert_eq!(report.warmed, 3, "{report}");
+    assert_eq!(origin.loads(), [0; 0], "the disk had them");
+    assert!((0..3).all(|key| numbers.peek(&key).is_some()));
+    caches.close().await;
+}
