@@ -169,7 +169,7 @@ fn is_check() -> bool {
     READS.with(|reads| {
         let count = reads.get().wrapping_add(1);
         reads.set(count);
-        count % CHECK_EACH == 0
+        count.is_multiple_of(CHECK_EACH)
     })
 }
 

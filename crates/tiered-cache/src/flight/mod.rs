@@ -219,7 +219,7 @@ mod tests {
         }
     }
 
-    fn absent<T>(outcome: Result<Lookup<T>, LoadError>) -> bool {
+    fn absent<T>(outcome: &Result<Lookup<T>, LoadError>) -> bool {
         matches!(outcome, Ok(Lookup::Absent))
     }
 
@@ -233,8 +233,8 @@ mod tests {
         tokio::task::yield_now().await;
         seat.expect("the first has the seat")
             .land(Ok(Lookup::Absent));
-        assert!(absent(early.await.expect("no panic")));
-        assert!(absent(first.outcome().await), "who looks late sees it too");
+        assert!(absent(&early.await.expect("no panic")));
+        assert!(absent(&first.outcome().await), "who looks late sees it too");
     }
 
     #[tokio::test]
@@ -246,7 +246,7 @@ mod tests {
         let new_seat = new_seat.expect("it may not join");
         assert_eq!(new_seat.token(), later(old));
         old_seat.expect("the first").land(Ok(Lookup::Absent));
-        assert!(absent(first.outcome().await));
+        assert!(absent(&first.outcome().await));
         let (third, none) = flights.join(&1, later(old), |token| *token == later(old));
         assert!(
             none.is_none(),
@@ -272,7 +272,7 @@ mod tests {
         tokio::task::yield_now().await;
         seat.expect("the first").land(Ok(Lookup::Absent));
         let (outcome, new_seat) = again.await.expect("no panic");
-        assert!(absent(outcome) && new_seat);
+        assert!(absent(&outcome) && new_seat);
     }
 
     #[tokio::test]
@@ -316,7 +316,7 @@ mod tests {
                     }
                     seat.land(Ok(Lookup::Absent));
                 }
-                assert!(absent(waiter.outcome().await));
+                assert!(absent(&waiter.outcome().await));
                 flew
             })
         });

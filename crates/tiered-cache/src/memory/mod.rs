@@ -207,10 +207,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Memory<K, V> {
 
     fn bytes_of(&self, key: &K, slot: &Slot<V>, bytes: usize) -> usize {
         let meta = slot.meta();
-        let facts = size_of_val(&*meta.tags) + meta.validator.as_ref().map_or(0, |text| text.len());
+        let facts =
+            size_of_val::<[u64]>(&meta.tags) + meta.validator.as_ref().map_or(0, |text| text.len());
         let inline = size_of::<K>() + OVERHEAD;
         let own = match (slot, &self.weigh) {
-            (Slot::Value(entry), Some(weigh)) => size_of::<V>() + weigh(key, &entry.value()),
+            (Slot::Value(entry), Some(weigh)) => size_of::<V>() + weigh(key, entry.value()),
             (Slot::Value(_), None) => bytes.max(size_of::<V>()),
             (Slot::Packed(_) | Slot::Absent(_), _) => bytes,
         };

@@ -177,7 +177,9 @@ fn a_known_absence_and_a_packed_value_are_kept_like_values() {
 }
 
 /// Looks into the tier while it is dropped, which would never end under the lock of its shard.
-struct Nosy(Arc<Mutex<Option<Arc<Memory<u64, Self>>>>>);
+struct Nosy(Arc<Mutex<Place>>);
+
+type Place = Option<Arc<Memory<u64, Nosy>>>;
 
 impl Drop for Nosy {
     fn drop(&mut self) {
