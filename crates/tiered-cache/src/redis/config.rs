@@ -32,10 +32,10 @@ pub struct RedisConfig {
     /// removal is not kept there; more than the longest load takes. Default: 10 minutes.
     pub tombstone_ttl: Duration,
     /// Whether Redis tells of every key of ours that somebody changes (client-side tracking in
-    /// broadcasting mode, RESP3), for writers that do not use this crate. What another replica fills
-    /// counts as a change too, so that copies in memory are asked for again more often, and after each
-    /// reconnection all of them. Not with a Cluster. Default: `false`; invalidations of this crate need
-    /// no tracking.
+    /// broadcasting mode, RESP3), for writers that do not use this crate. What a replica fills, this one
+    /// included, counts as a change too: the copy in memory is stale then, and the next read asks Redis
+    /// once more; after each reconnection that is so for all copies. Not with a Cluster. Default:
+    /// `false`; invalidations of this crate need no tracking.
     pub tracking: bool,
 }
 

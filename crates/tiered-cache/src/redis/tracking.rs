@@ -22,8 +22,11 @@ use crate::{
     hash::{KeyHasher, text_hash},
 };
 
-/// Follows what Redis tells over the link that also writes, so that it does not tell of our own
-/// writes; ends with the link.
+/// Follows what Redis tells over the link that also writes; ends with the link.
+///
+/// Own writes are heard as well: Redis does not count those of scripts as the caller's (`NOLOOP`), and
+/// to leave them out here could leave out the change of another in the same moment. The price is one more
+/// read of Redis after each fill.
 ///
 /// Tracking belongs to a connection. Whenever there was another one, or news were lost, everything
 /// counts as changed.
