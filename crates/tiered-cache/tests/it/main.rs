@@ -27,6 +27,8 @@ mod shelf;
 #[cfg(feature = "redis")]
 mod redis_group;
 #[cfg(feature = "redis")]
+mod redis_lease;
+#[cfg(feature = "redis")]
 mod redis_server;
 #[cfg(feature = "redis")]
 mod redis_tracking;
