@@ -35,14 +35,17 @@ async fn loads_and_invalidations_are_told_and_hits_are_not() {
     numbers.invalidate_prefix("31", Effect::Remove).await;
     caches.invalidate_tag("team:3", Effect::Expire).await;
     numbers.clear().await;
-    check(&mut events, &expect![[r#"
+    check(
+        &mut events,
+        &expect![[r#"
         {"event":"loaded","cache":"numbers","key":"2","outcome":"value","took":0.02}
         {"event":"loaded","cache":"numbers","key":"3","outcome":"absent","took":0.0}
         {"event":"expired","cache":"numbers","key":"1"}
         {"event":"removed","cache":"numbers","key":"2"}
         {"event":"invalidated","what":"prefix \"31\" of cache numbers","effect":"remove"}
         {"event":"invalidated","what":"tag 606fe9e68275c95e","effect":"expire"}
-        {"event":"invalidated","what":"everything of cache numbers","effect":"remove"}"#]]);
+        {"event":"invalidated","what":"everything of cache numbers","effect":"remove"}"#]],
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -63,10 +66,13 @@ async fn a_fallback_is_told_with_its_reason_and_counted_for_each_reader() {
     };
     let (one, other) = tokio::join!(cache.get_or_load(&1, fail), cache.get_or_load(&1, fail));
     assert!(one.expect("a fallback").is_stale() && other.expect("a fallback").is_stale());
-    check(&mut events, &expect![[r#"
+    check(
+        &mut events,
+        &expect![[r#"
         {"event":"loaded","cache":"numbers","key":"1","outcome":"failed","took":0.02}
         {"event":"stale_served","cache":"numbers","key":"1","reason":"error"}
-        {"event":"stale_served","cache":"numbers","key":"1","reason":"error"}"#]]);
+        {"event":"stale_served","cache":"numbers","key":"1","reason":"error"}"#]],
+    );
     let stats = cache.stats();
     assert_eq!(
         (stats.stale_served, stats.fallbacks, stats.coalesced),
