@@ -36,7 +36,6 @@ mod policy;
 #[allow(dead_code, unused_imports, reason = "connected next")]
 mod redis;
 #[cfg(test)]
-#[allow(dead_code, reason = "filled in next")]
 mod sim;
 mod stats;
 mod status;

@@ -204,6 +204,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 if opened.origin == 0 || opened.origin != token.origin {
                     return None;
                 }
+                // Its tags are known only now, and an invalidation of one may be on its way to the log.
+                if self.ledger.blocks(self.id, hash, tags) {
+                    return None;
+                }
                 let floors = &self.floors;
                 let shared = floors.standing_shared(&self.floor, hash, tags, opened.version);
                 // An invalidation may have come in while the tier was asked.

@@ -7,7 +7,7 @@ use tokio_util::task::TaskTracker;
 use super::{
     Caches, CoherenceConfig, Common, Shared,
     housekeeping::keep_house,
-    parts::{Names, Wanted},
+    parts::{Names, Parts, Wanted},
     registry::Registry,
     warming::{Warmth, keep_manifest},
 };
@@ -125,20 +125,69 @@ impl CachesBuilder {
     /// # Errors
     /// [`BuildError`]: a setting that can never work, or a disk folder that cannot be used.
     pub async fn build(self) -> Result<Caches, BuildError> {
+        let chance = Chance::from_system();
+        let base = Base {
+            floors: Arc::new(Floors::new(STRIPES)),
+            clock: Clock::start(self.clock_precision),
+            instance: chance.draw(),
+            chance: Arc::new(chance),
+            seed: None,
+            stand_ins: None,
+        };
+        self.build_on(base).await
+    }
+
+    /// Caches over stand-ins, in which nothing depends on the machine: the simulation's.
+    #[cfg(test)]
+    pub(crate) async fn build_simulated(
+        self,
+        simulated: super::Simulated,
+    ) -> Result<Caches, BuildError> {
+        let floors = Arc::new(Floors::new(SIMULATED_STRIPES));
+        let chance = Arc::new(simulated.chance);
+        let local = simulated.folder.as_deref().map(|folder| {
+            crate::coherence::LocalLog::open(folder, &self.namespace, &floors, &chance)
+        });
+        let parts = Parts {
+            tiers: simulated.tiers,
+            log: simulated.log,
+            local: local.transpose()?.map(Arc::new),
+            ..Parts::default()
+        };
+        let base = Base {
+            floors,
+            clock: Clock::start_at(simulated.unix_ms, Duration::ZERO),
+            instance: simulated.instance,
+            seed: Some(chance.draw()),
+            chance,
+            stand_ins: Some(parts),
+        };
+        self.build_on(base).await
+    }
+
+    async fn build_on(self, base: Base) -> Result<Caches, BuildError> {
         check_name("namespace", &self.namespace)?;
         self.coherence.validate()?;
         self.breaker.validate()?;
-        let floors = Arc::new(Floors::new(STRIPES));
-        let chance = Arc::new(Chance::from_system());
-        let clock = Clock::start(self.clock_precision);
+        let Base {
+            floors,
+            chance,
+            clock,
+            instance,
+            seed,
+            stand_ins,
+        } = base;
         let names = Names {
             namespace: &self.namespace,
             epoch: self.epoch,
-            instance: chance.draw(),
+            instance,
         };
         let manifest = self.manifest.or_else(|| self.wanted.manifest());
         let settings = self.wanted.ledger();
-        let mut parts = self.wanted.open(&names, &floors, &chance).await?;
+        let mut parts = match stand_ins {
+            Some(parts) => parts,
+            None => self.wanted.open(&names, &floors, &chance).await?,
+        };
         // The folder is this process's own by now.
         let warmth = Warmth::open(manifest).await;
         let config = LedgerConfig {
@@ -186,7 +235,7 @@ impl CachesBuilder {
                 tasks: TaskTracker::new(),
                 events: Events::new(),
                 leases: parts.leases(),
-                seed: None,
+                seed,
             },
             tiers,
             registry: Registry::new(self.memory_budget),
@@ -199,6 +248,19 @@ impl CachesBuilder {
         }
         Ok(Caches { shared })
     }
+}
+
+/// What there is before anything is opened.
+struct Base {
+    floors: Arc<Floors>,
+    chance: Arc<Chance>,
+    clock: Clock,
+    /// Under which name this process writes to the log.
+    instance: u64,
+    /// Where entries are placed in memory.
+    seed: Option<u64>,
+    /// In place of what would be opened.
+    stand_ins: Option<Parts>,
 }
 
 impl fmt::Debug for CachesBuilder {
@@ -216,3 +278,6 @@ impl fmt::Debug for CachesBuilder {
 
 /// Floors for the last 65,536 keys or so; about 5 MiB.
 const STRIPES: usize = 16_384;
+/// Few enough that floors are forgotten into common ones.
+#[cfg(test)]
+const SIMULATED_STRIPES: usize = 8;

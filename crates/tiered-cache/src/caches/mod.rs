@@ -31,6 +31,18 @@ pub(crate) use registry::Registered;
 use registry::{Claim, Registry};
 pub use settings::CoherenceConfig;
 
+/// What the simulation puts in place of the servers, the disk and the machine's clock and chance.
+#[cfg(test)]
+pub(crate) struct Simulated {
+    pub(crate) tiers: Vec<Arc<dyn crate::tier::Tier>>,
+    pub(crate) log: Option<Arc<dyn crate::coherence::Log>>,
+    /// The folder of the local log.
+    pub(crate) folder: Option<std::path::PathBuf>,
+    pub(crate) chance: crate::chance::Chance,
+    pub(crate) unix_ms: u64,
+    pub(crate) instance: u64,
+}
+
 /// The Redis connection, disk folder, invalidation log and memory budget that several caches share; a
 /// cheap clone of a handle.
 #[derive(Clone)]

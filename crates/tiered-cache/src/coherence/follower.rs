@@ -152,7 +152,10 @@ impl Follower {
         match self.phase {
             Phase::Arriving(epoch) if page.epoch != epoch => {
                 self.phase = Phase::Starting;
-                Step::default()
+                Step {
+                    apply: page.records,
+                    ..Step::default()
+                }
             }
             Phase::Arriving(epoch) => self.arrive(epoch, page, limit),
             Phase::Reading { at, horizon, .. } => match gap(at, &page) {

@@ -142,9 +142,15 @@ async fn follow(ledger: Weak<Ledger>, log: Arc<dyn Log>, chance: Arc<Chance>, he
                 }
                 let step = follower.page(page, PAGE_RECORDS);
                 if step.load_floors {
-                    bounded(log.floors(), ANSWER_MAX)
-                        .await
-                        .map(|floors| (step, floors))
+                    let floors = bounded(log.floors(), ANSWER_MAX).await;
+                    // The records are true whatever came before them; only the place in the log must
+                    // wait, or what came before would count as known.
+                    if floors.is_err()
+                        && let Some(ledger) = ledger.upgrade()
+                    {
+                        step.apply.iter().for_each(|record| ledger.apply(record));
+                    }
+                    floors.map(|floors| (step, floors))
                 } else {
                     Ok((step, Vec::new()))
                 }

@@ -83,8 +83,8 @@ impl RedisTier {
                 soft,
                 envelope,
             }) => {
-                // One that is applied stands among the floors already.
-                if soft > version && soft > self.floors.applied() {
+                // The log may tell of it later, or never: to a process that came after it was trimmed.
+                if soft > version {
                     let target = Target::Key(key.hash);
                     self.floors.confirm(target, Effect::Expire, soft);
                 }

@@ -12,11 +12,11 @@ pub(super) struct History {
     processes: Vec<Process>,
     insertions: Vec<Insertion>,
     /// What the targets in log records stand for.
-    pub(super) targets: BTreeMap<Target, Scope>,
+    targets: BTreeMap<Target, Scope>,
     /// How long a process that hears nothing may go on with what it has.
-    pub(super) silent_bound_ms: u64,
+    silent_bound_ms: u64,
     /// How long a value may be answered as fresh after it was replaced, invalidated or not.
-    pub(super) fresh_bound_ms: u64,
+    fresh_bound_ms: u64,
 }
 
 /// Rows that one invalidation covers.
@@ -61,8 +61,8 @@ struct Floor {
 enum Source {
     /// A call in that process; it may have returned.
     Call { by: usize, returned: bool },
-    /// A record of the shared log.
-    Record { version: Version },
+    /// A record of the shared log. To the process that wrote it, it says no more than the call did.
+    Record { version: Version, by: usize },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -99,6 +99,19 @@ impl Scope {
 }
 
 impl History {
+    pub(super) fn new(
+        targets: BTreeMap<Target, Scope>,
+        silent_bound_ms: u64,
+        fresh_bound_ms: u64,
+    ) -> Self {
+        Self {
+            targets,
+            silent_bound_ms,
+            fresh_bound_ms,
+            ..Self::default()
+        }
+    }
+
     // === processes ===
 
     /// A process starts; `heir_of` is the one whose folder it has.
@@ -168,6 +181,7 @@ impl History {
     pub(super) fn logged(
         &mut self,
         version: Version,
+        by: usize,
         changes: &[(Target, Effect)],
         versions: &[u64],
         now_ms: u64,
@@ -180,7 +194,7 @@ impl History {
                 effect: *effect,
                 versions: versions.to_vec(),
                 at_ms: now_ms,
-                source: Source::Record { version },
+                source: Source::Record { version, by },
                 known: BTreeMap::new(),
                 lost_ms: None,
             });
@@ -190,7 +204,7 @@ impl History {
     /// The log may have lost records; `holds` says which it still has.
     pub(super) fn disturbed(&mut self, holds: impl Fn(Version) -> bool, now_ms: u64) {
         for floor in &mut self.floors {
-            if let Source::Record { version } = floor.source
+            if let Source::Record { version, .. } = floor.source
                 && floor.lost_ms.is_none()
                 && !holds(version)
             {
@@ -206,9 +220,12 @@ impl History {
         let first = reader.seen.is_none();
         reader.seen = Some(page.epoch);
         for floor in &mut self.floors {
-            let Source::Record { version } = floor.source else {
+            let Source::Record { version, by } = floor.source else {
                 continue;
             };
+            if by == process {
+                continue;
+            }
             let shown = page.records.iter().any(|record| record.version == version);
             let horizon = another || first && floor.lost_ms.is_some();
             if shown || horizon && floor.at_ms <= read_ms {
@@ -256,7 +273,9 @@ impl History {
                 _ => database.present(row, version),
             };
             if !fits {
-                complaint = format!("row {row} was never like that: {answer:?}");
+                if complaint.is_empty() {
+                    complaint = format!("row {row} was never like that: {answer:?}");
+                }
                 continue;
             }
             match self.too_old(reader, began, row, version, answer, database) {
@@ -296,7 +315,7 @@ impl History {
         })?;
         let what = match floor.source {
             Source::Call { by, .. } => format!("a call in process {by}"),
-            Source::Record { version } => format!("record {version}"),
+            Source::Record { version, .. } => format!("record {version}"),
         };
         Some(format!(
             "version {version} of row {row} is below {}: {what} at {} ms ({:?} {:?}, floor {number}), \
@@ -316,7 +335,7 @@ impl History {
         });
         let from_ms = floor.at_ms.max(self.processes[reader].began.at_ms);
         known
-            || matches!(floor.source, Source::Record { .. })
+            || matches!(floor.source, Source::Record { by, .. } if by != reader)
                 && from_ms + self.silent_bound_ms < began.at_ms
     }
 
@@ -343,12 +362,8 @@ mod tests {
 
     /// One row at version 2, two processes.
     fn setting() -> (History, Database) {
-        let mut history = History {
-            silent_bound_ms: 40_000,
-            fresh_bound_ms: 600_000,
-            targets: BTreeMap::from([(Target::Key(7), Scope::Rows(vec![0]))]),
-            ..History::default()
-        };
+        let targets = BTreeMap::from([(Target::Key(7), Scope::Rows(vec![0]))]);
+        let mut history = History::new(targets, 40_000, 600_000);
         let mut database = Database::new(1);
         history.start(began(1, 0), None);
         history.start(began(2, 0), None);
@@ -410,7 +425,7 @@ mod tests {
         let epoch = Epoch { id: 1, run: 1 };
         let (mut history, database) = setting();
         let changes = [(Target::Key(7), Effect::Remove)];
-        history.logged(Version(5), &changes, &[2], 200);
+        history.logged(Version(5), A, &changes, &[2], 200);
         let late = began(9, 40_200);
         let check =
             |history: &History, began| history.check(B, began, 0, Answer::Fresh(1), &database);
@@ -426,7 +441,7 @@ mod tests {
         let (mut history, database) = setting();
         history.delivered(B, &page(Epoch { id: 1, run: 1 }, None), 150, 150);
         let changes = [(Target::Key(7), Effect::Remove)];
-        history.logged(Version(5), &changes, &[2], 200);
+        history.logged(Version(5), A, &changes, &[2], 200);
         history.disturbed(|_| false, 250);
         let check =
             |history: &History| history.check(B, began(9, 400), 0, Answer::Fresh(1), &database);

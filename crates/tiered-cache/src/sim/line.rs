@@ -157,10 +157,9 @@ impl Tier for SimRedis {
             let Some(found) = self.0.send(false, command).await? else {
                 return Ok(None);
             };
-            // As the real tier does: the log may tell of it later.
+            // As the real tier does.
             if let Some(floors) = self.0.floors.get()
                 && found.stale
-                && found.soft > floors.applied()
             {
                 floors.confirm(Target::Key(key.hash), Effect::Expire, found.soft);
             }
@@ -224,7 +223,7 @@ impl Log for SimLog {
         let command = move |state: &mut State, now_ms: u64| {
             let version = state.store.append(by, &owned, seen, now_ms);
             let versions = state.database.versions();
-            state.history.logged(version, &owned, &versions, now_ms);
+            state.history.logged(version, process, &owned, &versions, now_ms);
             let count = owned.len();
             state.trace.note(
                 now_ms,

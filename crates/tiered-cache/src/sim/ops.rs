@@ -2,23 +2,27 @@
 
 use std::{
     future::pending,
+    ops::Range,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use tokio::time::sleep;
 
 use super::{
     database::{Value, all_tags, tags},
     dice::Dice,
     history::{Answer, Began, Scope},
-    load::{LoadEnd, LoadPlan},
+    load::{Away, LoadEnd, LoadPlan},
     lock,
     profile::PER_CACHE,
     replica::Process,
     world::World,
 };
-use crate::{Cached, Effect, Invalidation, LoadError, Lookup, TierKind, TierSet, TieredCache};
+use crate::{
+    Cached, Effect, Invalidation, LoadContext, LoadError, Lookup, TierKind, TierSet, TieredCache,
+};
 
 /// One call, or a few that belong together, drawn before it begins.
 #[derive(Debug, Clone)]
@@ -127,8 +131,8 @@ impl Op {
         match self {
             Self::Get { row, tiers } => {
                 let began = caller.begin(format_args!("get {row} in {tiers:?}"));
-                let entry = caller.cache(row).entry(&key(row)).tiers(tiers);
-                let found = entry.get().await;
+                let key = key(row);
+                let found = caller.cache(row).entry(&key).tiers(tiers).get().await;
                 caller.check(began, row, &found);
             }
             Self::Peek { row } => {
@@ -218,10 +222,11 @@ impl Caller {
         let began = self.begin(format_args!("load {row} in {tiers:?}, {plan:?}"));
         let world = Arc::clone(&self.world);
         self.expect_trouble(row, plan);
-        let entry = self.cache(row).entry(&key(row)).tiers(tiers);
+        let key = key(row);
+        let entry = self.cache(row).entry(&key).tiers(tiers);
         let found = entry
             .get_or_load_with(move |cx| {
-                let shown = cx.stale().map(|stale| stale.version);
+                let shown = cx.stale.map(|stale| stale.version);
                 plan.run(world, row, shown)
             })
             .await;
@@ -247,21 +252,25 @@ impl Caller {
             self.expect_trouble(*row, plan);
         }
         let world = Arc::clone(&self.world);
-        let loader = move |missing: Vec<String>| async move {
-            let mut loaded = Vec::new();
-            for key in missing {
-                let row = row_of(cache, &key);
-                loaded.push((key, plan.run(Arc::clone(&world), row, None).await?));
-            }
-            Ok::<_, super::load::Away>(loaded)
+        let first = rows[0];
+        let loader = move |missing: Vec<LoadContext<String, Value>>| async move {
+            let each = missing.into_iter().map(|context| {
+                let place = KEYS.iter().position(|key| *key == context.key);
+                let row = first + place.unwrap_or_default();
+                let shown = context.stale.map(|stale| stale.version);
+                let load = plan.run(Arc::clone(&world), row, shown);
+                async move { Ok::<_, Away>((context.key, load.await?)) }
+            });
+            try_join_all(each).await
         };
-        match self.cache(rows[0]).get_or_load_many(&keys, loader).await {
+        let found = self.cache(first).get_or_load_many_with(&keys, loader).await;
+        match found {
             Ok(found) => {
                 for (row, found) in rows.into_iter().zip(&found) {
                     self.check(began, row, found);
                 }
             }
-            Err(error) => self.check_load(began, rows[0], Err(error)),
+            Err(error) => self.check_error(first..first + PER_CACHE, &error),
         }
     }
 
@@ -278,18 +287,22 @@ impl Caller {
     fn check_load(&self, began: Began, row: usize, found: Result<Lookup<Value>, LoadError>) {
         match found {
             Ok(found) => self.check(began, row, &found),
-            Err(error) => {
-                let process = self.process.number;
-                self.world
-                    .note(format_args!("process {process}: {row} gave {error}"));
-                let troubled = self
-                    .world
-                    .with(|state, _| state.troubled.contains_key(&(process, row)));
-                if !troubled {
-                    self.world
-                        .wrong(format!("row {row}: no loader failed, and yet: {error:?}"));
-                }
-            }
+            Err(error) => self.check_error(row..row + 1, &error),
+        }
+    }
+
+    /// A load that failed must be one of a loader that did, for one of these rows.
+    fn check_error(&self, rows: Range<usize>, error: &LoadError) {
+        let process = self.process.number;
+        self.world
+            .note(format_args!("process {process}: {rows:?} gave {error}"));
+        let troubled = self.world.with(|state, _| {
+            let mut rows = rows.clone();
+            rows.any(|row| state.troubled.contains_key(&(process, row)))
+        });
+        if !troubled {
+            self.world
+                .wrong(format!("rows {rows:?}: no loader failed, and yet: {error:?}"));
         }
     }
 
@@ -417,7 +430,8 @@ impl Caller {
         };
         let call = self.call(&How::Insert, row);
         let [first, second] = tags(row, version);
-        let entry = self.cache(row).entry(&key(row));
+        let key = key(row);
+        let entry = self.cache(row).entry(&key);
         entry.tag(first).tag(second).insert(value).await;
         self.returned(&[call]);
     }
@@ -517,13 +531,10 @@ impl Drop for Dropped<'_> {
 
 /// The key of a row; two caches have the same keys.
 pub(super) fn key(row: usize) -> String {
-    ["a:0", "a:1", "b:0"][row % PER_CACHE].to_owned()
+    KEYS[row % PER_CACHE].to_owned()
 }
 
-fn row_of(cache: usize, text: &str) -> usize {
-    let row = (0..PER_CACHE).find(|row| key(*row) == text);
-    cache * PER_CACHE + row.unwrap_or_default()
-}
+const KEYS: [&str; PER_CACHE] = ["a:0", "a:1", "b:0"];
 
 /// How long after its caller went away a command may still be carried out.
 const IN_FLIGHT_MS: u64 = 12_000;

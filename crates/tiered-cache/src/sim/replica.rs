@@ -85,11 +85,11 @@ impl Host {
 
     pub(super) async fn start(&mut self, world: &Arc<World>, profile: &Profile, dice: Dice) {
         let began = world.note(format_args!("a process starts"));
-        let heir_of = self.lineage.last().copied();
-        let number = world.with(|state, _| state.history.start(began, heir_of));
         if self.folders.is_none() {
             self.lineage.clear();
         }
+        let heir_of = self.lineage.last().copied();
+        let number = world.with(|state, _| state.history.start(began, heir_of));
         self.lineage.push(number);
         let folder = self.folder(number);
         let line = Arc::new(Line {
@@ -121,10 +121,8 @@ impl Host {
             unix_ms: SINCE_2020_MS + UNIX_2020_MS + world.now_ms(),
             instance: line.instance,
         };
-        let caches = Caches::builder().namespace("sim").build_simulated(parts);
-        let caches = caches
-            .await
-            .expect("a folder of its own, and nothing to open");
+        let caches = Caches::builder().namespace("sim").build_simulated(parts).await;
+        let caches = caches.expect("a folder of its own, and nothing to open");
         let _ = line.floors.set(Arc::clone(&caches.common().floors));
         let cache = |name| {
             let builder = TieredCache::builder(name).policy(profile.policy.clone());
@@ -195,7 +193,8 @@ impl Process {
             && log
                 .as_ref()
                 .is_none_or(|log| log.ready && log.pending == 0 && log.silent_for.is_none());
-        (!calm).then(|| format!("flights {flights:?}, log {log:?}"))
+        let number = self.number;
+        (!calm).then(|| format!("process {number}: flights {flights:?}, log {log:?}"))
     }
 }
 

@@ -51,12 +51,16 @@ pub(super) fn run(plan: Plan) -> Outcome {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O needs nothing of the system");
+    let panics = super::panics();
     runtime.block_on(async {
         let mut schedule = Schedule::new(plan);
         schedule.play().await;
         schedule.mend().await;
         schedule.settle().await;
         let world = &schedule.world;
+        if super::panics() > panics {
+            world.wrong("something panicked".to_owned());
+        }
         world.with(|state, _| Outcome {
             hash: state.trace.hash(),
             wrongs: state.wrongs.clone(),
@@ -69,12 +73,10 @@ impl Schedule {
     fn new(plan: Plan) -> Self {
         let dice = Dice::seeded(plan.seed);
         let profile = Profile::draw(&dice);
-        let history = History {
-            targets: targets(),
-            silent_bound_ms: SILENT_BOUND_MS,
-            fresh_bound_ms: profile.policy.ttl.as_millis() as u64 + FRESH_SLACK_MS,
-            ..History::default()
-        };
+        let policy = &profile.policy;
+        let ttl = policy.ttl.max(policy.negative_ttl);
+        let fresh_bound_ms = ttl.as_millis() as u64 + FRESH_SLACK_MS;
+        let history = History::new(targets(), SILENT_BOUND_MS, fresh_bound_ms);
         let world = World::new(dice.fork(), 2 * PER_CACHE, history, plan.tell);
         world.with(|state, _| state.store.wrong = plan.wrong);
         world.note(format_args!("{profile:?}"));
@@ -105,7 +107,7 @@ impl Schedule {
                 0..=2 => 0,
                 3..=5 => self.dice.below(20),
                 6 => self.dice.below(1_000),
-                _ => self.dice.pick(&[2_000, 5_000, 15_000, 45_000]),
+                _ => self.dice.pick(&[1_000, 2_000, 2_000, 5_000, 5_000, 16_000, 45_000]),
             };
             if pause_ms > 0 {
                 sleep(Duration::from_millis(pause_ms)).await;
@@ -270,16 +272,31 @@ impl Schedule {
     /// All that is broken is mended, and all processes run.
     async fn mend(&mut self) {
         self.world.note(format_args!("all is mended"));
+        for host in &self.hosts {
+            *lock(&host.lines.values) = LineMood::Well;
+            *lock(&host.lines.log) = LineMood::Well;
+            *lock(&host.disk_mood) = DiskMood::Well;
+        }
+        // Calls that are under way end, and some with the death of their process.
+        for _ in 0..WRITE_BOUND.as_secs() {
+            self.bury();
+            if self.tasks.is_empty() {
+                break;
+            }
+            sleep(Duration::from_secs(1)).await;
+        }
         self.bury();
         for host in 0..self.hosts.len() {
-            *lock(&self.hosts[host].lines.values) = LineMood::Well;
-            *lock(&self.hosts[host].lines.log) = LineMood::Well;
-            *lock(&self.hosts[host].disk_mood) = DiskMood::Well;
             if self.hosts[host].running.is_none() {
                 self.start(host).await;
             }
         }
-        sleep(REST).await;
+        sleep(REST_MIN).await;
+        let mut rested = REST_MIN;
+        while rested < REST_MAX && self.unrest().is_some() {
+            sleep(Duration::from_secs(1)).await;
+            rested += Duration::from_secs(1);
+        }
         let settled: Vec<usize> = self.hosts.iter().flat_map(Host::lineage).collect();
         self.world.with(|state, now_ms| {
             for (call, process) in state.acknowledged.clone() {
@@ -307,21 +324,20 @@ impl Schedule {
                 self.world.wrong(format!("a caller panicked: {error}"));
             }
         }
-        for host in &self.hosts {
-            let Some(process) = &host.running else {
-                continue;
-            };
-            if let Some(unrest) = process.unrest() {
-                self.world
-                    .wrong(format!("process {}: {unrest}", process.number));
-            }
-        }
-        let intents = self.world.with(|state, _| state.store.intents());
-        if intents > 0 {
-            self.world.wrong(format!("{intents} intents are left"));
+        if let Some(unrest) = self.unrest() {
+            self.world.wrong(unrest);
         }
         self.read_all().await;
         self.one_more_round().await;
+    }
+
+    /// What is not as it should be when nothing happens any more.
+    fn unrest(&self) -> Option<String> {
+        let intents = self.world.with(|state, _| state.store.intents());
+        let running = self.hosts.iter().filter_map(|host| host.running.as_ref());
+        let unrest = running.filter_map(|process| process.unrest());
+        let intents = (intents > 0).then(|| format!("{intents} intents are left"));
+        intents.into_iter().chain(unrest).next()
     }
 
     async fn read_all(&mut self) {
@@ -417,6 +433,8 @@ const LOAD_BOUND: Duration = Duration::from_secs(10);
 const WRITE_BOUND: Duration = Duration::from_secs(10);
 const SILENT_BOUND_MS: u64 = 40_000;
 const FRESH_SLACK_MS: u64 = 10_000;
-/// Breakers close, retries come through, intents become due.
-const REST: Duration = Duration::from_secs(60);
+/// Intents become due, and are swept.
+const REST_MIN: Duration = Duration::from_secs(16);
+/// Breakers close, and retries come through.
+const REST_MAX: Duration = Duration::from_secs(60);
 const DELIVERY: Duration = Duration::from_secs(1);
