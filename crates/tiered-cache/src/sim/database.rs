@@ -60,7 +60,11 @@ impl Database {
 
     /// What a query gives now.
     pub(super) fn read(&self, row: usize) -> Option<Value> {
-        let version = self.version(row);
+        self.read_at(row, self.version(row))
+    }
+
+    /// What a query gave when the row had that version.
+    pub(super) fn read_at(&self, row: usize, version: u64) -> Option<Value> {
         self.present(row, version).then(|| Value {
             row,
             version,

@@ -23,7 +23,6 @@ use tokio::{
 use super::{
     disk::name,
     lock,
-    store::Wrong,
     world::{LineMood, Lines, State, World},
 };
 use crate::{
@@ -45,7 +44,7 @@ pub(super) struct Line {
     pub(super) seen: AtomicU64,
     /// A killed process gets no answers any more.
     pub(super) dead: AtomicBool,
-    /// For rules that are broken on purpose.
+    /// Learn of soft floors that are read.
     pub(super) floors: OnceLock<Arc<Floors>>,
 }
 
@@ -223,20 +222,19 @@ impl Log for SimLog {
         let command = move |state: &mut State, now_ms: u64| {
             let version = state.store.append(by, &owned, seen, now_ms);
             let versions = state.database.versions();
-            state.history.logged(version, process, &owned, &versions, now_ms);
+            state
+                .history
+                .logged(version, process, &owned, &versions, now_ms);
             let count = owned.len();
             state.trace.note(
                 now_ms,
                 format_args!("log: process {process} appends {version}, {count} changes"),
             );
-            (version, state.store.wrong == Wrong::OwnAppendRaisesApplied)
+            version
         };
         async move {
-            let (version, raises) = self.0.send(true, command).await?;
+            let version = self.0.send(true, command).await?;
             self.0.seen.fetch_max(version.0, Ordering::Relaxed);
-            if let Some(floors) = self.0.floors.get().filter(|_| raises) {
-                floors.set_applied(version);
-            }
             Ok(version)
         }
         .boxed()

@@ -150,6 +150,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const SCHEDULES: u64 = 10_000;
+const SCHEDULES: u64 = 1_000;
 /// Enough to see what failures have in common.
 const FAILED_MAX: usize = 12;

@@ -18,6 +18,7 @@ use super::{
     lock,
     profile::PER_CACHE,
     replica::Process,
+    store::Wrong,
     world::World,
 };
 use crate::{
@@ -301,8 +302,9 @@ impl Caller {
             rows.any(|row| state.troubled.contains_key(&(process, row)))
         });
         if !troubled {
-            self.world
-                .wrong(format!("rows {rows:?}: no loader failed, and yet: {error:?}"));
+            self.world.wrong(format!(
+                "rows {rows:?}: no loader failed, and yet: {error:?}"
+            ));
         }
     }
 
@@ -418,15 +420,18 @@ impl Caller {
 
     async fn insert(&self, row: usize) {
         let version = self.commit(row, true);
-        let (_, value) = self.world.query(row);
-        let Some(value) = value else { return };
-        let insertion = self.world.with(|state, now_ms| {
-            let number = state.history.inserting(row, version, now_ms);
-            (number, state.store.losses())
+        let value = self.world.with(|state, _| {
+            let old = state.store.wrong == Wrong::InsertionsAreOld;
+            let shown = version - u64::from(old);
+            state.database.read_at(row, shown)
         });
+        let Some(value) = value else { return };
+        let insertion = self
+            .world
+            .with(|state, now_ms| state.history.inserting(row, version, now_ms));
         let _ends = Inserting {
             world: Arc::clone(&self.world),
-            insertion: insertion.0,
+            insertion,
         };
         let call = self.call(&How::Insert, row);
         let [first, second] = tags(row, version);

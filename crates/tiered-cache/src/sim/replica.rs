@@ -121,7 +121,10 @@ impl Host {
             unix_ms: SINCE_2020_MS + UNIX_2020_MS + world.now_ms(),
             instance: line.instance,
         };
-        let caches = Caches::builder().namespace("sim").build_simulated(parts).await;
+        let caches = Caches::builder()
+            .namespace("sim")
+            .build_simulated(parts)
+            .await;
         let caches = caches.expect("a folder of its own, and nothing to open");
         let _ = line.floors.set(Arc::clone(&caches.common().floors));
         let cache = |name| {

@@ -107,7 +107,9 @@ impl Schedule {
                 0..=2 => 0,
                 3..=5 => self.dice.below(20),
                 6 => self.dice.below(1_000),
-                _ => self.dice.pick(&[1_000, 2_000, 2_000, 5_000, 5_000, 16_000, 45_000]),
+                _ => self
+                    .dice
+                    .pick(&[1_000, 2_000, 2_000, 5_000, 5_000, 16_000, 45_000]),
             };
             if pause_ms > 0 {
                 sleep(Duration::from_millis(pause_ms)).await;

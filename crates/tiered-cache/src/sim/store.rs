@@ -30,18 +30,20 @@ pub(super) struct Store {
 pub(super) enum Wrong {
     #[default]
     Nothing,
-    /// A fill is written whatever is in its slot, as if it were newer than everything.
-    FillIgnoresToken,
     /// Readers never hear of a failover, flush or trim.
     GapsAreHidden,
     /// One in so many records is not shown to readers.
     RecordsAreSkipped,
-    /// Own appends count as if everything before them had been applied.
-    OwnAppendRaisesApplied,
     /// The floors of tags and caches are not kept for those who come later.
     FloorsAreForgotten,
     /// Intents never become overdue.
     IntentsAreForgotten,
+    /// A new epoch begins at the server's clock, though callers have seen later versions.
+    VersionsFallBack,
+    /// Loaders see the row as it was before its last commit.
+    LoadsAreOld,
+    /// Insertions bring the row as it was before its last commit.
+    InsertionsAreOld,
 }
 
 /// What a flush takes away.
@@ -114,8 +116,7 @@ impl Store {
         now_ms: u64,
     ) -> bool {
         let found = self.live_slot(key, now_ms);
-        let newer = found.is_some_and(|slot| slot.version > version || slot.soft > version);
-        if newer && self.wrong != Wrong::FillIgnoresToken {
+        if found.is_some_and(|slot| slot.version > version || slot.soft > version) {
             return false;
         }
         let slot = Slot {
@@ -191,7 +192,11 @@ impl Store {
     ) -> Version {
         let clock = (SINCE_2020_MS + now_ms).saturating_add_signed(self.skew_ms) << 12;
         let held = &mut self.held;
-        held.last = (held.last + 1).max(clock).max(seen.0 + 1);
+        let above = match self.wrong {
+            Wrong::VersionsFallBack => 0,
+            _ => (held.last + 1).max(seen.0 + 1),
+        };
+        held.last = above.max(clock);
         let version = Version(held.last);
         held.log.push_back(Record {
             version,

@@ -15,7 +15,7 @@ use super::{
     dice::Dice,
     history::{Began, History},
     lock,
-    store::Store,
+    store::{Store, Wrong},
     trace::Trace,
 };
 
@@ -135,7 +135,12 @@ impl World {
 
     /// A query: what the row is now.
     pub(super) fn query(&self, row: usize) -> (u64, Option<Value>) {
-        self.with(|state, _| (state.database.version(row), state.database.read(row)))
+        self.with(|state, _| {
+            let old = state.store.wrong == Wrong::LoadsAreOld;
+            let version = state.database.version(row) - u64::from(old);
+            let version = version.max(1);
+            (version, state.database.read_at(row, version))
+        })
     }
 
     pub(super) fn fate(&self, mood: LineMood) -> Fate {
