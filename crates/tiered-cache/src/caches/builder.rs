@@ -148,12 +148,8 @@ impl CachesBuilder {
         let local = simulated.folder.as_deref().map(|folder| {
             crate::coherence::LocalLog::open(folder, &self.namespace, &floors, &chance)
         });
-        let parts = Parts {
-            tiers: simulated.tiers,
-            log: simulated.log,
-            local: local.transpose()?.map(Arc::new),
-            ..Parts::default()
-        };
+        let local = local.transpose()?.map(Arc::new);
+        let parts = Parts::of_stand_ins(simulated.tiers, simulated.log, local);
         let base = Base {
             floors,
             clock: Clock::start_at(simulated.unix_ms, Duration::ZERO),

@@ -101,6 +101,20 @@ impl Wanted {
 }
 
 impl Parts {
+    #[cfg(test)]
+    pub(super) fn of_stand_ins(
+        tiers: Vec<Arc<dyn Tier>>,
+        log: Option<Arc<dyn Log>>,
+        local: Option<Arc<LocalLog>>,
+    ) -> Self {
+        Self {
+            tiers,
+            log,
+            local,
+            ..Self::default()
+        }
+    }
+
     #[cfg(feature = "disk")]
     async fn open_disk(
         &mut self,
