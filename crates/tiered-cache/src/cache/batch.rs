@@ -156,7 +156,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                     }));
                     continue;
                 }
-                Below::Fallback(entry, _) => {
+                Below::Fallback(entry) => {
                     one.old = newer(one.old, Cached::new(entry, true));
                     None
                 }

@@ -23,7 +23,7 @@ pub(crate) enum Below<V> {
     /// Served while it is refreshed.
     Stale(Arc<Entry<V>>, TierKind),
     /// For when the loader fails.
-    Fallback(Arc<Entry<V>>, TierKind),
+    Fallback(Arc<Entry<V>>),
     Absent(Arc<Entry<()>>),
     Nothing,
 }
@@ -173,7 +173,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             Freshness::Revalidate | Freshness::Throttled => {
                 (Outcome::Stale, Below::Stale(entry, tier.kind()))
             }
-            _ => (Outcome::Stale, Below::Fallback(entry, tier.kind())),
+            _ => (Outcome::Stale, Below::Fallback(entry)),
         }
     }
 
@@ -221,7 +221,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     /// Keeps what was found in memory, unless memory has something newer by now.
     pub(super) fn promote(&self, key: &K, found: &Below<V>) {
         let slot = match found {
-            Below::Fresh(entry, _) | Below::Stale(entry, _) | Below::Fallback(entry, _) => {
+            Below::Fresh(entry, _) | Below::Stale(entry, _) | Below::Fallback(entry) => {
                 Slot::Value(Arc::clone(entry))
             }
             Below::Absent(entry) => Slot::Absent(Arc::clone(entry)),

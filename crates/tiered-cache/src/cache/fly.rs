@@ -152,7 +152,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             Below::Stale(entry, tier) if ask.replaces.is_none() => {
                 return Course::Refresh(Cached::new(entry, true), tier, load);
             }
-            Below::Fallback(entry, _) => old = newer(old, Cached::new(entry, true)),
+            Below::Fallback(entry) => old = newer(old, Cached::new(entry, true)),
             Below::Fresh(..) | Below::Stale(..) | Below::Nothing => {}
         }
         if let Some(error) = self.failed_before(ask) {
@@ -190,7 +190,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 let options = ask.wish.options.clone().with(loaded.options);
                 match (loaded.content, old) {
                     (Content::Value(value), _) => {
-                        let (value, write) = self.keep_value(&fill, value, options);
+                        let (value, write) = self.keep_value(&fill, value, &options);
                         Landing::Keep(Lookup::Loaded { value }, write)
                     }
                     (Content::Absent, old) => {
@@ -198,7 +198,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                         Landing::Keep(Lookup::Absent, write)
                     }
                     (Content::NotModified, Some(old)) => {
-                        let (value, write) = self.keep_again(&fill, &old, options);
+                        let (value, write) = self.keep_again(&fill, &old, &options);
                         Landing::Keep(Lookup::Loaded { value }, write)
                     }
                     (Content::NotModified, None) => {

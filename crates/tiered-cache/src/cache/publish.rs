@@ -68,15 +68,15 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         &self,
         fill: &Fill<'_, K>,
         value: V,
-        options: EntryOptions,
+        options: &EntryOptions,
     ) -> (Cached<V>, Option<BelowWrite>) {
         let draw = self.common.chance.unit();
-        let times = self.policy.times(&options, fill.filled, fill.cost, draw);
-        let body = self.body_of(&value, &options, fill.ask.wish.tiers);
-        let facts = self.facts(&fill.ask.key, times, &options);
-        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, &options);
+        let times = self.policy.times(options, fill.filled, fill.cost, draw);
+        let body = self.body_of(&value, options, fill.ask.wish.tiers);
+        let facts = self.facts(&fill.ask.key, times, options);
+        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, options);
         let entry = Arc::new(Entry::new(value, meta));
-        let write = self.keep(fill, &entry, body, facts, &options);
+        let write = self.keep(fill, &entry, body, facts, options);
         (Cached::new(entry, false), write)
     }
 
@@ -85,19 +85,19 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         &self,
         fill: &Fill<'_, K>,
         old: &Cached<V>,
-        options: EntryOptions,
+        options: &EntryOptions,
     ) -> (Cached<V>, Option<BelowWrite>) {
         let draw = self.common.chance.unit();
-        let times = self.policy.times(&options, fill.filled, fill.cost, draw);
+        let times = self.policy.times(options, fill.filled, fill.cost, draw);
         let before = &old.entry().meta;
-        let mut facts = self.facts(&fill.ask.key, times, &options);
+        let mut facts = self.facts(&fill.ask.key, times, options);
         let kept = before.tags.iter().filter(|tag| !facts.tags.contains(tag));
         facts.tags = facts.tags.iter().chain(kept).copied().collect();
         facts.validator = facts.validator.or_else(|| before.validator.clone());
-        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, &options);
-        let body = self.body_of(old, &options, fill.ask.wish.tiers);
+        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, options);
+        let body = self.body_of(old, options, fill.ask.wish.tiers);
         let entry = Arc::new(old.entry().renewed(meta));
-        let write = self.keep(fill, &entry, body, facts, &options);
+        let write = self.keep(fill, &entry, body, facts, options);
         (Cached::new(entry, false), write)
     }
 

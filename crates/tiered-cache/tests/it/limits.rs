@@ -179,7 +179,7 @@ async fn a_prefix_or_pattern_covers_its_keys_and_an_unknown_one_covers_all() {
                 Box::pin(async move {
                     cache
                         .invalidate_pattern("length", "4", Effect::Remove)
-                        .await
+                        .await;
                 })
             },
             &["eu:de:1", "eu:fr:10"],
@@ -189,7 +189,7 @@ async fn a_prefix_or_pattern_covers_its_keys_and_an_unknown_one_covers_all() {
                 Box::pin(async move {
                     cache
                         .invalidate_pattern("colour", "4", Effect::Remove)
-                        .await
+                        .await;
                 })
             },
             &[],
