@@ -43,6 +43,17 @@ pub enum ConfigError {
     },
 }
 
+impl ConfigError {
+    /// The setting that cannot work; `None` for a name that is taken.
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Self::Name { field, .. } | Self::Value { field, .. } => Some(field),
+            Self::RedisUrl { .. } => Some("redis.url"),
+            _ => None,
+        }
+    }
+}
+
 /// Why [`CachesBuilder::build`](crate::CachesBuilder::build) gave up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -9,7 +9,7 @@ use db_pool::BackendKind;
 use init_graph::{After, BoxError, Context, Dep, Graph, component};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
-use tiered_cache::{Caches, DiskStatus, RedisStatus, TieredCache};
+use tiered_cache::{Caches, DiskStatus, RedisStatus, TieredCache, WarmOptions, WarmWatch};
 use uuid::Uuid;
 
 use crate::{
@@ -46,6 +46,10 @@ pub struct Schema {
 #[derive(Debug)]
 pub struct Sampled;
 
+/// What the last process read most is in memory.
+#[derive(Debug)]
+pub struct Warmed;
+
 /// Every component of the service.
 pub fn graph(given: Given) -> Graph {
     let mut graph = Graph::new();
@@ -59,6 +63,7 @@ pub fn graph(given: Given) -> Graph {
     graph.add(sample);
     graph.add(caches);
     graph.add(records);
+    graph.add(warm);
     graph.add(state);
     graph
 }
@@ -212,10 +217,21 @@ fn check_caches(given: &Given, caches: &Caches) {
 #[component(name = "records cache", stage = "cache")]
 async fn records(
     given: Dep<Given>,
+    store: Dep<Store>,
     caches: Dep<Caches>,
 ) -> Result<TieredCache<Uuid, Record>, BoxError> {
-    let policy = given.config.cache.policy();
-    let records = caches.cache::<Uuid, Record>("records", policy)?;
+    let config = &given.config.cache;
+    let records = TieredCache::<Uuid, Record>::builder("records")
+        .policy(config.policy())
+        .hot_keys(config.memory.hot_keys)
+        .loader({
+            let store = Dep::into_inner(store);
+            move |id, _| {
+                let store = store.clone();
+                async move { store.record(id).await }
+            }
+        })
+        .build(&caches)?;
     if let Some(monitor) = &given.monitor {
         let records = records.clone();
         monitor.probe("records cache", move |sample: &mut Sample| {
@@ -225,15 +241,38 @@ async fn records(
     Ok(records)
 }
 
+/// Fetches what the last process read most. Nobody waits for it: what is asked for meanwhile is fetched
+/// as ever.
+#[component(name = "warm-up", stage = "cache", background, optional, timeout = "1m")]
+async fn warm(
+    caches: Dep<Caches>,
+    _records: After<TieredCache<Uuid, Record>>,
+    _sampled: After<Sampled>,
+    context: Context,
+) -> Result<Warmed, BoxError> {
+    let watch = WarmWatch::new(move |progress| {
+        context.progress(progress.done as u64, progress.total as u64);
+    });
+    let report = caches.warm(WarmOptions {
+        watch,
+        ..WarmOptions::default()
+    });
+    let report = report.await;
+    tracing::debug!(%report, "warm-up");
+    Ok(Warmed)
+}
+
 #[component(name = "routes", stage = "http")]
 async fn state(
     store: Dep<Store>,
+    caches: Dep<Caches>,
     records: Dep<TieredCache<Uuid, Record>>,
     _sampled: After<Sampled>,
 ) -> Result<AppState, BoxError> {
     Ok(AppState {
         store: (*store).clone(),
         records: (*records).clone(),
+        invalidations: caches.invalidations(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! What the handlers work with.
 
-use tiered_cache::TieredCache;
+use tiered_cache::{Invalidations, TieredCache};
 use uuid::Uuid;
 
 use crate::{domain::Record, store::Store};
@@ -12,4 +12,6 @@ pub struct AppState {
     pub store: Store,
     /// Records by id, in front of the store.
     pub records: TieredCache<Uuid, Record>,
+    /// What goes out of the caches together with a change of the store.
+    pub invalidations: Invalidations,
 }

@@ -62,10 +62,11 @@ impl Config {
     fn check_cache(&self) -> Result<(), ConfigError> {
         let cache = &self.cache;
         cache.policy().validate().map_err(|error| {
-            // Of what the policy checks, these two can be configured.
-            match cache.memory.capacity {
-                0 => refuse("cache.memory.capacity", 0, error),
-                _ => refuse("cache.ttl", duration(cache.ttl), error),
+            // What the policy checks is configured under its own name, but for these two.
+            match error.field() {
+                Some("capacity") => refuse("cache.memory.capacity", cache.memory.capacity, error),
+                Some("ttl") | None => refuse("cache.ttl", duration(cache.ttl), error),
+                Some(field) => refuse(&format!("cache.{field}"), error.to_string(), error),
             }
         })?;
         if let Some(disk) = cache.disk_tier() {

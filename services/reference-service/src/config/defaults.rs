@@ -49,6 +49,9 @@ impl Default for CacheConfig {
     fn default() -> Self {
         Self {
             ttl: Duration::from_secs(3600),
+            stale_while_revalidate: Duration::from_secs(30),
+            stale_if_error: Duration::from_secs(3600),
+            negative_ttl: Duration::from_secs(10),
             compression: CompressionChoice::Lz4,
             memory: MemoryConfig::default(),
             redis: RedisConfig::default(),
@@ -59,7 +62,10 @@ impl Default for CacheConfig {
 
 impl Default for MemoryConfig {
     fn default() -> Self {
-        Self { capacity: 10_000 }
+        Self {
+            capacity: 10_000,
+            hot_keys: 1_000,
+        }
     }
 }
 

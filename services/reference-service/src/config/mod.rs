@@ -107,6 +107,15 @@ pub struct CacheConfig {
     /// How long an entry may be served. Default 1 h.
     #[serde(with = "text::duration")]
     pub ttl: Duration,
+    /// For how long after that an old entry is answered at once while it is fetched anew. Default 30 s.
+    #[serde(with = "text::duration")]
+    pub stale_while_revalidate: Duration,
+    /// For how long after `ttl` an old entry stands in for a database that cannot be asked. Default 1 h.
+    #[serde(with = "text::duration")]
+    pub stale_if_error: Duration,
+    /// How long it is remembered that there is no such record. Default 10 s.
+    #[serde(with = "text::duration")]
+    pub negative_ttl: Duration,
     /// How values are stored in Redis and on disk. Default `lz4`.
     pub compression: CompressionChoice,
     /// Memory tier.
@@ -133,13 +142,16 @@ pub enum CompressionChoice {
 pub struct MemoryConfig {
     /// Most entries per cache. Default 10,000.
     pub capacity: usize,
+    /// How many of the most read entries a restarted process fetches before they are asked for. Default
+    /// 1,000.
+    pub hot_keys: usize,
 }
 
 /// The Redis tier, shared by all processes of the service.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
-    /// `redis://host:6379` (also `rediss://`, `redis-sentinel://`). Default
+    /// `redis://host:6379` (also `rediss://`, `redis-sentinel://`, `redis-cluster://`). Default
     /// none: no Redis tier.
     pub url: Option<ConnectionUrl>,
 }

@@ -1,7 +1,7 @@
 //! What each crate is given: its own configuration, made of its part of ours.
 
 use db_pool::BackendKind;
-use tiered_cache::{Compression, Policy};
+use tiered_cache::{Capacity, Compression, Policy};
 
 use super::{CacheConfig, CompressionChoice, DatabaseConfig};
 
@@ -40,7 +40,10 @@ impl CacheConfig {
     pub fn policy(&self) -> Policy {
         Policy {
             ttl: self.ttl,
-            capacity: tiered_cache::Capacity::Entries(self.memory.capacity),
+            stale_while_revalidate: self.stale_while_revalidate,
+            stale_if_error: self.stale_if_error,
+            negative_ttl: self.negative_ttl,
+            capacity: Capacity::Entries(self.memory.capacity),
             compression: match self.compression {
                 CompressionChoice::None => Compression::None,
                 CompressionChoice::Lz4 => Compression::Lz4,

@@ -7,7 +7,7 @@ use axum::{
 };
 use jiff::Timestamp;
 use serde::Deserialize;
-use tiered_cache::{Lookup, TierKind, cached};
+use tiered_cache::{Invalidation, Lookup, TierKind};
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -26,7 +26,7 @@ use crate::{
         TAG_CHARS_MAX, encode_cursor,
     },
     state::AppState,
-    store::{Store, StoreError},
+    store::UpdateError,
 };
 
 /// The routes of this resource.
@@ -118,9 +118,7 @@ async fn read(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let lookup = find(&state, state.store.clone(), id)
-        .await
-        .map_err(load_error)?;
+    let lookup = state.records.fetch(&id).await.map_err(load_error)?;
     let status = cache_status(&lookup);
     let record = lookup.value().ok_or_else(|| unknown(id))?;
     let mut response = conditional::respond(&headers, record.version, axum::Json(&**record));
@@ -143,18 +141,10 @@ async fn replace(
 ) -> Result<Response, ApiError> {
     let expected = conditional::if_match(&headers)?;
     let record = detached(async move {
-        // Before the commit too: should the process be killed right after it, no tier holds the
-        // old row any more, unless a reader puts it there during the commit itself.
-        state.records.remove(&id).await;
-        let updated = state
-            .store
-            .update_record(id, expected, |record| {
-                Ok::<_, ApiError>(record.replace(new.clone(), Timestamp::now())?)
-            })
-            .await;
-        // Also after an error: a commit whose outcome is unknown may have happened.
-        state.records.remove(&id).await;
-        updated
+        let update = state.store.update_record(id, expected, |record| {
+            Ok::<_, ApiError>(record.replace(new.clone(), Timestamp::now())?)
+        });
+        changed(&state, id, update).await
     })
     .await??;
     Ok(with_etag(record.version, axum::Json(record)).into_response())
@@ -171,21 +161,32 @@ async fn delete(
     headers: HeaderMap,
 ) -> Result<StatusCode, ApiError> {
     let expected = conditional::if_match(&headers)?;
-    detached(async move {
-        // As in `replace`.
-        state.records.remove(&id).await;
-        let deleted = state.store.delete_record(id, expected).await;
-        state.records.remove(&id).await;
-        deleted
-    })
-    .await??;
+    detached(async move { changed(&state, id, state.store.delete_record(id, expected)).await })
+        .await??;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A record from the fastest tier that has it; the body is what happens when none has.
-#[cached(cache = "state.records", key = "id")]
-async fn find(state: &AppState, store: Store, id: Uuid) -> Result<Option<Record>, StoreError> {
-    store.record(id).await
+/// Changes a record, and what the caches of all replicas hold of it.
+async fn changed<T, E>(
+    state: &AppState,
+    id: Uuid,
+    change: impl Future<Output = Result<T, UpdateError<E>>>,
+) -> Result<T, UpdateError<E>> {
+    let mut batch = state.invalidations.begin();
+    batch.push(Invalidation::key(&state.records, &id).remove());
+    // On record before the commit: should the process be killed right after it, others do the rest.
+    if let Err(error) = batch.prepare().await {
+        tracing::debug!(%error, "changing a record without its invalidation on record");
+    }
+    let changed = change.await;
+    match changed {
+        Err(UpdateError::Store(_)) | Ok(_) => {
+            // Also after an error of the store: a commit whose outcome is unknown may have happened.
+            batch.commit().await;
+        }
+        Err(_) => batch.rollback().await,
+    }
+    changed
 }
 
 fn unknown(id: Uuid) -> ApiError {
@@ -194,10 +195,14 @@ fn unknown(id: Uuid) -> ApiError {
 
 /// Who answered, in the syntax of RFC 9211.
 fn cache_status(lookup: &Lookup<Record>) -> HeaderValue {
-    HeaderValue::from_static(match lookup.tier() {
-        Some(TierKind::Memory) => "records; hit; detail=memory",
-        Some(TierKind::Redis) => "records; hit; detail=redis",
-        Some(TierKind::Disk) => "records; hit; detail=disk",
-        _ => "records; fwd=miss; detail=database",
+    HeaderValue::from_static(match lookup {
+        Lookup::Stale { .. } => "records; hit; detail=stale",
+        Lookup::Absent => "records; detail=absent",
+        lookup => match lookup.tier() {
+            Some(TierKind::Memory) => "records; hit; detail=memory",
+            Some(TierKind::Redis) => "records; hit; detail=redis",
+            Some(TierKind::Disk) => "records; hit; detail=disk",
+            _ => "records; fwd=miss; detail=database",
+        },
     })
 }
