@@ -1,6 +1,9 @@
 //! What the tiers below memory have of a key, and how it comes up into memory.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU64},
+};
 
 use bytes::Bytes;
 
@@ -145,7 +148,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
         let meta = |times| Meta {
             times,
+            seen: AtomicU64::new(local),
             local: AtomicU64::new(local),
+            settled: AtomicBool::new(false),
             shared: version,
             key: key.hash,
             tags: tags.clone(),

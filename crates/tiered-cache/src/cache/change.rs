@@ -52,16 +52,21 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     pub async fn remove_many<Q: Borrow<K>>(&self, keys: impl IntoIterator<Item = Q>) {
         let inner = &*self.inner;
         inner.meter.removals.add();
-        let mut changes = Vec::new();
-        for key in keys {
-            let key = key.borrow();
-            inner.memory.remove(key);
-            inner.tell_key(key, Effect::Remove);
-            changes.push(inner.key_change(key, Effect::Remove));
+        let keys: Vec<Q> = keys.into_iter().collect();
+        let changes = keys
+            .iter()
+            .map(|key| inner.key_change(key.borrow(), Effect::Remove).evicting());
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() {
+            return;
         }
-        if !changes.is_empty() {
-            inner.change(&changes).await;
+        let ticket = inner.ledger.announce(&changes);
+        for key in &keys {
+            inner.memory.remove(key.borrow());
+            inner.tell_key(key.borrow(), Effect::Remove);
         }
+        drop(keys);
+        inner.ledger.settle(ticket).await;
     }
 
     /// Makes the values under several keys stale in every tier, at the cost of about one.
@@ -153,6 +158,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let hash = key_hash(key, self.id);
         let facts = self.facts(key, times, &options);
         let change = Change::key(self.id, hash, Effect::Remove, self.entry_key(key, hash));
+        // Below, the new entry takes the place of the old one in memory, or nothing does.
+        let change = change.evicting();
         // The epoch before the announcement: the version that the log gives is of no earlier one.
         let token = self.floors.token();
         let ticket = self.ledger.announce(&[change]);
@@ -195,10 +202,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     pub(super) async fn change_key(&self, key: &K, effect: Effect) {
         let change = self.key_change(key, effect);
-        let ticket = self.ledger.announce(&[change]);
-        if effect == Effect::Remove {
+        let ticket = if effect == Effect::Remove {
+            let ticket = self.ledger.announce(&[change.evicting()]);
             self.memory.remove(key);
-        }
+            ticket
+        } else {
+            self.ledger.announce(&[change])
+        };
         self.tell_key(key, effect);
         // CANCEL: from here on only other tiers and replicas are left, and the ledger has noted them.
         self.ledger.settle(ticket).await;

@@ -66,13 +66,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             && now < self.ledger.served_until(times.filled)
             && self
                 .floors
-                .admits(&self.floor, meta.key, &meta.tags, &meta.local)
+                .admits(&self.floor, meta.key, &meta.tags, &meta.seen)
     }
 
     #[cold]
     fn look_closer(&self, key: &K, slot: Slot<V>) -> Seen<V> {
         let meta = slot.meta();
-        let (now, standing) = (self.clock.now_ms(), self.standing_of(meta));
+        let (now, standing) = (self.clock.now_ms(), self.standing_in_memory(meta));
         let phase = self.phase(meta, now, standing);
         if phase == Freshness::Gone {
             // This one only: a newer one may have come in meanwhile.

@@ -19,7 +19,13 @@ mod tell;
 mod warm;
 mod watch;
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::Ordering::{Acquire, Relaxed},
+    },
+};
 
 use futures_util::{FutureExt, future::BoxFuture};
 
@@ -133,15 +139,34 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             || self.standing(hash, tags, token.local) == Standing::Valid
     }
 
-    /// As [`standing`](Self::standing), for an entry in memory; one that passes is armed again, so that
-    /// the next reader needs one load per floor.
+    /// As [`standing`](Self::standing), for an entry that somebody holds; one that passes is armed again,
+    /// so that the next reader needs one load per floor.
     pub(crate) fn standing_of(&self, meta: &Meta) -> Standing {
-        use std::sync::atomic::Ordering::Relaxed;
         // Taken before the check: every floor up to this number is seen by it.
         let checked = self.floors.token().local;
         let standing = self.standing(meta.key, &meta.tags, meta.local.load(Relaxed));
         if standing == Standing::Valid {
             meta.local.fetch_max(checked, Relaxed);
+            meta.seen.fetch_max(checked, Relaxed);
+        }
+        standing
+    }
+
+    /// As [`standing_of`](Self::standing_of), for an entry that was found in memory just now: who has
+    /// removed its key since it was put there would have taken it out.
+    pub(crate) fn standing_in_memory(&self, meta: &Meta) -> Standing {
+        if !meta.settled.load(Acquire) {
+            return self.standing_of(meta);
+        }
+        let checked = self.floors.token().local;
+        let standing = self.floors.standing_in_memory(
+            &self.floor,
+            meta.key,
+            &meta.tags,
+            meta.seen.load(Relaxed),
+        );
+        if standing == Standing::Valid {
+            meta.seen.fetch_max(checked, Relaxed);
         }
         standing
     }

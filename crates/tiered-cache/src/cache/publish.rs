@@ -1,7 +1,10 @@
 //! How what was loaded or inserted is kept: in memory under the number of its fill, then below.
 
 use std::{
-    sync::{Arc, atomic::AtomicU64},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -176,11 +179,25 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             }
             _ => Slot::Value(Arc::clone(entry)),
         };
-        self.memory.insert(key.clone(), slot, bytes);
+        self.put(key, slot, bytes);
     }
 
     pub(crate) fn put_in_memory(&self, key: &K, slot: Slot<V>) {
-        self.memory.insert(key.clone(), slot, 0);
+        self.put(key, slot, 0);
+    }
+
+    /// Puts a slot into memory, and takes it out again if it was invalidated meanwhile: whoever removes a
+    /// key looks into memory once, after its floor has risen.
+    fn put(&self, key: &K, slot: Slot<V>, bytes: usize) {
+        let put = slot.clone();
+        self.memory.insert(key.clone(), slot, bytes);
+        let meta = put.meta();
+        if self.standing_of(meta) == Standing::Removed {
+            self.memory
+                .remove_if(key, |slot| std::ptr::eq(slot.meta(), meta));
+        } else {
+            meta.settled.store(true, Ordering::Release);
+        }
     }
 
     /// The value of a packed slot.
@@ -245,7 +262,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         };
         Meta {
             times,
+            seen: AtomicU64::new(token.local),
             local: AtomicU64::new(token.local),
+            settled: AtomicBool::new(false),
             shared: token.shared,
             key: hash,
             tags: facts.tags.clone(),

@@ -12,6 +12,8 @@ use crate::tier::EntryKey;
 pub(crate) struct Change {
     pub(crate) target: Target,
     pub(crate) effect: Effect,
+    /// Whether whoever announces it takes the key out of memory right after.
+    pub(crate) evicts: bool,
     /// The hash of the cache's name for a key, by which many keys become "the whole cache"; 0 for
     /// what is no part of one cache.
     pub(crate) cache: u64,
@@ -26,8 +28,17 @@ impl Change {
         Self {
             target: Target::Key(hash),
             effect,
+            evicts: false,
             cache,
             entry,
+        }
+    }
+
+    /// Of a key that the caller takes out of memory when it has been announced.
+    pub(crate) fn evicting(self) -> Self {
+        Self {
+            evicts: true,
+            ..self
         }
     }
 
@@ -50,6 +61,7 @@ impl Change {
         Self {
             target,
             effect,
+            evicts: false,
             cache,
             entry: None,
         }
@@ -139,6 +151,8 @@ impl Wire {
             } else {
                 Effect::Expire
             },
+            // Whoever carries it out from the record knows no memory.
+            evicts: false,
             cache: self.cache,
             entry: self.entry.map(|(cache, hash, text)| EntryKey {
                 cache: Arc::from(cache),

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use super::{
     Effect, Marks, Standing, Target, Token, Version,
-    marks::{Exact, RECENT, Saved},
+    marks::{Exact, Kinds, RECENT, Saved},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -140,7 +140,20 @@ impl Floors {
         tags: &[u64],
         local: u64,
     ) -> Standing {
-        self.worst(cache, key, tags, |marks| marks.local(local))
+        self.worst(cache, key, tags, Exact::of_key, |marks| marks.local(local))
+    }
+
+    /// How an entry stands that was found in memory just now, and that had passed
+    /// [`standing`](Self::standing) since it was put there: removals that were followed by an eviction
+    /// from memory need not be remembered for it.
+    pub(crate) fn standing_in_memory(
+        &self,
+        cache: &CacheFloor,
+        key: u64,
+        tags: &[u64],
+        local: u64,
+    ) -> Standing {
+        self.worst(cache, key, tags, Exact::of_held_key, |marks| marks.local(local))
     }
 
     /// How an entry of a shared tier stands.
@@ -151,36 +164,46 @@ impl Floors {
         tags: &[u64],
         version: Version,
     ) -> Standing {
-        self.worst(cache, key, tags, |marks| marks.shared(version))
+        self.worst(cache, key, tags, Exact::of_key, |marks| marks.shared(version))
     }
 
     /// Takes the next number for an invalidation of this process, and returns it.
     pub(crate) fn raise(&self, target: Target, effect: Effect) -> u64 {
-        self.change(target, effect, Version(0))
+        self.change(target, effect, Version(0), kinds_of(target))
+    }
+
+    /// As [`raise`](Self::raise), for a key that the caller takes out of memory when this has returned.
+    pub(crate) fn raise_and_evict(&self, key: u64, effect: Effect) -> u64 {
+        self.change(Target::Key(key), effect, Version(0), Kinds::EVICTED)
     }
 
     /// Applies a record of the shared log that another process wrote.
     pub(crate) fn apply(&self, target: Target, effect: Effect, version: Version) -> u64 {
-        self.change(target, effect, version)
+        self.change(target, effect, version, kinds_of(target))
     }
 
     /// Notes the shared version of an invalidation that this process has raised before.
     pub(crate) fn confirm(&self, target: Target, effect: Effect, version: Version) {
         let mut marks = Marks::default();
         marks.rise(effect, 0, version);
-        self.restore(target, marks);
+        // Says nothing of memory: what it confirms did.
+        let kinds = match target {
+            Target::Key(_) => Kinds::EVICTED,
+            other => kinds_of(other),
+        };
+        self.restore(target, marks, kinds);
     }
 
     /// Brings back marks that were kept across a restart.
     pub(super) fn restore_saved(&self, saved: Saved, marks: Marks) {
         match saved {
-            Saved::Hash(hash) => self.restore(Target::Key(hash), marks),
-            Saved::Cache(cache) => self.restore(Target::Cache(cache), marks),
-            Saved::All => self.restore(Target::All, marks),
+            Saved::Hash(hash) => self.restore(Target::Key(hash), marks, Kinds::ANY),
+            Saved::Cache(cache) => self.restore(Target::Cache(cache), marks, Kinds::ANY),
+            Saved::All => self.restore(Target::All, marks, Kinds::ANY),
             Saved::Stripe(index) => {
                 let stripe = self.stripe(index);
                 let mut exact = lock(&self.exact[stripe]);
-                exact.common.merge(marks);
+                exact.forget(marks, Kinds::ANY);
                 self.highest[stripe].fetch_max(marks.highest(), Ordering::SeqCst);
                 self.count.fetch_max(marks.highest(), Ordering::SeqCst);
             }
@@ -192,9 +215,9 @@ impl Floors {
         let mut saved = Vec::new();
         for (index, exact) in self.exact.iter().enumerate() {
             let exact = lock(exact);
-            saved.push((Saved::Stripe(index as u64), exact.common));
+            saved.push((Saved::Stripe(index as u64), exact.forgotten()));
             let recent = exact.recent.iter();
-            saved.extend(recent.map(|(hash, marks)| (Saved::Hash(*hash), *marks)));
+            saved.extend(recent.map(|own| (Saved::Hash(own.hash), own.marks)));
         }
         let caches = lock(&self.caches);
         saved.push((Saved::All, caches.all));
@@ -222,12 +245,12 @@ impl Floors {
     }
 
     /// Raises floors without taking a number.
-    fn restore(&self, target: Target, marks: Marks) {
+    fn restore(&self, target: Target, marks: Marks, kinds: Kinds) {
         match target {
             Target::Key(hash) | Target::Tag(hash) => {
                 let stripe = self.stripe(hash);
                 let mut exact = lock(&self.exact[stripe]);
-                exact.rise(hash, marks);
+                exact.rise(hash, marks, kinds);
                 self.highest[stripe].fetch_max(marks.highest(), Ordering::SeqCst);
             }
             Target::Cache(cache) => self.of_cache(cache).rise(marks),
@@ -243,7 +266,7 @@ impl Floors {
         self.count.fetch_max(marks.highest(), Ordering::SeqCst);
     }
 
-    fn change(&self, target: Target, effect: Effect, version: Version) -> u64 {
+    fn change(&self, target: Target, effect: Effect, version: Version, kinds: Kinds) -> u64 {
         match target {
             Target::Key(hash) | Target::Tag(hash) => {
                 let stripe = self.stripe(hash);
@@ -251,7 +274,7 @@ impl Floors {
                 self.number(|number| {
                     let mut marks = Marks::default();
                     marks.rise(effect, number, version);
-                    exact.rise(hash, marks);
+                    exact.rise(hash, marks, kinds);
                     self.highest[stripe].fetch_max(number, Ordering::SeqCst);
                 })
             }
@@ -293,11 +316,14 @@ impl Floors {
         cache: &CacheFloor,
         key: u64,
         tags: &[u64],
+        of_key: impl Fn(&Exact, u64) -> Marks,
         of: impl Fn(Marks) -> Standing,
     ) -> Standing {
-        let hashes = std::iter::once(key).chain(tags.iter().copied());
-        let floors = hashes.map(|hash| of(lock(&self.exact[self.stripe(hash)]).of(hash)));
-        floors.fold(of(*lock(&cache.marks)), Standing::max)
+        let key = of(of_key(&lock(&self.exact[self.stripe(key)]), key));
+        let tags = tags
+            .iter()
+            .map(|tag| of(lock(&self.exact[self.stripe(*tag)]).of_tag(*tag)));
+        tags.fold(of(*lock(&cache.marks)).max(key), Standing::max)
     }
 
     #[inline]
@@ -334,6 +360,13 @@ impl fmt::Debug for Floors {
             .field("applied", &self.applied)
             .field("origin", &self.origin)
             .finish_non_exhaustive()
+    }
+}
+
+fn kinds_of(target: Target) -> Kinds {
+    match target {
+        Target::Tag(_) => Kinds::TAG,
+        Target::Key(_) | Target::Cache(_) | Target::All => Kinds::KEY,
     }
 }
 

@@ -173,7 +173,12 @@ impl Ledger {
             ledger: Arc::clone(self),
         });
         let numbers = changes.iter().map(|change| {
-            let number = self.floors.raise(change.target, change.effect);
+            let number = match change.target {
+                Target::Key(key) if change.evicts => {
+                    self.floors.raise_and_evict(key, change.effect)
+                }
+                target => self.floors.raise(target, change.effect),
+            };
             self.mark(change.target, change.effect, number);
             number
         });

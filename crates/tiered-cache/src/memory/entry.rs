@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use crate::coherence::{Token, Version};
@@ -37,8 +37,8 @@ pub(crate) enum Slot<V> {
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Meta {
-    /// The local number at which the fill began; raised when a check has passed.
-    pub(crate) local: AtomicU64,
+    /// Up to which number no floor kept a reader of memory from it; what hits compare.
+    pub(crate) seen: AtomicU64,
     /// The stable hash of cache and key.
     pub(crate) key: u64,
     /// The hashes of its tags, implicit ones (prefixes, patterns) among them.
@@ -49,6 +49,11 @@ pub(crate) struct Meta {
     pub(crate) validator: Option<Box<str>>,
     /// For sliding expiry: when it was read last, on the scale of `times`.
     pub(crate) read: AtomicU64,
+    /// The local number at which the fill began; raised when a check against all floors has passed.
+    pub(crate) local: AtomicU64,
+    /// Whether it has passed such a check since it was put into memory. Whoever removes its key later
+    /// takes it out of there.
+    pub(crate) settled: AtomicBool,
 }
 
 /// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
@@ -106,7 +111,9 @@ impl Meta {
     pub(crate) fn new(key: u64, token: Token, times: Times) -> Self {
         Self {
             times,
+            seen: AtomicU64::new(token.local),
             local: AtomicU64::new(token.local),
+            settled: AtomicBool::new(false),
             shared: token.shared,
             key,
             tags: Box::default(),
@@ -115,11 +122,15 @@ impl Meta {
         }
     }
 
-    /// The same facts at other times.
+    /// The same facts at other times, for an entry that is not in memory yet.
     pub(crate) fn with_times(&self, times: Times) -> Self {
+        let local = self.local.load(Ordering::Relaxed);
         Self {
             times,
-            local: AtomicU64::new(self.local.load(Ordering::Relaxed)),
+            // Not what readers of memory saw: that counts while the entry is there.
+            seen: AtomicU64::new(local),
+            local: AtomicU64::new(local),
+            settled: AtomicBool::new(false),
             shared: self.shared,
             key: self.key,
             tags: self.tags.clone(),
