@@ -153,7 +153,9 @@ impl Floors {
         tags: &[u64],
         local: u64,
     ) -> Standing {
-        self.worst(cache, key, tags, Exact::of_held_key, |marks| marks.local(local))
+        self.worst(cache, key, tags, Exact::of_held_key, |marks| {
+            marks.local(local)
+        })
     }
 
     /// How an entry of a shared tier stands.
@@ -164,7 +166,9 @@ impl Floors {
         tags: &[u64],
         version: Version,
     ) -> Standing {
-        self.worst(cache, key, tags, Exact::of_key, |marks| marks.shared(version))
+        self.worst(cache, key, tags, Exact::of_key, |marks| {
+            marks.shared(version)
+        })
     }
 
     /// Takes the next number for an invalidation of this process, and returns it.

@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, Floors, Log,
+    Change, Floors, Log, Target,
     local_log::LocalLog,
     pending::{Pending, Released},
     silence::Silence,

@@ -9,7 +9,7 @@
 
 use loom::{
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -119,6 +119,50 @@ fn a_hit_during_an_invalidation_does_not_let_the_entry_outlive_it() {
         let local = local.load(Ordering::Relaxed);
         let standing = floors.standing(&cache, KEY, &[TAG], local);
         assert_eq!(standing, Standing::Removed);
+    });
+}
+
+/// Goal: forgetting removals of evicted keys brings no old value back to memory. Method: memory is one
+/// place; a fill that is too old is put there and then settles, as the cache does it; a removal raises its
+/// floor and then looks into memory; others make the floor be forgotten.
+#[test]
+fn a_fill_put_into_memory_too_late_is_not_served_when_its_removal_is_forgotten() {
+    let mut model = loom::model::Builder::new();
+    // With any number of preemptions, this takes hours.
+    model.preemption_bound = Some(3);
+    model.check(|| {
+        let floors = Arc::new(Floors::new(1));
+        let cache = floors.of_cache(CACHE);
+        let token = floors.token().local;
+        let memory = Arc::new(Mutex::new(None));
+        let settled = Arc::new(AtomicU64::new(0));
+        let remover = {
+            let (floors, memory) = (Arc::clone(&floors), Arc::clone(&memory));
+            thread::spawn(move || {
+                floors.raise_and_evict(KEY, Effect::Remove);
+                *memory.lock().expect("no panic") = None;
+                for other in 10..14 {
+                    floors.raise_and_evict(other, Effect::Remove);
+                }
+            })
+        };
+        *memory.lock().expect("no panic") = Some(token);
+        if floors.standing(&cache, KEY, &[], token) == Standing::Removed {
+            *memory.lock().expect("no panic") = None;
+        } else {
+            settled.store(1, Ordering::Release);
+        }
+        remover.join().expect("no panic");
+        let held = *memory.lock().expect("no panic");
+        let serves = held.is_some_and(|local| {
+            let standing = if settled.load(Ordering::Acquire) == 1 {
+                floors.standing_in_memory(&cache, KEY, &[], local)
+            } else {
+                floors.standing(&cache, KEY, &[], local)
+            };
+            standing != Standing::Removed
+        });
+        assert!(!serves, "it is older than the removal");
     });
 }
 

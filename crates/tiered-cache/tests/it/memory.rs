@@ -193,3 +193,28 @@ async fn keys_are_anything_displayable_and_types_that_say_how() {
     assert!(places.get(&Place { shelf: 1, slot: 2 }).await.is_hit());
     assert!(!places.get(&Place { shelf: 2, slot: 1 }).await.is_hit());
 }
+
+/// Goal: the bounded table of what was invalidated does not bound what memory holds. Method: far more
+/// insertions than it remembers, each into a cache that has room for all.
+#[tokio::test]
+async fn insertions_push_nothing_out_that_there_is_room_for() {
+    let policy = Policy {
+        capacity: tiered_cache::Capacity::Entries(200_000),
+        ..Policy::default()
+    };
+    let cache: TieredCache<u32, u32> = TieredCache::memory("many", policy).expect("sound");
+    for key in 0..100_000 {
+        cache.insert(&key, key).await;
+    }
+    let missing = (0..100_000).filter(|key| cache.peek(key).is_none());
+    assert_eq!(missing.count(), 0);
+    for key in 0..90_000 {
+        cache.remove(&key).await;
+    }
+    assert_eq!(
+        (0..90_000).filter(|key| cache.peek(key).is_some()).count(),
+        0
+    );
+    let missing = (90_000..100_000).filter(|key| cache.peek(key).is_none());
+    assert_eq!(missing.count(), 0, "removals of others neither");
+}

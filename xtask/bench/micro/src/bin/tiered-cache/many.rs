@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use fred::prelude::{Client, KeysInterface as _};
+use fred::prelude::{Client, ClientLike as _, KeysInterface as _};
 use futures_util::future::join_all;
 use harness::{Effort, Figures, Suite};
 use tiered_cache::TieredCache;

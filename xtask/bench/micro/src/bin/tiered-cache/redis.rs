@@ -41,9 +41,10 @@ fn hit(figures: &mut Figures<'_>) {
             let fred = raw(&url).await;
             let redis_rs = redis_rs(&url).await;
             for _ in 0..rounds {
-                samples[0].push(tasks(gets, |key| get(ours.clone(), key)).await);
-                samples[1].push(tasks(gets, |key| raw_get(fred.clone(), key)).await);
-                samples[2].push(tasks(gets, |key| redis_rs_get(redis_rs.clone(), key)).await);
+                let (ours, fred, redis_rs) = (ours.clone(), fred.clone(), redis_rs.clone());
+                samples[0].push(tasks(gets, move |key| get(ours.clone(), key)).await);
+                samples[1].push(tasks(gets, move |key| raw_get(fred.clone(), key)).await);
+                samples[2].push(tasks(gets, move |key| redis_rs_get(redis_rs.clone(), key)).await);
             }
             caches.close().await;
         });
