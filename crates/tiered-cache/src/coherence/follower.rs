@@ -71,6 +71,9 @@ pub(super) enum Gap {
 pub(super) struct Step {
     /// Everything up to the version counts as invalidated.
     pub(super) gap: Option<(Gap, Version)>,
+    /// What this process has filled so far counts as invalidated: it did not hear of what came in
+    /// meanwhile, and the log may not have it any more.
+    pub(super) forget: bool,
     /// First load the floors of what the log held before; if that fails, the step is not carried out.
     pub(super) load_floors: bool,
     pub(super) apply: Vec<Record>,
@@ -168,7 +171,8 @@ impl Follower {
     }
 
     fn arrive(&mut self, epoch: Epoch, page: Page, limit: usize) -> Step {
-        // With nothing kept there is nothing that the trimmed records could have invalidated here.
+        // With nothing kept there is nothing of before that the trimmed records could have
+        // invalidated here; what was filled since the start is forgotten.
         let from = self.kept.unwrap_or(Position {
             epoch,
             version: page.trimmed,
@@ -176,6 +180,7 @@ impl Follower {
         match gap(from, &page) {
             Some(gap) => self.lose(gap, from, Version(0), &page),
             None => Step {
+                forget: self.kept.is_none(),
                 load_floors: true,
                 ..self.read(epoch, from.version, Version(0), page, limit)
             },

@@ -53,6 +53,10 @@ impl Ledger {
         if let Some((gap, horizon)) = step.gap {
             self.lose(shared, gap, horizon);
         }
+        if step.forget {
+            let number = self.floors.raise(Target::All, Effect::Remove);
+            self.mark(Target::All, Effect::Remove, number);
+        }
         for (target, effect, version) in floors {
             self.floors.confirm(target, effect, version);
         }

@@ -55,6 +55,8 @@ struct Floor {
     known: BTreeMap<usize, Known>,
     /// When the log lost it.
     lost_ms: Option<u64>,
+    /// Processes that began when it could not be known any more.
+    lost_to: Vec<usize>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +64,12 @@ enum Source {
     /// A call in that process; it may have returned.
     Call { by: usize, returned: bool },
     /// A record of the shared log. To the process that wrote it, it says no more than the call did.
-    Record { version: Version, by: usize },
+    Record {
+        version: Version,
+        by: usize,
+        /// Its effect is in the slot of the key too.
+        marked: bool,
+    },
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -115,13 +122,29 @@ impl History {
     // === processes ===
 
     /// A process starts; `heir_of` is the one whose folder it has.
-    pub(super) fn start(&mut self, began: Began, heir_of: Option<usize>) -> usize {
+    ///
+    /// Records up to `trimmed` are not in the log any more. Those whose writer had not come to mark
+    /// the slot of their key are lost to it.
+    pub(super) fn start(
+        &mut self,
+        began: Began,
+        heir_of: Option<usize>,
+        trimmed: Version,
+    ) -> usize {
         let process = self.processes.len();
         self.processes.push(Process { began, seen: None });
         for floor in &mut self.floors {
             let inherited = match floor.source {
                 Source::Call { by, returned } => returned && Some(by) == heir_of,
                 // It replays the log before it serves anything that is older than itself.
+                Source::Record {
+                    version,
+                    marked: false,
+                    ..
+                } if version <= trimmed => {
+                    floor.lost_to.push(process);
+                    false
+                }
                 // What was lost has left another epoch.
                 Source::Record { .. } => true,
             };
@@ -158,6 +181,7 @@ impl History {
             },
             known: BTreeMap::from([(by, Known::AfterEvent(began.event))]),
             lost_ms: None,
+            lost_to: Vec::new(),
         });
         self.floors.len() - 1
     }
@@ -194,10 +218,30 @@ impl History {
                 effect: *effect,
                 versions: versions.to_vec(),
                 at_ms: now_ms,
-                source: Source::Record { version, by },
+                source: Source::Record {
+                    version,
+                    by,
+                    // What is no key has its floor in the log.
+                    marked: !matches!(target, Target::Key(_)),
+                },
                 known: BTreeMap::new(),
                 lost_ms: None,
+                lost_to: Vec::new(),
             });
+        }
+    }
+
+    /// The slot of the row's key has the effect of the record.
+    pub(super) fn marked(&mut self, row: usize, at: Version) {
+        for floor in &mut self.floors {
+            if let Source::Record {
+                version, marked, ..
+            } = &mut floor.source
+                && *version <= at
+                && floor.scope == Scope::Rows(vec![row])
+            {
+                *marked = true;
+            }
         }
     }
 
@@ -220,7 +264,7 @@ impl History {
         let first = reader.seen.is_none();
         reader.seen = Some(page.epoch);
         for floor in &mut self.floors {
-            let Source::Record { version, by } = floor.source else {
+            let Source::Record { version, by, .. } = floor.source else {
                 continue;
             };
             if by == process {
@@ -336,6 +380,7 @@ impl History {
         let from_ms = floor.at_ms.max(self.processes[reader].began.at_ms);
         known
             || matches!(floor.source, Source::Record { by, .. } if by != reader)
+                && !floor.lost_to.contains(&reader)
                 && from_ms + self.silent_bound_ms < began.at_ms
     }
 
@@ -365,8 +410,8 @@ mod tests {
         let targets = BTreeMap::from([(Target::Key(7), Scope::Rows(vec![0]))]);
         let mut history = History::new(targets, 40_000, 600_000);
         let mut database = Database::new(1);
-        history.start(began(1, 0), None);
-        history.start(began(2, 0), None);
+        history.start(began(1, 0), None, Version(0));
+        history.start(began(2, 0), None, Version(0));
         database.commit(0, true, 100);
         (history, database)
     }
@@ -502,11 +547,11 @@ mod tests {
         let (mut history, database) = setting();
         let scope = Scope::Rows(vec![0]);
         let call = history.called(A, scope, Effect::Remove, vec![2], began(3, 100));
-        let half = history.start(began(4, 110), Some(A));
+        let half = history.start(began(4, 110), Some(A), Version(0));
         history.returned(call);
-        let heir = history.start(began(5, 120), Some(A));
-        let grandchild = history.start(began(6, 130), Some(heir));
-        let stranger = history.start(began(7, 140), None);
+        let heir = history.start(began(5, 120), Some(A), Version(0));
+        let grandchild = history.start(began(6, 130), Some(heir), Version(0));
+        let stranger = history.start(began(7, 140), None, Version(0));
         let check = |process| history.check(process, began(9, 150), 0, Answer::Fresh(1), &database);
         assert!(check(half).is_ok());
         assert!(check(heir).is_err());

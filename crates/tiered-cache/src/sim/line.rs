@@ -23,6 +23,7 @@ use tokio::{
 use super::{
     disk::name,
     lock,
+    ops::row_of,
     world::{LineMood, Lines, State, World},
 };
 use crate::{
@@ -196,9 +197,12 @@ impl Tier for SimRedis {
         effect: Effect,
         version: Version,
     ) -> BoxFuture<'a, Result<(), TierError>> {
-        let slot = name(key);
+        let (slot, row) = (name(key), row_of(key));
         let command = move |state: &mut State, now_ms: u64| {
             state.store.invalidate(&slot, effect, version, now_ms);
+            if let Some(row) = row {
+                state.history.marked(row, version);
+            }
             state.trace.note(
                 now_ms,
                 format_args!("redis: {slot} {effect:?} at {version}"),

@@ -17,12 +17,13 @@ use super::{
     load::{Away, LoadEnd, LoadPlan},
     lock,
     profile::PER_CACHE,
-    replica::Process,
+    replica::{CACHES, Process},
     store::Wrong,
     world::World,
 };
 use crate::{
-    Cached, Effect, Invalidation, LoadContext, LoadError, Lookup, TierKind, TierSet, TieredCache,
+    Cached, Effect, EntryKey, Invalidation, LoadContext, LoadError, Lookup, TierKind, TierSet,
+    TieredCache,
 };
 
 /// One call, or a few that belong together, drawn before it begins.
@@ -537,6 +538,13 @@ impl Drop for Dropped<'_> {
 /// The key of a row; two caches have the same keys.
 pub(super) fn key(row: usize) -> String {
     KEYS[row % PER_CACHE].to_owned()
+}
+
+/// The row of a key below memory.
+pub(super) fn row_of(key: &EntryKey) -> Option<usize> {
+    let cache = CACHES.iter().position(|name| *name == &*key.cache)?;
+    let place = KEYS.iter().position(|text| *text == &*key.text)?;
+    Some(cache * PER_CACHE + place)
 }
 
 const KEYS: [&str; PER_CACHE] = ["a:0", "a:1", "b:0"];

@@ -89,7 +89,10 @@ impl Host {
             self.lineage.clear();
         }
         let heir_of = self.lineage.last().copied();
-        let number = world.with(|state, _| state.history.start(began, heir_of));
+        let number = world.with(|state, _| {
+            let trimmed = state.store.trimmed();
+            state.history.start(began, heir_of, trimmed)
+        });
         self.lineage.push(number);
         let folder = self.folder(number);
         let line = Arc::new(Line {
@@ -217,5 +220,5 @@ pub(super) fn cache_id(cache: usize) -> u64 {
     hash::text_hash(&format!("sim:{}", CACHES[cache]))
 }
 
-const CACHES: [&str; 2] = ["users", "posts"];
+pub(super) const CACHES: [&str; 2] = ["users", "posts"];
 const UNIX_2020_MS: u64 = 1_577_836_800_000;

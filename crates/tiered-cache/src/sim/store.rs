@@ -265,6 +265,8 @@ impl Store {
         self.attend(seen, now_ms);
         if self.held.epoch == old.id {
             self.begin(seen, now_ms);
+        } else if self.held.last < seen.0 {
+            self.push(0, &[], seen, now_ms);
         }
         self.epoch()
     }
@@ -353,6 +355,11 @@ impl Store {
     pub(super) fn has_record(&self, version: Version) -> bool {
         let mut log = self.held.log.iter();
         version.0 <= self.held.trimmed || log.any(|record| record.version == version)
+    }
+
+    /// The last record that was trimmed.
+    pub(super) fn trimmed(&self) -> Version {
+        Version(self.held.trimmed)
     }
 
     /// Leaves the last `keep` records.
