@@ -127,7 +127,7 @@ impl CachesBuilder {
     pub async fn build(self) -> Result<Caches, BuildError> {
         let chance = Chance::from_system();
         let base = Base {
-            floors: Arc::new(Floors::new(STRIPES)),
+            floors: Arc::new(Floors::new(self.stripes())),
             clock: Clock::start(self.clock_precision),
             instance: chance.draw(),
             chance: Arc::new(chance),
@@ -135,6 +135,19 @@ impl CachesBuilder {
             stand_ins: None,
         };
         self.build_on(base).await
+    }
+
+    /// How many stripes the table of floors has: enough for one floor for each entry of the disk tier, up
+    /// to some 30 MB. Where it remembers fewer keys than the disk holds, insertions make older entries of
+    /// the disk unservable.
+    fn stripes(&self) -> usize {
+        #[cfg(feature = "disk")]
+        if let Some(disk) = &self.disk {
+            // Entries take 4 KiB there, and a stripe remembers four floors.
+            let wanted = usize::try_from(disk.capacity_bytes / (16 << 10));
+            return wanted.unwrap_or(STRIPES_MAX).clamp(STRIPES, STRIPES_MAX);
+        }
+        STRIPES
     }
 
     /// Caches over stand-ins, in which nothing depends on the machine: the simulation's.
@@ -274,6 +287,8 @@ impl fmt::Debug for CachesBuilder {
 
 /// Floors for the last 65,536 keys or so; about 5 MiB.
 const STRIPES: usize = 16_384;
+#[cfg(feature = "disk")]
+const STRIPES_MAX: usize = 131_072;
 /// Few enough that floors are forgotten into common ones.
 #[cfg(test)]
 const SIMULATED_STRIPES: usize = 8;

@@ -46,7 +46,11 @@ fn many(figures: &mut Figures<'_>) {
         });
     });
     let [many, gets, mget] = samples;
-    let ratio: Vec<f64> = many.iter().zip(&gets).map(|(many, gets)| many / gets).collect();
+    let ratio: Vec<f64> = many
+        .iter()
+        .zip(&gets)
+        .map(|(many, gets)| many / gets)
+        .collect();
     figures.ours("hundred", "us", &many);
     figures.peer("100 concurrent gets", "hundred", "us", &gets);
     figures.peer("fred MGET", "hundred", "us", &mget);
@@ -68,11 +72,19 @@ async fn at_once(cache: &TieredCache<u64, String>, keys: &[u64]) -> usize {
 }
 
 async fn one_by_one(cache: &TieredCache<u64, String>, keys: &[u64]) -> usize {
-    join_all(keys.iter().map(|key| cache.get(key))).await.iter().filter(|found| found.is_hit()).count()
+    join_all(keys.iter().map(|key| cache.get(key)))
+        .await
+        .iter()
+        .filter(|found| found.is_hit())
+        .count()
 }
 
 async fn mget(client: &Client, keys: &[u64]) -> usize {
     let names: Vec<String> = keys.iter().map(|key| format!("raw:{key}")).collect();
-    let found: Vec<Option<String>> = client.with_options(&options()).mget(names).await.expect("here");
+    let found: Vec<Option<String>> = client
+        .with_options(&options())
+        .mget(names)
+        .await
+        .expect("here");
     found.iter().flatten().count()
 }

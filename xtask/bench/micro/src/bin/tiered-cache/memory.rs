@@ -8,8 +8,8 @@ use cached::ShardedLruTtlCache;
 use foyer::{HybridCache, HybridCacheBuilder};
 use futures_util::FutureExt as _;
 use harness::Suite;
-use multi_tier_cache::{CacheManager, CacheStrategy};
 use multi_tier_cache::backends::{MokaCache, MokaCacheConfig};
+use multi_tier_cache::{CacheManager, CacheStrategy};
 use tiered_cache::TieredCache;
 
 use crate::data::{KEYS, ROOM, TTL, fill, policy, reads, value, verify};

@@ -10,7 +10,9 @@ use crate::data::{policy, zipf};
 
 pub(crate) fn add(suite: &mut Suite) {
     for (name, about, load) in LOADS {
-        let about = format!("misses per 100 reads, {about}; 1,000 entries; opt: Belady, which knows the future");
+        let about = format!(
+            "misses per 100 reads, {about}; 1,000 entries; opt: Belady, which knows the future"
+        );
         suite.figures(name, &about, move |figures| ratio(figures, load));
     }
 }
@@ -24,7 +26,11 @@ const LOADS: [(&str, &str, Load); 3] = [
         "the same, interrupted by scans of 2,000 keys that are never read again: every fifth read",
         with_scans,
     ),
-    ("ratio-shift", "the popular keys change four times", shifting),
+    (
+        "ratio-shift",
+        "the popular keys change four times",
+        shifting,
+    ),
 ];
 
 const KEYS: u64 = 20_000;
@@ -37,11 +43,17 @@ fn ratio(figures: &mut Figures<'_>, load: Load) {
         Effort::Normal | Effort::Full => 1_000_000,
     };
     let keys = load(&mut fastrand::Rng::with_seed(5), reads);
-    let ours: TieredCache<u64, u64> = TieredCache::memory("bench", policy(ENTRIES)).expect("a policy");
+    let ours: TieredCache<u64, u64> =
+        TieredCache::memory("bench", policy(ENTRIES)).expect("a policy");
     let share = misses(&keys, |key| {
-        let hit = ours.get(&key).now_or_never().is_some_and(|found| found.is_hit());
+        let hit = ours
+            .get(&key)
+            .now_or_never()
+            .is_some_and(|found| found.is_hit());
         if !hit {
-            ours.insert(&key, key).now_or_never().expect("no lower tier");
+            ours.insert(&key, key)
+                .now_or_never()
+                .expect("no lower tier");
         }
         hit
     });

@@ -52,7 +52,11 @@ fn hit(figures: &mut Figures<'_>) {
     figures.ours("get", "us", &samples[0]);
     figures.peer("fred", "get", "us", &samples[1]);
     figures.peer("redis-rs", "get", "us", &samples[2]);
-    let ratio: Vec<f64> = samples[0].iter().zip(&samples[1]).map(|(ours, raw)| ours / raw).collect();
+    let ratio: Vec<f64> = samples[0]
+        .iter()
+        .zip(&samples[1])
+        .map(|(ours, raw)| ours / raw)
+        .collect();
     figures.ours("beside_fred", "x", &ratio);
     // 0.9 of its rate.
     figures.goal("beside_fred", "x", 1.0 / 0.9);
@@ -86,12 +90,18 @@ async fn get(cache: TieredCache<u64, String>, key: u64) {
 }
 
 async fn raw_get(client: Client, key: u64) {
-    let found: Option<String> = client.with_options(&options()).get(format!("raw:{key}")).await.expect("here");
+    let found: Option<String> = client
+        .with_options(&options())
+        .get(format!("raw:{key}"))
+        .await
+        .expect("here");
     assert!(found.is_some());
 }
 
 async fn redis_rs_get(mut connection: redis::aio::MultiplexedConnection, key: u64) {
-    let found: Option<String> = redis::AsyncCommands::get(&mut connection, format!("raw:{key}")).await.expect("here");
+    let found: Option<String> = redis::AsyncCommands::get(&mut connection, format!("raw:{key}"))
+        .await
+        .expect("here");
     assert!(found.is_some());
 }
 
@@ -129,7 +139,10 @@ pub(crate) async fn raw(url: &str) -> Client {
         .expect("a client");
     client.init().await.expect("a server");
     for key in 0..KEYS {
-        let _: () = client.set(format!("raw:{key}"), value(key), None, None, false).await.expect("here");
+        let _: () = client
+            .set(format!("raw:{key}"), value(key), None, None, false)
+            .await
+            .expect("here");
     }
     client
 }
@@ -145,7 +158,10 @@ pub(crate) fn options() -> Options {
 
 async fn redis_rs(url: &str) -> redis::aio::MultiplexedConnection {
     let client = redis::Client::open(url).expect("a URL");
-    client.get_multiplexed_async_connection().await.expect("a server")
+    client
+        .get_multiplexed_async_connection()
+        .await
+        .expect("a server")
 }
 
 pub(crate) fn runtime() -> Arc<tokio::runtime::Runtime> {

@@ -16,7 +16,11 @@ impl RedisServer {
     pub(crate) fn start() -> Option<Self> {
         let folder = tempfile::tempdir().ok()?;
         // Free now, and nobody else is about to take it.
-        let port = TcpListener::bind(("127.0.0.1", 0)).ok()?.local_addr().ok()?.port();
+        let port = TcpListener::bind(("127.0.0.1", 0))
+            .ok()?
+            .local_addr()
+            .ok()?
+            .port();
         let child = Command::new("redis-server")
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--dir"])
@@ -25,7 +29,11 @@ impl RedisServer {
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
-        let server = Self { child, port, _folder: folder };
+        let server = Self {
+            child,
+            port,
+            _folder: folder,
+        };
         server.wait().then_some(server)
     }
 

@@ -63,7 +63,11 @@ async fn open(folder: &Path) -> (Caches, TieredCache<u64, String>) {
         capacity_bytes: 64 << 20,
         ..DiskConfig::default()
     };
-    let caches = Caches::builder().disk(disk).build().await.expect("a folder");
+    let caches = Caches::builder()
+        .disk(disk)
+        .build()
+        .await
+        .expect("a folder");
     let cache = caches.cache("values", policy(500)).expect("a policy");
     (caches, cache)
 }

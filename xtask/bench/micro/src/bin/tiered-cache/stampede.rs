@@ -32,13 +32,19 @@ fn stampede(figures: &mut Figures<'_>) {
             .enable_time()
             .build()
             .expect("a runtime");
-        let ours: Vec<_> = (0..rounds).map(|_| runtime.block_on(ours(callers))).collect();
-        let moka: Vec<_> = (0..rounds).map(|_| runtime.block_on(moka(callers))).collect();
+        let ours: Vec<_> = (0..rounds)
+            .map(|_| runtime.block_on(ours(callers)))
+            .collect();
+        let moka: Vec<_> = (0..rounds)
+            .map(|_| runtime.block_on(moka(callers)))
+            .collect();
         (ours, moka)
     });
     let column = |of: &[(u32, Duration)]| -> (Vec<f64>, Vec<f64>) {
         let loads = of.iter().map(|(loads, _)| f64::from(*loads));
-        let multiples = of.iter().map(|(_, took)| took.as_secs_f64() / LOADER.as_secs_f64());
+        let multiples = of
+            .iter()
+            .map(|(_, took)| took.as_secs_f64() / LOADER.as_secs_f64());
         (loads.collect(), multiples.collect())
     };
     let (loads, multiples) = column(&taken.0);
@@ -87,7 +93,10 @@ async fn slow(loads: &AtomicU32) -> Result<u64, std::convert::Infallible> {
 }
 
 /// Starts all of them, then lets them go at once; the time runs from there.
-async fn all<F: Future<Output = ()> + Send + 'static>(callers: usize, call: impl Fn() -> F) -> Duration {
+async fn all<F: Future<Output = ()> + Send + 'static>(
+    callers: usize,
+    call: impl Fn() -> F,
+) -> Duration {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
     let tasks: Vec<_> = (0..callers)
         .map(|_| {

@@ -43,7 +43,11 @@ fn tag_check(figures: &mut Figures<'_>) {
     }
     let without = samples[0].clone();
     for ((tags, _), samples) in caches.iter().zip(&samples).skip(1) {
-        let added: Vec<f64> = samples.iter().zip(&without).map(|(with, none)| with - none).collect();
+        let added: Vec<f64> = samples
+            .iter()
+            .zip(&without)
+            .map(|(with, none)| with - none)
+            .collect();
         figures.ours(&format!("{tags}_tags"), "ns", &added);
         figures.goal(&format!("{tags}_tags"), "ns", 15.0);
     }
@@ -57,7 +61,10 @@ fn tagged(tags: usize) -> TieredCache<u64, String> {
         for tag in 0..tags as u64 {
             entry = entry.tag(format!("tag {}", (key.wrapping_mul(31) + tag * 7) % 1_000));
         }
-        entry.insert(value(key)).now_or_never().expect("no lower tier");
+        entry
+            .insert(value(key))
+            .now_or_never()
+            .expect("no lower tier");
     });
     cache
 }
