@@ -142,7 +142,7 @@ impl CachesBuilder {
     /// the disk unservable.
     fn stripes(&self) -> usize {
         #[cfg(feature = "disk")]
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = &self.wanted.disk {
             // Entries take 4 KiB there, and a stripe remembers four floors.
             let wanted = usize::try_from(disk.capacity_bytes / (16 << 10));
             return wanted.unwrap_or(STRIPES_MAX).clamp(STRIPES, STRIPES_MAX);
