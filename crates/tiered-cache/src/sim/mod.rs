@@ -9,21 +9,30 @@
 //!
 //! - of its own calls: from their first poll on, whether or not they reach Redis, end, or are dropped;
 //! - of the returned calls of an earlier process on the same folder: from its start on;
-//! - of a record in the shared log: from its start on, if the record was there by then; else from the
-//!   moment at which a page of the log with it has arrived; or a page that shows another epoch, by
-//!   which everything before it may be lost; or after [`SILENT_BOUND_MS`](schedule) in any case: a log
-//!   that answers has told of it by then, and one that is silent makes values end `degraded_ttl` (30 s)
-//!   after the silence began, which is noticed a long poll and a deadline (a few seconds) later;
-//! - once everything is mended and a minute has gone by: of every call that returned and every batch
-//!   that was prepared and committed in the database, in whichever process, even if it died before it
-//!   could say so; unless it died before Redis had it *and* its folder was lost too, or Redis lost its
-//!   data with the intent, and there was no folder.
+//! - of a record in the shared log that another process wrote: from its start on, if the record was
+//!   written by then; else from the moment at which a page of the log with it has arrived, or a page
+//!   that shows another epoch than the one before, by which everything may be lost; and 40 s after it
+//!   was written in any case: a log that answers has told of it by then, and one that is silent makes
+//!   values end `degraded_ttl` (30 s) after the silence began, which is the last answer, at most a
+//!   long poll and its deadline later;
+//! - once everything is mended and has come to rest, within a minute: of every call that returned, and
+//!   every batch that was prepared and whose transaction was committed, in whichever process, even if
+//!   it died before it could say so.
 //!
-//! An insertion and an invalidation that are under way at the same time may take effect in either
-//! order. A negative entry has no tags. Moreover: a fresh value was replaced no longer ago than its
-//! TTL and its load take; the value is of its key; a load fails only when a loader did; every call ends
-//! within a few seconds whatever hangs; at the end no flight runs, nothing is pending, no intent is
-//! left, no caller has panicked, and everybody knows of a removal within a second.
+//! # What may be lost
+//! - A call, if its process died before the record was in the log, and its folder is lost or there is
+//!   none.
+//! - A batch's intent, if Redis lost its data before the intent was due, and there is no folder.
+//! - A record of a key, to processes that start after it was trimmed from the log, if its writer had
+//!   not yet marked the slot of the key and died: nothing in Redis tells of it any more.
+//! - The order of an insertion and an invalidation that are under way at the same time: either may
+//!   come first. A negative entry has no tags.
+//!
+//! # What else must hold
+//! A fresh value was replaced no longer ago than its TTL and its load take. A value is of its key. A
+//! load fails only when a loader did. Every call ends within 5 s (reads) or 10 s, whatever hangs. At
+//! the end no flight runs, nothing is pending, no intent is left, nothing has panicked, and everybody
+//! knows of a removal within a second.
 //!
 //! # To play
 //! `TIERED_CACHE_SIM_SCHEDULES=n` runs so many; `TIERED_CACHE_SIM_SEED=n` plays one and prints every
@@ -150,6 +159,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-const SCHEDULES: u64 = 1_000;
+const SCHEDULES: u64 = 10_000;
 /// Enough to see what failures have in common.
 const FAILED_MAX: usize = 12;

@@ -30,7 +30,7 @@ impl Profile {
             redis,
             disk: dice.one_in(2),
             policy: policy(dice),
-            steps: dice.pick(&[20, 30, 40, 40, 60, 90]),
+            steps: dice.pick(&[20, 20, 30, 30, 40, 80]),
             fault_every: dice.pick(&[0, 3, 6, 6, 12]),
             kill_every: dice.pick(&[0, 0, 20, 40]),
         }

@@ -435,8 +435,8 @@ const LOAD_BOUND: Duration = Duration::from_secs(10);
 const WRITE_BOUND: Duration = Duration::from_secs(10);
 const SILENT_BOUND_MS: u64 = 40_000;
 const FRESH_SLACK_MS: u64 = 10_000;
-/// Intents become due, and are swept.
-const REST_MIN: Duration = Duration::from_secs(16);
+/// Pages of the log arrive. Intents that are not yet due are no rest.
+const REST_MIN: Duration = Duration::from_secs(3);
 /// Breakers close, and retries come through.
 const REST_MAX: Duration = Duration::from_secs(60);
 const DELIVERY: Duration = Duration::from_secs(1);
