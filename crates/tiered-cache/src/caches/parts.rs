@@ -102,6 +102,10 @@ impl Wanted {
 
 impl Parts {
     #[cfg(test)]
+    #[cfg_attr(
+        not(any(feature = "redis", feature = "disk")),
+        expect(clippy::needless_update, reason = "there is no other field")
+    )]
     pub(super) fn of_stand_ins(
         tiers: Vec<Arc<dyn Tier>>,
         log: Option<Arc<dyn Log>>,

@@ -35,10 +35,6 @@ impl Database {
         }
     }
 
-    pub(super) fn rows(&self) -> usize {
-        self.rows.len()
-    }
-
     /// Commits the next version of a row and returns it; the first is 1.
     pub(super) fn commit(&mut self, row: usize, present: bool, now_ms: u64) -> u64 {
         self.rows[row].push(Revision {
@@ -56,11 +52,6 @@ impl Database {
     /// The versions of all rows now.
     pub(super) fn versions(&self) -> Vec<u64> {
         (0..self.rows.len()).map(|row| self.version(row)).collect()
-    }
-
-    /// What a query gives now.
-    pub(super) fn read(&self, row: usize) -> Option<Value> {
-        self.read_at(row, self.version(row))
     }
 
     /// What a query gave when the row had that version.

@@ -23,7 +23,7 @@ use tokio::{
 use super::{
     disk::name,
     lock,
-    ops::row_of,
+    op::row_of,
     world::{LineMood, Lines, State, World},
 };
 use crate::{

@@ -45,6 +45,7 @@ mod history;
 mod line;
 mod load;
 mod mutants;
+mod op;
 mod ops;
 mod oracle;
 mod profile;

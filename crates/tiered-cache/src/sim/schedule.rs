@@ -13,7 +13,7 @@ use super::{
     disk::DiskMood,
     history::{History, Scope},
     lock,
-    ops::{How, Op, key},
+    op::{How, Op, key},
     profile::{PER_CACHE, Profile},
     replica::{Host, Process, cache_id},
     store::Wrong,

@@ -23,15 +23,10 @@ impl Trace {
     /// Notes an event; gives its number, which orders all events of the schedule.
     pub(super) fn note(&mut self, at_ms: u64, event: fmt::Arguments<'_>) -> u64 {
         self.events += 1;
-        let _ = write!(self.hash, "{at_ms} {event}\n");
+        let _ = writeln!(self.hash, "{at_ms} {event}");
         if let Some(lines) = &mut self.lines {
             lines.push(format!("{at_ms:>7} ms  {event}"));
         }
-        self.events
-    }
-
-    /// The number of the last event.
-    pub(super) fn events(&self) -> u64 {
         self.events
     }
 
