@@ -10,9 +10,7 @@ fn each_broken_rule_is_noticed() {
     let rules = [
         Wrong::GapsAreHidden,
         Wrong::RecordsAreSkipped,
-        Wrong::FloorsAreForgotten,
         Wrong::IntentsAreForgotten,
-        Wrong::VersionsFallBack,
         Wrong::LoadsAreOld,
         Wrong::InsertionsAreOld,
     ];

@@ -34,12 +34,8 @@ pub(super) enum Wrong {
     GapsAreHidden,
     /// One in so many records is not shown to readers.
     RecordsAreSkipped,
-    /// The floors of tags and caches are not kept for those who come later.
-    FloorsAreForgotten,
     /// Intents never become overdue.
     IntentsAreForgotten,
-    /// A new epoch begins at the server's clock, though callers have seen later versions.
-    VersionsFallBack,
     /// Loaders see the row as it was before its last commit.
     LoadsAreOld,
     /// Insertions bring the row as it was before its last commit.
@@ -176,7 +172,7 @@ impl Store {
         let version = self.push(by, changes, seen, now_ms);
         self.trim(LOG_MAX);
         for (target, effect) in changes {
-            if !matches!(target, Target::Key(_)) && self.wrong != Wrong::FloorsAreForgotten {
+            if !matches!(target, Target::Key(_)) {
                 self.raise_floor((*target, *effect == Effect::Remove), version);
             }
         }
@@ -192,11 +188,7 @@ impl Store {
     ) -> Version {
         let clock = (SINCE_2020_MS + now_ms).saturating_add_signed(self.skew_ms) << 12;
         let held = &mut self.held;
-        let above = match self.wrong {
-            Wrong::VersionsFallBack => 0,
-            _ => (held.last + 1).max(seen.0 + 1),
-        };
-        held.last = above.max(clock);
+        held.last = (held.last + 1).max(clock).max(seen.0 + 1);
         let version = Version(held.last);
         held.log.push_back(Record {
             version,
