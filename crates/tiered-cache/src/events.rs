@@ -1,9 +1,10 @@
 //! Events: what caches do besides answering hits, for those who want to watch; free while nobody does.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{
-        Arc, OnceLock, Weak,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -43,7 +44,8 @@ pub enum CacheEvent {
         #[serde(serialize_with = "text")]
         key: Arc<str>,
     },
-    /// An entry was expired by a call: it may still serve where the policy lets a stale value serve.
+    /// An entry was expired by a call or a batch: it may still serve where the policy lets a stale
+    /// value serve.
     Expired {
         /// The cache.
         #[serde(serialize_with = "text")]
@@ -52,7 +54,7 @@ pub enum CacheEvent {
         #[serde(serialize_with = "text")]
         key: Arc<str>,
     },
-    /// An entry was removed by a call.
+    /// An entry was removed by a call or a batch.
     Removed {
         /// The cache.
         #[serde(serialize_with = "text")]
@@ -61,9 +63,21 @@ pub enum CacheEvent {
         #[serde(serialize_with = "text")]
         key: Arc<str>,
     },
-    /// More than one key was invalidated: a tag, prefix, pattern or a whole cache.
+    /// More than one key was invalidated by a call or a batch: a tag, prefix, pattern or a whole cache.
     Invalidated {
-        /// What, in words: `tag "team:3"`, `cache "users"`.
+        /// What, in words: `prefix "eu:" of cache users`, `everything of cache users`, and
+        /// `tag 606fe9e68275c95e` where only the hash of a name is known, which the `Debug` text of
+        /// [`Tag`](crate::Tag) shows.
+        #[serde(serialize_with = "text")]
+        what: Arc<str>,
+        /// Whether it may still serve.
+        #[serde(serialize_with = "effect_name")]
+        effect: Effect,
+    },
+    /// Another process invalidated something, and it is in force here too; insertions of others are
+    /// among it.
+    Heard {
+        /// What, as in `Invalidated`; of a key, the hash.
         #[serde(serialize_with = "text")]
         what: Arc<str>,
         /// Whether it may still serve.
@@ -198,6 +212,8 @@ struct Hub {
     listeners: AtomicUsize,
     /// Made for the first listener: it holds 100 KiB, which a cache that nobody watches need not.
     sender: OnceLock<broadcast::Sender<CacheEvent>>,
+    /// Of each cache by its number, for events that know no more of it; as many as there are names.
+    names: Mutex<BTreeMap<u64, Arc<str>>>,
 }
 
 impl Events {
@@ -205,7 +221,22 @@ impl Events {
         Self(Arc::new(Hub {
             listeners: AtomicUsize::new(0),
             sender: OnceLock::new(),
+            names: Mutex::default(),
         }))
+    }
+
+    /// Notes the name of a cache.
+    pub(crate) fn name(&self, cache: u64, name: &Arc<str>) {
+        self.names().insert(cache, Arc::clone(name));
+    }
+
+    pub(crate) fn name_of(&self, cache: u64) -> Option<Arc<str>> {
+        self.names().get(&cache).map(Arc::clone)
+    }
+
+    fn names(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<str>>> {
+        let names = &self.0.names;
+        names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether anybody listens; one relaxed load.

@@ -53,7 +53,7 @@ impl Sampler {
     pub(crate) fn new(entries: usize, ttl_ms: u64) -> Self {
         let rate = KEYS_MAX as f64 / (entries as f64 * REACH);
         Self {
-            threshold: AtomicU64::new(to_threshold(rate.min(1.0))),
+            threshold: AtomicU64::new(to_threshold(rate.clamp(RATE_MIN, 1.0))),
             ttl_ms,
             counted: Box::new(Counted {
                 missed: AtomicU64::new(0),
@@ -268,6 +268,14 @@ mod tests {
             once += reads as u64 / 60;
         }
         load
+    }
+
+    #[test]
+    fn a_cache_with_room_for_everything_is_sampled_too() {
+        let sampler = Sampler::new(usize::MAX, u64::MAX);
+        (0..500_000).for_each(|key| sampler.record(mix(key + 1), || key / 40));
+        let keys = sampler.lock().distances.keys();
+        assert!((60..200).contains(&keys), "{keys} of 500,000, one in 4,096");
     }
 
     /// The greatest difference to an exact LRU cache, at 1/8 to 8 times `size`.

@@ -230,6 +230,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
     fn assemble(self, id: u64, common: Common, lower: Option<Lower<V>>) -> Arc<Inner<K, V>> {
         let policy = self.policy;
         let name: Arc<str> = self.name.into();
+        common.events.name(id, &name);
         let on_evict = {
             let (events, cache) = (common.events.clone(), Arc::clone(&name));
             Arc::new(move |key: &K| {

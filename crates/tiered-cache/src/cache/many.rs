@@ -109,7 +109,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                     self.refresh_registered(key);
                     answers[at] = Lookup::hit(value, TierKind::Memory);
                 }
-                Seen::Quiet(value) => answers[at] = Lookup::stale(value, TierKind::Memory),
+                Seen::Quiet(value) => {
+                    self.served_stale(key, StaleReason::Error);
+                    answers[at] = Lookup::stale(value, TierKind::Memory);
+                }
                 Seen::Absent => answers[at] = Lookup::Absent,
                 Seen::Stale(value) => {
                     answers[at] = Lookup::stale(value, TierKind::Memory);
@@ -142,19 +145,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 Below::Stale(..) | Below::Fallback(..) | Below::Nothing => {}
             }
             if answers[at].is_stale() {
+                self.served_stale(keys[at], StaleReason::Revalidating);
                 self.refresh_registered(keys[at]);
             }
         }
-        self.told_stale(&keys, &answers);
         places.into_iter().map(|at| answers[at].clone()).collect()
-    }
-
-    fn told_stale(&self, keys: &[&K], answers: &[Lookup<V>]) {
-        for (key, answer) in keys.iter().zip(answers) {
-            if answer.is_stale() {
-                self.served_stale(key, StaleReason::Revalidating);
-            }
-        }
     }
 
     async fn get_or_load_many(
@@ -179,10 +174,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 }
                 Seen::Stale(value) => {
                     aboard.extend(self.board(key, Some(&value)).1);
+                    self.served_stale(key, StaleReason::Revalidating);
                     answers[at] = Lookup::stale(value, TierKind::Memory);
                     continue;
                 }
                 Seen::Quiet(value) => {
+                    self.served_stale(key, StaleReason::Error);
                     answers[at] = Lookup::stale(value, TierKind::Memory);
                     continue;
                 }
@@ -213,7 +210,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                     .spawn(Arc::clone(self).fly_many(aboard, load)),
             );
         }
-        self.told_stale(&keys, &answers);
         let ends = waits.into_iter().map(|wait| {
             let key = keys[wait.at];
             async move {

@@ -6,6 +6,7 @@ use tokio_util::task::TaskTracker;
 
 use super::{
     Caches, CoherenceConfig, Common, Shared,
+    gauges::Gauges,
     housekeeping::keep_house,
     parts::{Names, Parts, Wanted},
     registry::Registry,
@@ -199,12 +200,14 @@ impl CachesBuilder {
         };
         // The folder is this process's own by now.
         let warmth = Warmth::open(manifest).await;
+        let events = Events::new();
         let config = LedgerConfig {
             instance: names.instance,
             unix_ms: clock.exact_ms(),
             silent_after: self.coherence.silent_after,
             degraded_ttl: self.coherence.degraded_ttl,
             intent_timeout: self.coherence.intent_timeout,
+            events: events.clone(),
             ..settings
         };
         let ledger = Ledger::new(
@@ -242,7 +245,7 @@ impl CachesBuilder {
                 chance,
                 origin,
                 tasks: TaskTracker::new(),
-                events: Events::new(),
+                events,
                 leases: parts.leases(),
                 seed,
             },
@@ -251,7 +254,8 @@ impl CachesBuilder {
             warmth,
             parts,
         });
-        tokio::spawn(keep_house(Arc::downgrade(&shared)));
+        let gauges = Gauges::new(&shared.tiers, shared.parts.disk_tiers() > 0);
+        tokio::spawn(keep_house(Arc::downgrade(&shared), gauges));
         if shared.warmth.writes() {
             tokio::spawn(keep_manifest(Arc::downgrade(&shared)));
         }

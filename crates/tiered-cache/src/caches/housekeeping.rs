@@ -1,12 +1,16 @@
 //! The one task behind `Caches`: it sweeps, and passes counts on.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Weak,
+    time::Duration,
+};
 
-use super::Shared;
+use super::{Shared, gauges::Gauges};
 use crate::{cached::TierKind, events::CacheEvent, guard::BreakerState};
 
 /// Ends by itself once the last handle is gone; it holds none meanwhile.
-pub(super) async fn keep_house(shared: Weak<Shared>) {
+pub(super) async fn keep_house(shared: Weak<Shared>, gauges: Gauges) {
     let mut seen = Seen::default();
     loop {
         tokio::time::sleep(EACH).await;
@@ -14,8 +18,13 @@ pub(super) async fn keep_house(shared: Weak<Shared>) {
             return;
         };
         for cache in shared.registry.caches() {
-            cache.tend();
+            // What is swept out is dropped here, and the drop is the user's; the other caches, and
+            // this one at the next turn, go on.
+            if catch_unwind(AssertUnwindSafe(|| cache.tend())).is_err() {
+                tracing::warn!(cache = &*cache.name(), "a panic in a turn of housekeeping");
+            }
         }
+        gauges.publish(&shared);
         seen.tell_changes(&shared);
     }
 }

@@ -2,6 +2,7 @@
 
 mod builder;
 mod common;
+mod gauges;
 mod housekeeping;
 mod parts;
 mod registry;

@@ -211,7 +211,7 @@ impl Parts {
         let _ = ledger;
     }
 
-    fn disk_tiers(&self) -> usize {
+    pub(super) fn disk_tiers(&self) -> usize {
         #[cfg(feature = "disk")]
         return usize::from(self.disk.is_some());
         #[cfg(not(feature = "disk"))]

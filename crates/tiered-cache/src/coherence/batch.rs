@@ -143,6 +143,7 @@ impl Batch {
             return None;
         }
         let ticket = self.ledger.announce_with(&self.changes, self.intent);
+        self.ledger.tell_applied(&self.changes);
         if let (Some(intent), Some(local)) = (self.intent, &self.ledger.local) {
             // On record as an invalidation by now.
             local.outbox().complete(intent);

@@ -109,6 +109,7 @@ impl Invalidations {
             return;
         }
         let ticket = self.ledger.announce(&changes);
+        self.ledger.tell_applied(&changes);
         self.ledger.settle(ticket).await;
     }
 

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
+    events::Events,
     tier::{Tier, TierScope},
 };
 
@@ -38,6 +39,8 @@ pub(crate) struct LedgerConfig {
     pub(crate) intent_timeout: Duration,
     /// How many invalidations wait to be tried again; more become "the whole cache".
     pub(crate) pending_max: usize,
+    /// Who is told.
+    pub(crate) events: Events,
 }
 
 impl Default for LedgerConfig {
@@ -49,6 +52,7 @@ impl Default for LedgerConfig {
             degraded_ttl: Duration::from_secs(30),
             intent_timeout: Duration::from_secs(10),
             pending_max: 4_096,
+            events: Events::new(),
         }
     }
 }
@@ -195,6 +199,7 @@ impl Ledger {
             let number = self.floors.raise(target, effect);
             self.mark(target, effect, number);
         }
+        self.tell_heard(changes);
     }
 
     fn announce_unsent(self: &Arc<Self>) {

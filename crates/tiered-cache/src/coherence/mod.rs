@@ -15,6 +15,7 @@ mod pending;
 mod settle;
 mod silence;
 mod tail;
+mod told;
 mod version;
 
 pub use batch::{Batch, PrepareError};

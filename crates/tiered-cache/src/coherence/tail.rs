@@ -89,6 +89,9 @@ impl Ledger {
                 self.mark(target, effect, number);
             }
         }
+        if record.by != self.config.instance {
+            self.tell_heard(&record.changes);
+        }
     }
 
     /// Everything up to `horizon` may miss an invalidation.
@@ -226,6 +229,7 @@ async fn sweep(ledger: Weak<Ledger>, log: Arc<dyn Log>, chance: Arc<Chance>, int
             let changes =
                 change::decode(&bytes).unwrap_or_else(|| vec![Change::all(Effect::Remove)]);
             let ticket = ledger.announce_with(&changes, Some(intent));
+            ledger.tell_applied(&changes);
             ledger.settle(ticket).await;
         }
     }

@@ -119,9 +119,12 @@ impl Meter {
         }
     }
 
-    /// One run of a loader.
+    /// One run of a loader; one that never ran took no time that says anything.
     pub(crate) fn load(&self, outcome: LoadOutcome, took: Duration) {
         self.loads[outcome as usize].add();
+        if outcome == LoadOutcome::Overloaded {
+            return;
+        }
         self.load_times.record(took);
         self.load_seconds.record(took.as_secs_f64());
     }

@@ -11,3 +11,4 @@ mod tallies;
 pub(crate) use meter::{LoadOutcome, Meter, Outcome, Size};
 pub(crate) use snapshot::{Bytes, Grouped, seconds};
 pub use snapshot::{CacheStats, LoadTimes, TierStats};
+pub(crate) use tallies::Published;

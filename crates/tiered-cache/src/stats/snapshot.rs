@@ -391,6 +391,14 @@ mod tests {
     }
 
     #[test]
+    fn a_load_that_never_ran_takes_no_time() {
+        let meter = Meter::new("users");
+        meter.load(LoadOutcome::Overloaded, Duration::ZERO);
+        let stats = meter.snapshot("users", Size::default());
+        assert_eq!((stats.loads_refused, stats.load_times), (1, None));
+    }
+
+    #[test]
     fn numbers_are_grouped_and_sizes_have_units() {
         let texts = [Grouped(999), Grouped(1_000), Grouped(u64::MAX)].map(|n| n.to_string());
         assert_eq!(texts, ["999", "1,000", "18,446,744,073,709,551,615"]);

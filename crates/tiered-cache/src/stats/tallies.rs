@@ -99,20 +99,20 @@ impl Tally {
 /// What the recorder knows of a count. It is told differences, because two caches of one name (in two
 /// `Caches`) share a series.
 #[derive(Debug)]
-pub(super) struct Published {
+pub(crate) struct Published {
     told: AtomicU64,
     counter: Counter,
 }
 
 impl Published {
-    pub(super) fn new(counter: Counter) -> Self {
+    pub(crate) fn new(counter: Counter) -> Self {
         Self {
             told: AtomicU64::new(0),
             counter,
         }
     }
 
-    pub(super) fn update(&self, total: u64) {
+    pub(crate) fn update(&self, total: u64) {
         let told = self.told.fetch_max(total, Ordering::Relaxed);
         if total > told {
             self.counter.increment(total - told);

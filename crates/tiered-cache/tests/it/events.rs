@@ -3,8 +3,13 @@
 use std::{convert::Infallible, time::Duration};
 
 use expect_test::{Expect, expect};
-use tiered_cache::{CacheEvents, Caches, Capacity, Effect, Policy, TieredCache};
+use futures_util::stream;
+use tiered_cache::{
+    CacheEvents, Caches, Capacity, Effect, Invalidation, Policy, Tag, TierKind, TieredCache,
+};
 use tokio::time::sleep;
+
+use crate::shelf::Shelf;
 
 fn check(events: &mut CacheEvents, wanted: &Expect) {
     let mut lines = Vec::new();
@@ -102,4 +107,37 @@ async fn what_has_to_leave_memory_is_told() {
         told += 1;
     }
     assert_eq!(told, stats.evictions);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_batch_or_an_event_invalidates_is_told() {
+    let caches = Caches::builder()
+        .tier(Shelf::new(TierKind::Other))
+        .build()
+        .await
+        .expect("it opens");
+    let numbers: TieredCache<u32, u32> = caches.cache("numbers", Policy::default()).expect("sound");
+    let mut events = caches.events();
+    let mut batch = caches.invalidations().begin();
+    batch.push(Invalidation::key(&numbers, &1));
+    batch.push(Invalidation::key(&numbers, &2).expire());
+    batch.push(Invalidation::cache(&numbers));
+    batch.prepare().await.expect("there is nobody to ask");
+    check(&mut events, &expect![""]);
+    batch.commit().await;
+    let applied = Invalidation::tag("team:3").expire();
+    caches.invalidations().apply([applied]).await;
+    let of_event = |key: u32| [Invalidation::key(&numbers, &key)];
+    let follow = caches.invalidations();
+    follow.follow(stream::iter([7]), of_event).await;
+    check(
+        &mut events,
+        &expect![[r#"
+        {"event":"removed","cache":"numbers","key":"1"}
+        {"event":"expired","cache":"numbers","key":"2"}
+        {"event":"invalidated","what":"everything of cache numbers","effect":"remove"}
+        {"event":"invalidated","what":"tag 606fe9e68275c95e","effect":"expire"}
+        {"event":"removed","cache":"numbers","key":"7"}"#]],
+    );
+    assert!(format!("{:?}", Tag::new("team:3")).contains("606fe9e68275c95e"));
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tiered_cache::{Caches, Effect, Policy, RedisConfig, TieredCache};
+use tiered_cache::{CacheEvent, Caches, Effect, Policy, RedisConfig, Tag, TieredCache};
 
 use crate::{
     redis_cable::Cable,
@@ -139,12 +139,28 @@ async fn tags_and_whole_caches_reach_the_other_replica() {
     };
     assert_eq!(tagged(10).await, 10);
     assert_eq!(tagged(11).await, 10, "it is kept");
+    let mut events = two.caches.events();
     one.caches.invalidate_tag("team", Effect::Remove).await;
     until("the tag is known", async || tagged(12).await == 12).await;
     one.caches.invalidate_tag("team", Effect::Expire).await;
     until("the expiry is known", async || tagged(13).await == 13).await;
     one.cache.clear().await;
     until("the whole cache is known", async || tagged(14).await == 14).await;
+    let mut heard = Vec::new();
+    while let Some(event) = events.try_recv() {
+        if let CacheEvent::Heard { what, effect } = event {
+            heard.push((what.to_string(), effect));
+        }
+    }
+    let tag = format!("{:?}", Tag::new("team"))
+        .replace("Tag(", "tag ")
+        .replace(')', "");
+    let expected = [
+        (tag.clone(), Effect::Remove),
+        (tag, Effect::Expire),
+        ("everything of cache numbers".to_owned(), Effect::Remove),
+    ];
+    assert_eq!(heard, expected);
 }
 
 #[tokio::test]
