@@ -114,6 +114,9 @@ pub trait Tier: Debug + Send + Sync + 'static {
         version: Version,
     ) -> BoxFuture<'a, Result<(), TierError>>;
 
-    /// Flushes and stops; the caller bounds it.
+    /// Flushes and stops; the caller waits 5 s for it.
     fn close(&self) -> BoxFuture<'_, ()>;
 }
+
+/// How long `Caches::close` waits for each thing that it closes.
+pub(crate) const CLOSE_WITHIN: Duration = Duration::from_secs(5);

@@ -9,7 +9,7 @@ mod registry;
 mod settings;
 mod warming;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, sync::Arc};
 
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -24,6 +24,7 @@ use crate::{
     stats::CacheStats,
     status::{CachesStatus, LogState, TierBreaker},
     tag::Tag,
+    tier::CLOSE_WITHIN,
 };
 
 pub use builder::CachesBuilder;
@@ -147,33 +148,38 @@ impl Caches {
         status
     }
 
-    /// Lets running loads end, tells Redis what it was not told yet, flushes the disk tier and leaves
-    /// Redis; at most 5 s for each. Afterwards the caches go on with memory alone, and removals no longer reach Redis.
+    /// Writes the manifest of hot keys, lets running loads end, tells Redis what it was not told yet,
+    /// flushes the tiers and leaves Redis; at most 5 s for each. What the disk tier has not written by
+    /// then is given up, and its folder is free for the next one. Afterwards the caches go on with
+    /// memory alone, and removals no longer reach Redis.
     ///
     /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
     pub async fn close(&self) {
-        self.shared
-            .warmth
-            .write(self.shared.registry.caches())
-            .await;
+        let caches = self.shared.registry.caches();
+        if tokio::time::timeout(CLOSE_WITHIN, self.shared.warmth.write(caches))
+            .await
+            .is_err()
+        {
+            tracing::warn!("manifest of hot keys not written in time");
+        }
         let tasks = &self.shared.common.tasks;
         tasks.close();
-        if tokio::time::timeout(CLOSE_TIMEOUT, tasks.wait())
+        if tokio::time::timeout(CLOSE_WITHIN, tasks.wait())
             .await
             .is_err()
         {
             tracing::warn!(left = tasks.len(), "loads still running at close");
         }
-        self.shared.common.ledger.close(CLOSE_TIMEOUT).await;
+        self.shared.common.ledger.close(CLOSE_WITHIN).await;
         for tier in &*self.shared.tiers {
-            if tokio::time::timeout(CLOSE_TIMEOUT, tier.close())
+            if tokio::time::timeout(CLOSE_WITHIN, tier.close())
                 .await
                 .is_err()
             {
                 tracing::warn!(tier = tier.kind().as_str(), "tier not closed in time");
             }
         }
-        self.shared.parts.close(CLOSE_TIMEOUT).await;
+        self.shared.parts.close(CLOSE_WITHIN).await;
         self.shared.common.ledger.release();
     }
 
@@ -210,5 +216,3 @@ impl fmt::Debug for Caches {
             .finish_non_exhaustive()
     }
 }
-
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);

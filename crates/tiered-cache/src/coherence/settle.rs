@@ -173,8 +173,11 @@ impl Ledger {
         self.closed.cancel();
         if let Some(local) = &self.local {
             let local = Arc::clone(local);
-            // CANCEL: it is closed all the same.
-            let _ = tokio::task::spawn_blocking(move || local.close()).await;
+            // CANCEL: it is closed all the same, as soon as the disk answers.
+            let closing = tokio::task::spawn_blocking(move || local.close());
+            if tokio::time::timeout(within, closing).await.is_err() {
+                tracing::warn!("record in the disk folder not closed in time");
+            }
         }
     }
 }

@@ -31,9 +31,9 @@ pub struct DiskConfig {
     /// How many entries may wait to be written. Default: 16,384.
     pub queue_entries: usize,
     /// How long an insertion waits for room in the queue before it is dropped; what a loader gave
-    /// never waits. Default: 100 ms.
+    /// never waits. At most an hour. Default: 100 ms.
     pub insert_wait: Duration,
-    /// How long one read may take before it counts as an error. Default: 250 ms.
+    /// How long one read may take before it counts as an error; at most an hour. Default: 250 ms.
     pub read_timeout: Duration,
     /// How long the build waits for the index of what is there. After that the caches are built, and
     /// the tier serves nothing until it is ready. Default: 10 s.

@@ -138,6 +138,17 @@ impl Shared {
         }
     }
 
+    /// Ends the writer wherever it is.
+    pub(super) fn abandon(&self) {
+        self.phase.send_if_modified(|phase| {
+            let ended = *phase == Phase::Closed;
+            if !ended {
+                *phase = Phase::Abandoned;
+            }
+            !ended
+        });
+    }
+
     /// Takes the key from the disk, at once or as soon as there is an engine that answers.
     pub(super) fn delete(&self, hash: u64) {
         let mut gone = self.gone();

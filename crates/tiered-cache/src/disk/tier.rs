@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -29,7 +30,7 @@ use crate::{
     coherence::{Effect, Version},
     error::BuildError,
     status::{DiskStatus, DiskUse},
-    tier::{EntryKey, Sealed, Tier, TierError, TierScope},
+    tier::{CLOSE_WITHIN, EntryKey, Sealed, Tier, TierError, TierScope},
 };
 
 /// The folder below memory; used by one process at a time.
@@ -76,7 +77,12 @@ impl DiskTier {
         // CANCEL: dropped from here on, the tier tells its writer to end.
         let tier = Arc::new(Self {
             shared: Arc::clone(&shared),
-            config: config.clone(),
+            config: DiskConfig {
+                // So that the end of a wait can be computed.
+                read_timeout: config.read_timeout.min(WAIT_MAX),
+                insert_wait: config.insert_wait.min(WAIT_MAX),
+                ..config.clone()
+            },
             entry_max: entry_max(geometry),
             reads: Arc::new(Semaphore::new(READS_MAX)),
         });
@@ -227,7 +233,7 @@ impl Tier for DiskTier {
         &'a self,
         key: &'a EntryKey,
         entry: Sealed,
-        keep_for: std::time::Duration,
+        keep_for: Duration,
     ) -> BoxFuture<'a, Result<bool, TierError>> {
         async move {
             if keep_for.is_zero() {
@@ -254,7 +260,8 @@ impl Tier for DiskTier {
     }
 
     /// Takes nothing more, writes what waits, and gives the folder back. Dropped halfway, it goes on as
-    /// long as the tier lives. A disk that does not answer ends it after 10 s.
+    /// long as the tier lives. A disk that does not get it done within [`GIVE_UP`] is left to itself, and
+    /// the folder given back all the same.
     fn close(&self) -> BoxFuture<'_, ()> {
         async move {
             self.shared.phase.send_if_modified(|phase| {
@@ -266,7 +273,12 @@ impl Tier for DiskTier {
             });
             let mut phase = self.shared.phase.subscribe();
             // The sender is right here, so there is nothing to fail.
-            let _ = phase.wait_for(|phase| *phase == Phase::Closed).await;
+            let mut closed = async || drop(phase.wait_for(|phase| *phase == Phase::Closed).await);
+            if timeout(GIVE_UP, closed()).await.is_err() {
+                tracing::warn!("disk tier not flushed in time: the rest is given up");
+                self.shared.abandon();
+                closed().await;
+            }
         }
         .boxed()
     }
@@ -274,13 +286,7 @@ impl Tier for DiskTier {
 
 impl Drop for DiskTier {
     fn drop(&mut self) {
-        self.shared.phase.send_if_modified(|phase| {
-            let ended = *phase == Phase::Closed;
-            if !ended {
-                *phase = Phase::Abandoned;
-            }
-            !ended
-        });
+        self.shared.abandon();
     }
 }
 
@@ -320,3 +326,6 @@ impl Drop for Loading {
 
 /// A tenth of the threads that tokio gives to blocking work at most.
 const READS_MAX: usize = 48;
+const WAIT_MAX: Duration = Duration::from_hours(1);
+/// Before whoever closes the caches gives up waiting, so that the folder is free by then.
+pub(super) const GIVE_UP: Duration = CLOSE_WITHIN.saturating_sub(Duration::from_secs(1));

@@ -33,15 +33,18 @@ pub(super) async fn run(
     };
     let adopted = shared.adopt(&engine);
     let _ = opened.send(Ok(()));
+    let mut phase = shared.phase.subscribe();
     let mut writer = Writer {
         phase: shared.phase.subscribe(),
         shared,
         engine,
     };
-    if adopted || writer.heal().await {
-        writer.write_all().await;
+    tokio::select! {
+        biased;
+        // What hangs then goes on hanging elsewhere: the folder is free all the same.
+        _ = phase.wait_for(|phase| *phase == Phase::Abandoned) => {}
+        () = writer.work(adopted) => {}
     }
-    writer.end().await;
     drop(farewell);
 }
 
@@ -59,11 +62,18 @@ enum Flush {
     Lost,
     /// It does not answer.
     Stalled,
-    /// There was no time to wait.
-    Abandoned,
 }
 
 impl Writer {
+    /// Writes until it is closed.
+    async fn work(&mut self, adopted: bool) {
+        if adopted || self.heal().await {
+            self.write_all().await;
+        }
+        self.shared.drop_queue();
+        self.engine.close().await;
+    }
+
     async fn write_all(&mut self) {
         while let Some(batch) = self.next_batch().await {
             let flush = self.flush(&batch).await;
@@ -72,7 +82,6 @@ impl Writer {
                 Flush::Kept => true,
                 Flush::Lost => self.refused().await,
                 Flush::Stalled => self.stalled(&batch).await,
-                Flush::Abandoned => false,
             };
             if !went_on {
                 return;
@@ -113,14 +122,10 @@ impl Writer {
                 self.engine.replace(write.hash, write.bytes.clone());
             }
         }
-        let abandoned = self.phase.wait_for(|phase| *phase == Phase::Abandoned);
-        tokio::select! {
-            biased;
-            () = self.engine.flushed() => {}
-            _ = abandoned => return Flush::Abandoned,
-            () = sleep(STALLED_AFTER) => return Flush::Stalled,
+        match timeout(STALLED_AFTER, self.engine.flushed()).await {
+            Ok(()) => self.tally(batch),
+            Err(_) => Flush::Stalled,
         }
-        self.tally(batch)
     }
 
     fn tally(&self, batch: &[Write]) -> Flush {
@@ -218,14 +223,6 @@ impl Writer {
                 Ok(_) => tracing::debug!("too much was deleted while the disk tier was opened"),
                 Err(error) => tracing::debug!(%error, "disk tier still fails"),
             }
-        }
-    }
-
-    async fn end(&mut self) {
-        self.shared.drop_queue();
-        let abandoned = *self.phase.borrow_and_update() == Phase::Abandoned;
-        if !abandoned && timeout(STALLED_AFTER, self.engine.close()).await.is_err() {
-            tracing::warn!("disk tier not flushed: the disk does not answer");
         }
     }
 }
