@@ -28,6 +28,7 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
 
 use crate::{
     cached::TierSet,
@@ -196,8 +197,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Registered for Inner<K, V> {
         self.hottest()
     }
 
-    fn warm_job(self: Arc<Self>, section: Option<Section>) -> BoxFuture<'static, Option<WarmJob>> {
-        self.plan_warming(section).boxed()
+    fn warm_job(
+        self: Arc<Self>,
+        section: Option<Section>,
+        until: Instant,
+    ) -> BoxFuture<'static, Option<WarmJob>> {
+        self.plan_warming(section, until).boxed()
     }
 
     fn bytes_wanted(&self) -> Option<u64> {

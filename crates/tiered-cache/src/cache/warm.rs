@@ -4,11 +4,17 @@ use std::{
     error::Error,
     fmt,
     future::Future,
+    panic::AssertUnwindSafe,
     sync::{Arc, Weak},
+    time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, join_all},
+};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::{
     CacheBuilder, Inner, TieredCache, below::Below, fly::Ask, hit::Seen, load::Wish, watch::Hot,
@@ -25,6 +31,31 @@ use crate::{
 pub(crate) struct WarmSet<K> {
     schedule: WarmSchedule,
     keys: Arc<dyn Fn() -> BoxFuture<'static, Vec<K>> + Send + Sync>,
+}
+
+impl<K> Clone for WarmSet<K> {
+    fn clone(&self) -> Self {
+        Self {
+            schedule: self.schedule.clone(),
+            keys: Arc::clone(&self.keys),
+        }
+    }
+}
+
+impl<K> WarmSet<K> {
+    /// The keys; none, and a warning, when they are not named in time, or by a panic.
+    async fn named(&self, cache: &str, until: Instant) -> Vec<K> {
+        // It shares no state with the cache.
+        let naming = AssertUnwindSafe(async { (self.keys)().await }).catch_unwind();
+        match timeout_at(until, naming).await {
+            Ok(Ok(keys)) => return keys,
+            Ok(Err(_panic)) => {
+                tracing::warn!(cache, "a warm set panicked: nothing of it is warmed")
+            }
+            Err(_elapsed) => tracing::warn!(cache, "a warm set did not name its keys in time"),
+        }
+        Vec::new()
+    }
 }
 
 /// What warming would do for one cache, without its types.
@@ -68,9 +99,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
     }
 
     /// Keeps a set of keys warm: [`Caches::warm`](crate::Caches::warm) loads them at the start, and a
-    /// task of the runtime loads them anew as the schedule says. `keys` is asked each time.
+    /// task of the runtime loads them anew as the schedule says. `keys` is asked each time; when it
+    /// panics, or takes longer than half of `WarmOptions::within`, that round is left out.
     ///
-    /// Needs [`loader`](Self::loader). The task ends with the last handle of the cache.
+    /// Needs [`loader`](Self::loader). The task ends with the last handle of the cache, once a round
+    /// that is under way has ended.
     pub fn warm_set<F, Fut>(mut self, schedule: WarmSchedule, keys: F) -> Self
     where
         F: Fn() -> Fut + Send + Sync + 'static,
@@ -105,7 +138,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
 
     /// Begins to load these keys in the background, as [`CacheBuilder::related`] does, such as for
     /// what another cache's value refers to. Those that memory has, and those that find no room, are
-    /// skipped. Nothing happens in a cache without a registered loader.
+    /// skipped. Nothing happens in a cache without a registered loader, and outside of a runtime.
     pub fn prefetch(&self, keys: impl IntoIterator<Item = K>) {
         for key in keys {
             self.inner.load_ahead(key);
@@ -182,12 +215,17 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         waiter.outcome().await
     }
 
-    /// What is to be warmed at the start: the keys of the manifest's section, then the warm sets.
-    pub(super) async fn plan_warming(self: Arc<Self>, section: Option<Section>) -> Option<WarmJob> {
+    /// What is to be warmed at the start: the keys of the manifest's section, then those of the warm
+    /// sets that name theirs until then.
+    pub(super) async fn plan_warming(
+        self: Arc<Self>,
+        section: Option<Section>,
+        until: Instant,
+    ) -> Option<WarmJob> {
         let mut keys = section.map_or_else(Vec::new, |section| self.keys_of(&section));
-        for set in self.warm_sets() {
-            keys.extend((set.keys)().await);
-        }
+        let sets = self.warm_sets().iter();
+        let named = join_all(sets.map(|set| set.named(&self.name, until))).await;
+        keys.extend(named.into_iter().flatten());
         (!keys.is_empty()).then(|| WarmJob {
             cache: Arc::clone(&self.name),
             keys: keys.len(),
@@ -202,35 +240,38 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
         };
-        for (at, set) in self.warm_sets().iter().enumerate() {
+        for set in self.warm_sets() {
             let pause = set.schedule.pause(self.common.chance.unit());
-            drop(runtime.spawn(keep_warm(Arc::downgrade(self), at, pause)));
+            let (cache, name) = (Arc::downgrade(self), Arc::clone(&self.name));
+            drop(runtime.spawn(keep_warm(cache, name, set.clone(), pause)));
         }
     }
 }
 
-/// Warms one set again and again; holds the cache only while it does.
-async fn keep_warm<K, V>(cache: Weak<Inner<K, V>>, at: usize, mut pause: std::time::Duration)
-where
+/// Warms one set again and again; holds the cache only while it loads.
+async fn keep_warm<K, V>(
+    cache: Weak<Inner<K, V>>,
+    name: Arc<str>,
+    set: WarmSet<K>,
+    mut pause: Duration,
+) where
     K: CacheKey,
     V: Send + Sync + 'static,
 {
+    let options = &set.schedule.options;
     loop {
-        tokio::time::sleep(pause).await;
-        let Some(inner) = cache.upgrade() else { return };
-        let Some(set) = inner.warm_sets().get(at) else {
+        sleep(pause).await;
+        if cache.strong_count() == 0 {
             return;
-        };
+        }
+        let keys = set.named(&name, Instant::now() + options.naming()).await;
+        let Some(inner) = cache.upgrade() else { return };
         if inner.common.tasks.is_closed() {
             return;
         }
-        let schedule = set.schedule.clone();
-        let keys = (set.keys)().await;
-        let report = Arc::clone(&inner)
-            .warm_all(keys, &schedule.options, true)
-            .await;
-        tracing::debug!(cache = &*inner.name, %report, "warm set loaded anew");
-        pause = schedule.pause(inner.common.chance.unit());
+        let report = Arc::clone(&inner).warm_all(keys, options, true).await;
+        tracing::debug!(cache = &*name, %report, "warm set loaded anew");
+        pause = set.schedule.pause(inner.common.chance.unit());
     }
 }
 

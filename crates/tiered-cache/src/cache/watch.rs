@@ -16,6 +16,7 @@ use crate::{
     advice::{Inputs, Sampler, SizeAdvice},
     cached::Cached,
     caches::Registered,
+    codec::shape_of,
     error::ConfigError,
     hash,
     key::{CacheKey, key_hash},
@@ -37,6 +38,8 @@ pub(super) type Relation<K, V> = Arc<dyn Fn(&K, &V) -> Vec<K> + Send + Sync>;
 /// The hottest keys, and how they are written down.
 pub(super) struct Hot<K> {
     count: usize,
+    /// Of the keys' type, as the manifest knows it.
+    fingerprint: u64,
     keys: HotKeys<K>,
     encode: fn(&str, u64, &[K]) -> Section,
     decode: fn(&Section) -> Vec<K>,
@@ -206,14 +209,14 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     pub(super) fn hottest(&self) -> Option<Section> {
         let hot = self.hot()?;
         let keys = hot.keys.top();
-        let section = (hot.encode)(&self.name, key_type::<K>(), &keys);
+        let section = (hot.encode)(&self.name, hot.fingerprint, &keys);
         (!section.keys.is_empty()).then_some(section)
     }
 
     /// The keys of a section that an earlier process wrote.
     pub(super) fn keys_of(&self, section: &Section) -> Vec<K> {
         match self.hot() {
-            Some(hot) if section.fingerprint == key_type::<K>() => (hot.decode)(section),
+            Some(hot) if section.fingerprint == hot.fingerprint => (hot.decode)(section),
             _ => Vec::new(),
         }
     }
@@ -263,6 +266,7 @@ impl<K: CacheKey> Hot<K> {
     {
         Self {
             count,
+            fingerprint: hash::mix(hash::text_hash(type_name::<K>()) ^ shape_of::<K>()),
             keys: HotKeys::new(count.min(KEYS_MAX)),
             encode: Section::of,
             decode: Section::keys,
@@ -344,10 +348,6 @@ fn session() -> u64 {
         None => return 0,
     }
     hasher.finish()
-}
-
-fn key_type<K>() -> u64 {
-    hash::text_hash(type_name::<K>())
 }
 
 /// From one read; more is a wrong relation rather than a need.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use tokio::time::Instant;
 
 use crate::{cache::WarmJob, error::ConfigError, stats::CacheStats, warm::Section};
 
@@ -27,7 +28,12 @@ pub(crate) trait Registered: Send + Sync {
     fn hot_section(&self) -> Option<Section>;
 
     /// What is to be warmed at the start: the keys of an earlier process's section, and its warm sets.
-    fn warm_job(self: Arc<Self>, section: Option<Section>) -> BoxFuture<'static, Option<WarmJob>>;
+    /// Sets that have not named their keys by `until` are left out.
+    fn warm_job(
+        self: Arc<Self>,
+        section: Option<Section>,
+        until: Instant,
+    ) -> BoxFuture<'static, Option<WarmJob>>;
 }
 
 /// The names that were given out, and the caches behind them that still live.

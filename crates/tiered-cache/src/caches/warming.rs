@@ -6,9 +6,10 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::join_all;
 use tokio::{
     sync::Mutex,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep},
 };
 
 use super::{Caches, Registered, Shared};
@@ -36,16 +37,13 @@ impl Caches {
     /// its keys are of all. Dropping the future begins nothing more; loads that were begun go on.
     pub async fn warm(&self, options: WarmOptions) -> WarmReport {
         let began = Instant::now();
-        let until = began + options.within.min(WITHIN_MAX);
-        let mut jobs = Vec::new();
-        for cache in self.shared.registry.caches() {
+        let named = began + options.naming();
+        let jobs = self.shared.registry.caches().into_iter().map(|cache| {
             let section = self.shared.warmth.last.section(&cache.name()).cloned();
-            // A set whose keys are not known in time is not warmed.
-            if let Ok(Some(job)) = timeout_at(until, cache.warm_job(section)).await {
-                jobs.push(job);
-            }
-        }
-        let mut report = run(jobs, &options, until).await;
+            cache.warm_job(section, named)
+        });
+        let jobs = join_all(jobs).await.into_iter().flatten().collect();
+        let mut report = run(jobs, &options, began + options.within()).await;
         report.took = began.elapsed();
         tracing::info!(%report, "caches warmed");
         report
@@ -135,4 +133,3 @@ pub(super) async fn keep_manifest(shared: Weak<Shared>) {
 const EACH: Duration = Duration::from_secs(60);
 /// What the last process knew is not given up for what this one has seen in so short a time.
 const YOUNG: Duration = Duration::from_secs(20 * 60);
-const WITHIN_MAX: Duration = Duration::from_secs(365 * 24 * 3600);

@@ -12,6 +12,7 @@ pub(crate) use envelope::{
     Body, Envelope, Header, Identity, Opened, OpenedContent, Reject, Unkept,
 };
 pub use format::Format;
+pub(crate) use shape::of as shape_of;
 
 use crate::error::BoxError;
 

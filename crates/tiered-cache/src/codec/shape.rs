@@ -18,7 +18,7 @@ use serde::de::{
 use crate::hash::KeyHasher;
 
 /// A number that differs for types of different shapes; the same in every process.
-pub(super) fn of<V: DeserializeOwned>() -> u64 {
+pub(crate) fn of<V: DeserializeOwned>() -> u64 {
     let mut shape = Shape {
         hasher: KeyHasher::new(0),
         variant: 0,

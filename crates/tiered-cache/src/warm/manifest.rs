@@ -22,7 +22,7 @@ pub(crate) struct Manifest {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Section {
     pub(crate) cache: String,
-    /// Of the key's type: keys of another type are not read.
+    /// Of the key's type and its shape: keys of another one are not read.
     pub(crate) fingerprint: u64,
     /// Each encoded by itself, so that one that cannot be read costs only itself.
     pub(crate) keys: Vec<Vec<u8>>,
@@ -157,8 +157,12 @@ impl Section {
 
     /// The keys that can be read as `K`.
     pub(crate) fn keys<K: serde::de::DeserializeOwned>(&self) -> Vec<K> {
-        let decoded = self.keys.iter().map(|key| postcard::from_bytes(key).ok());
-        decoded.flatten().take(KEYS_MAX).collect()
+        let decoded = self.keys.iter().filter_map(|key| {
+            // Bytes left over mean that it was another type.
+            let (key, rest) = postcard::take_from_bytes(key).ok()?;
+            rest.is_empty().then_some(key)
+        });
+        decoded.take(KEYS_MAX).collect()
     }
 }
 
@@ -205,6 +209,13 @@ mod tests {
         assert_eq!(read.sections[1].keys::<String>(), ["b", "a"]);
         let files = fs::read_dir(folder.path()).expect("it is there").count();
         assert_eq!(files, 1, "no temporary file is left");
+    }
+
+    #[test]
+    fn bytes_left_over_are_no_key() {
+        let section = Section::of("pairs", 7, &[(1_u8, 2_u8)]);
+        assert_eq!(section.keys::<(u8, u8)>(), [(1, 2)]);
+        assert_eq!(section.keys::<u8>(), [0; 0]);
     }
 
     #[test]

@@ -31,6 +31,18 @@ impl Default for WarmOptions {
     }
 }
 
+impl WarmOptions {
+    /// How long it may take, so that its end can be computed.
+    pub(crate) fn within(&self) -> Duration {
+        self.within.min(WITHIN_MAX)
+    }
+
+    /// How long a set may take to name its keys: half, so that there is time to load some.
+    pub(crate) fn naming(&self) -> Duration {
+        self.within() / 2
+    }
+}
+
 /// A function that is told how far a warming is, such as to move a progress bar.
 #[derive(Clone, Default)]
 pub struct WarmWatch(Option<Arc<dyn Fn(WarmProgress) + Send + Sync>>);
@@ -83,3 +95,5 @@ pub struct WarmProgress {
     /// Keys that failed.
     pub failed: usize,
 }
+
+const WITHIN_MAX: Duration = Duration::from_hours(365 * 24);

@@ -30,7 +30,8 @@ impl Ahead {
         }
     }
 
-    /// Runs `load` in the background if there is room, and says whether there is. Needs a runtime.
+    /// Runs `load` in the background if there is room, and says whether there is; outside of a runtime
+    /// there is none.
     pub(crate) fn begin<F>(&self, load: F) -> bool
     where
         F: Future<Output = ()> + Send + 'static,
@@ -38,15 +39,19 @@ impl Ahead {
         let Ok(room) = Arc::clone(&self.room).try_acquire_owned() else {
             return false;
         };
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return false;
+        };
         let turns = Arc::clone(&self.turns);
-        drop(self.tasks.spawn(async move {
+        let load = async move {
             // Never closed, so it always comes.
             let turn = turns.acquire().await;
             // Whoever is ready to run now goes first.
             tokio::task::yield_now().await;
             load.await;
             drop((turn, room));
-        }));
+        };
+        drop(self.tasks.spawn_on(load, &runtime));
         true
     }
 }

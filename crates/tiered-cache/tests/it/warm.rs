@@ -415,3 +415,144 @@ async fn a_process_with_a_disk_folder_leaves_its_manifest_there() {
     assert!((0..3).all(|key| numbers.peek(&key).is_some()));
     caches.close().await;
 }
+
+fn each_minute() -> WarmSchedule {
+    WarmSchedule {
+        every: 60 * SECOND,
+        jitter: 0.0,
+        ..WarmSchedule::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_warm_set_that_hangs_or_panics_costs_its_own_keys_alone_and_holds_no_cache() {
+    let origin = Origin::default();
+    let caches = Caches::builder().build().await.expect("it opens");
+    let hanging = origin
+        .builder()
+        .warm_set(each_minute(), std::future::pending);
+    let hanging = hanging.build(&caches).expect("it is sound");
+    let builder = TieredCache::<u32, u32>::builder("others")
+        .loader({
+            let origin = origin.clone();
+            move |key: u32, _| {
+                origin.0.lock().expect("nobody panics").push(key);
+                async move { Ok::<_, Infallible>(Some(key)) }
+            }
+        })
+        .warm_set(each_minute(), || async { panic!("a fault of the set") })
+        .warm_set(each_minute(), || async { vec![1] });
+    let others = builder.build(&caches).expect("it is sound");
+    let report = caches.warm(WarmOptions::default()).await;
+    assert_eq!((report.warmed, origin.loads()), (1, vec![1]), "{report}");
+    sleep(130 * SECOND).await;
+    assert_eq!(origin.loads(), [1, 1], "two rounds more");
+    drop((hanging, others, caches));
+    sleep(40 * SECOND).await;
+    assert_eq!(Arc::strong_count(&origin.0), 1, "the loaders are gone");
+}
+
+#[test]
+fn loading_ahead_outside_of_a_runtime_does_nothing() {
+    let cache = Origin::default().cache();
+    cache.prefetch([1, 2]);
+    assert_eq!(cache.stats().prefetched, 0);
+}
+
+/// Goal: the keys of a type that was changed and kept its name are not taken for other ones. Method: two
+/// types of the same name, one after the other, with the same manifest.
+#[tokio::test(start_paused = true)]
+async fn the_keys_of_a_type_that_changed_are_not_warmed() {
+    macro_rules! warmed {
+        ($path:expr, $loads:expr, $type:item, $key:expr) => {{
+            #[derive(Debug, Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+            $type
+            impl std::fmt::Display for Key {
+                fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                    write!(f, "{self:?}")
+                }
+            }
+            let caches = Caches::builder().manifest($path).build().await;
+            let caches = caches.expect("it opens");
+            let numbers = TieredCache::<Key, u32>::builder("numbers")
+                .loader(|_, _| async { Ok::<_, Infallible>(Some(1)) })
+                .hot_keys(5)
+                .build(&caches)
+                .expect("it is sound");
+            let report = caches.warm(WarmOptions::default()).await;
+            for _ in 0..$loads {
+                numbers.fetch(&$key).await.expect("it loads");
+            }
+            caches.close().await;
+            (std::any::type_name::<Key>(), report.warmed)
+        }};
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("hot");
+    let before = warmed!(
+        &path,
+        500,
+        struct Key {
+            user: u8,
+            team: u8,
+        },
+        Key { user: 1, team: 2 }
+    );
+    let same = warmed!(
+        &path,
+        500,
+        struct Key {
+            user: u8,
+            team: u8,
+        },
+        Key { user: 1, team: 2 }
+    );
+    let after = warmed!(
+        &path,
+        0,
+        struct Key {
+            team: u8,
+            user: u8,
+        },
+        Key { user: 1, team: 2 }
+    );
+    assert_eq!(
+        (before.0, before.0),
+        (same.0, after.0),
+        "the name is no help"
+    );
+    assert_eq!((before.1, same.1, after.1), (0, 1, 0));
+}
+
+#[cfg(unix)]
+#[tokio::test(start_paused = true)]
+async fn a_manifest_that_cannot_be_written_in_time_does_not_hold_up_the_closing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let caches = Caches::builder()
+        .manifest(folder.path().join("hot"))
+        .build()
+        .await
+        .expect("it opens");
+    let builder = Origin::default().builder().hot_keys(5);
+    let numbers = builder.build(&caches).expect("it is sound");
+    for _ in 0..500 {
+        numbers.fetch(&1).await.expect("it loads");
+    }
+    // Whoever opens a pipe to write to it waits for a reader: a disk that does not answer.
+    let pipe = folder
+        .path()
+        .join(format!("hot.{}.tmp", std::process::id()));
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo is there").success());
+    let closing = tokio::spawn(async move { caches.close().await });
+    let mut waited = 0;
+    while !closing.is_finished() && waited < 60 {
+        tokio::time::advance(SECOND).await;
+        waited += 1;
+    }
+    // Lets the thread go that writes.
+    let reader = std::fs::File::open(&pipe).expect("it is there");
+    closing.await.expect("it does not panic");
+    drop(reader);
+    assert!(waited < 60, "it waited for the manifest");
+}
