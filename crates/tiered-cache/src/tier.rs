@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The name of one entry below memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct EntryKey {
     /// The cache's name: 1 to 64 of the characters `A-Z a-z 0-9 . _ -`.

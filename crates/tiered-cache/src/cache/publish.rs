@@ -112,6 +112,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         had_old: bool,
     ) -> Option<BelowWrite> {
         let ask = fill.ask;
+        if ask.wish.tiers == TierSet::NONE {
+            return None;
+        }
         let draw = self.common.chance.unit();
         let times = self
             .policy
@@ -148,6 +151,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         options: &EntryOptions,
     ) -> Option<BelowWrite> {
         let ask = fill.ask;
+        if ask.wish.tiers == TierSet::NONE {
+            // It went past the cache, which stays as it is.
+            return None;
+        }
         let Ok(body) = body else {
             self.meter.unkept.add();
             // What memory has is older than what the caller is given now.
@@ -170,20 +177,31 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// Puts a value into memory, as it is or packed.
     pub(crate) fn put_value(&self, key: &K, entry: &Arc<Entry<V>>, body: Option<&Body>) {
-        let bytes = body.map_or(0, Body::len);
         let above = self.policy.pack_above.unwrap_or(usize::MAX);
-        let slot = match body {
+        let (slot, bytes) = match body {
             Some(body) if body.raw_len() >= above => {
                 let meta = entry.meta.with_times(entry.meta.times);
-                Slot::Packed(Arc::new(Entry::new(body.packed(), meta)))
+                let packed = Arc::new(Entry::new(body.packed(), meta));
+                (Slot::Packed(packed), body.len())
             }
-            _ => Slot::Value(Arc::clone(entry)),
+            // Held as it is, whatever compression makes of it below.
+            _ => (
+                Slot::Value(Arc::clone(entry)),
+                body.map_or(0, Body::raw_len),
+            ),
         };
         self.put(key, slot, bytes);
     }
 
     pub(crate) fn put_in_memory(&self, key: &K, slot: Slot<V>) {
-        self.put(key, slot, 0);
+        let bytes = match (&slot, &self.lower) {
+            (Slot::Value(entry), Some(lower)) if self.memory.weighs_encodings() => lower
+                .envelope
+                .encode(entry.value())
+                .map_or(0, |body| body.raw_len()),
+            _ => 0,
+        };
+        self.put(key, slot, bytes);
     }
 
     /// Puts a slot into memory, and takes it out again if it was invalidated meanwhile: whoever removes a

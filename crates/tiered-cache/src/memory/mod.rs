@@ -153,6 +153,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Memory<K, V> {
         self.totals.evicted()
     }
 
+    /// Whether the length of a value's encoding is all that says how large it is.
+    pub(crate) fn weighs_encodings(&self) -> bool {
+        matches!(self.unit, Unit::Bytes) && self.weigh.is_none()
+    }
+
     /// How many entries or bytes there is room for.
     pub(crate) fn capacity(&self) -> Capacity {
         let weight = self.entries.capacity();

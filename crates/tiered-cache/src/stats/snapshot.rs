@@ -15,7 +15,9 @@ pub struct CacheStats {
     pub name: String,
     /// Entries in memory now, expired ones that were not swept yet among them.
     pub entries: usize,
-    /// What they weigh, in bytes, by the cache's weigher; 0 where entries are counted instead.
+    /// What they take with their keys and bookkeeping, in bytes, by the cache's weigher or the length of
+    /// their encoding. Where entries are counted and nothing weighs them, an estimate that leaves out what
+    /// keys and values own on the heap.
     pub bytes: u64,
     /// The memory tier.
     pub memory: TierStats,

@@ -7,6 +7,7 @@ mod disk;
 #[cfg(feature = "disk")]
 mod disk_restart;
 mod events;
+mod examples;
 mod interleavings;
 mod invalidation;
 mod limits;

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-use tiered_cache::{CacheKey, Caches, ConfigError, Lookup, Policy, TierKind, TieredCache};
+use tiered_cache::{
+    CacheKey, Caches, Capacity, ConfigError, Lookup, Policy, TierKind, TierSet, TieredCache,
+};
 use tokio::time::advance;
+
+use crate::shelf::Shelf;
 
 fn cache(policy: Policy) -> TieredCache<u32, String> {
     TieredCache::memory("memory-tests", policy).expect("the policy is sound")
@@ -64,7 +68,7 @@ async fn values_kept_together_do_not_expire_together() {
 #[tokio::test]
 async fn the_capacity_is_never_exceeded() {
     let cache = cache(Policy {
-        capacity: tiered_cache::Capacity::Entries(100),
+        capacity: Capacity::Entries(100),
         ..Policy::default()
     });
     for key in 0..10_000 {
@@ -118,7 +122,7 @@ async fn a_policy_that_cannot_work_is_refused_by_field_and_value() {
         ),
         (
             Policy {
-                capacity: tiered_cache::Capacity::Entries(0),
+                capacity: Capacity::Entries(0),
                 ..Policy::default()
             },
             "capacity = Entries(0)",
@@ -199,7 +203,7 @@ async fn keys_are_anything_displayable_and_types_that_say_how() {
 #[tokio::test]
 async fn insertions_push_nothing_out_that_there_is_room_for() {
     let policy = Policy {
-        capacity: tiered_cache::Capacity::Entries(200_000),
+        capacity: Capacity::Entries(200_000),
         ..Policy::default()
     };
     let cache: TieredCache<u32, u32> = TieredCache::memory("many", policy).expect("sound");
@@ -217,4 +221,42 @@ async fn insertions_push_nothing_out_that_there_is_room_for() {
     );
     let missing = (90_000..100_000).filter(|key| cache.peek(key).is_none());
     assert_eq!(missing.count(), 0, "removals of others neither");
+}
+
+#[tokio::test]
+async fn what_goes_past_the_cache_leaves_it_as_it_is() {
+    let cache = cache(Policy {
+        max_tags: 1,
+        ..Policy::default()
+    });
+    cache.insert(&1, "kept".to_owned()).await;
+    let past = || cache.entry(&1).tags(["a", "b"]).bypass();
+    let other = || async { Ok::<_, std::io::Error>(Some("other".to_owned())) };
+    let answer = past().get_or_load(other).await.expect("it loads");
+    assert_eq!(answer.value().map(|value| value.as_str()), Some("other"));
+    let none = || async { Ok::<Option<String>, std::io::Error>(None) };
+    let answer = past().get_or_load(none).await.expect("it loads");
+    assert_eq!(answer, Lookup::Absent);
+    assert_eq!(cache.peek(&1).as_deref().map(String::as_str), Some("kept"));
+}
+
+#[tokio::test]
+async fn what_is_found_below_weighs_in_memory_what_it_weighed_when_it_was_loaded() {
+    let builder = Caches::builder().tier(Shelf::new(TierKind::Other));
+    let caches = builder.build().await.expect("nothing is opened");
+    let cache: TieredCache<u32, String> = TieredCache::builder("bytes")
+        .capacity(Capacity::Bytes(16 << 20))
+        .build(&caches)
+        .expect("it is sound");
+    // Below memory it is compressed to a few bytes; in memory it is held as it is.
+    let value = "value".repeat(1_000);
+    let below = TierSet::ALL.without(TierKind::Memory);
+    cache.entry(&1).tiers(below).insert(value).await;
+    assert_eq!(cache.stats().bytes, 0);
+    assert_eq!(cache.get(&1).await.tier(), Some(TierKind::Other));
+    let promoted = cache.stats().bytes;
+    let value = cache.peek(&1).expect("promoted").to_string();
+    cache.insert(&1, value).await;
+    assert_eq!(promoted, cache.stats().bytes);
+    assert!(promoted > 5_000, "{promoted}");
 }
