@@ -96,7 +96,8 @@ pub enum LoadError {
     NothingToRenew,
     /// `fetch` was called on a cache without a registered loader.
     NoLoader,
-    /// The task of the load went away, because its runtime is shutting down.
+    /// The task of the load went away: its runtime is shutting down, or code of the key, the value or the
+    /// policy panicked in it.
     Aborted,
 }
 
@@ -130,7 +131,9 @@ impl fmt::Display for LoadError {
             Self::NoLoader => {
                 f.write_str("the cache has no registered loader: give it one, or use `get_or_load`")
             }
-            Self::Aborted => f.write_str("the load was aborted by the runtime's shutdown"),
+            Self::Aborted => f.write_str(
+                "the load was aborted: its runtime shuts down, or code of the key or value panicked",
+            ),
         }
     }
 }

@@ -14,7 +14,7 @@ use futures_util::{Stream, stream};
 use serde::Serialize;
 use tokio::sync::broadcast;
 
-use crate::{cached::TierKind, coherence::Effect, stats::seconds};
+use crate::{cached::TierKind, coherence::Effect, stats::seconds, tag::Tag};
 
 /// Something that happened in a cache, or in what caches share. A hit is no event: statistics count it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -254,6 +254,14 @@ impl Events {
             // An error means that the last listener just left.
             let _ = sender.send(event());
         }
+    }
+
+    /// Tells that all that carries a tag was invalidated; only its hash is known.
+    pub(crate) fn tell_tag(&self, tag: &Tag, effect: Effect) {
+        self.tell(|| CacheEvent::Invalidated {
+            what: format!("tag {:016x}", tag.hash).into(),
+            effect,
+        });
     }
 
     /// A listener that gets every event from now on.

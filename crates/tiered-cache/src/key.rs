@@ -41,5 +41,33 @@ pub(crate) fn key_text<K: CacheKey>(key: &K) -> Option<String> {
     (text.len() <= KEY_BYTES_MAX).then_some(text)
 }
 
+/// The beginning of the key's text: as much of it as [`key_text`] takes, so that keys of every length
+/// have their prefixes.
+pub(crate) fn key_head<K: CacheKey>(key: &K) -> String {
+    let mut head = Head {
+        text: String::with_capacity(40),
+        whole: true,
+    };
+    // An error says that the rest is cut off, or is the key's own, which has it each time.
+    let _ = key.write_key(&mut head);
+    head.text
+}
+
+struct Head {
+    text: String,
+    whole: bool,
+}
+
+impl fmt::Write for Head {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = KEY_BYTES_MAX - self.text.len();
+        if self.whole {
+            self.text.push_str(&text[..text.floor_char_boundary(room)]);
+            self.whole = text.len() <= room;
+        }
+        if self.whole { Ok(()) } else { Err(fmt::Error) }
+    }
+}
+
 /// Long enough for any sensible key, short enough not to fill Redis with keys.
 pub(crate) const KEY_BYTES_MAX: usize = 1024;

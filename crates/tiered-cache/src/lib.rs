@@ -4,11 +4,8 @@ mod advice;
 mod cache;
 mod cached;
 mod caches;
-#[allow(dead_code, reason = "filled in next")]
 mod chance;
-#[allow(dead_code, reason = "filled in next")]
 mod clock;
-#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod codec;
 #[cfg_attr(
     not(all(feature = "redis", feature = "disk")),
@@ -22,18 +19,13 @@ mod coherence;
 mod disk;
 mod error;
 mod events;
-#[allow(dead_code, reason = "filled in next")]
 mod flight;
-#[allow(dead_code, unused_imports, unreachable_pub, reason = "filled in next")]
 mod guard;
 mod hash;
 mod key;
-#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod memory;
-#[allow(dead_code, unused_imports, reason = "filled in next")]
 mod policy;
 #[cfg(feature = "redis")]
-#[allow(dead_code, unused_imports, reason = "connected next")]
 mod redis;
 #[cfg(test)]
 mod sim;
@@ -62,7 +54,7 @@ pub use stats::{CacheStats, LoadTimes, TierStats};
 pub use status::{CachesStatus, DiskStatus, DiskUse, LogState, RedisStatus, TierBreaker};
 pub use tag::Tag;
 pub use tier::{EntryKey, Sealed, Tier, TierError, TierScope};
-pub use warm::{WarmFailure, WarmOptions, WarmProgress, WarmReport, WarmSchedule, WarmWatch};
 /// Makes the body of an async function the loader of a cache; see the crate documentation.
 #[cfg(feature = "macros")]
 pub use tiered_cache_macros::cached;
+pub use warm::{WarmFailure, WarmOptions, WarmProgress, WarmReport, WarmSchedule, WarmWatch};

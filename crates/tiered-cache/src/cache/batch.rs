@@ -86,7 +86,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         load: LoadMany<K, V>,
     ) {
         let aboard = self.answered_in_memory(aboard);
-        let aboard = self.answered_below(aboard).await;
+        let mut aboard = self.answered_below(aboard).await;
+        let mut leased = Vec::new();
+        let asks: Vec<_> = aboard.iter().map(|one| &one.ask).collect();
+        if self.turns(&asks, &mut leased).await {
+            aboard = self.answered_below(aboard).await;
+        }
         if aboard.is_empty() {
             return;
         }
@@ -113,6 +118,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 async move { inner.write_below(&ask, write).await }
             })
             .await;
+        // Those who waited for them find the values below now.
+        drop(leased);
     }
 
     /// Those for whom no other flight has landed between the call's look and its seats.

@@ -14,7 +14,7 @@ use crate::{
     coherence::{Standing, Token},
     guard::{Guard, Read},
     key::{CacheKey, key_text},
-    memory::{Entry, Meta, Slot, Times},
+    memory::{Entry, Meta, Times},
     policy::{EntryOptions, Freshness, freshness},
     stats::Outcome,
     tier::{EntryKey, TierScope},
@@ -135,6 +135,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             times,
             version,
             validator,
+            raw_len: bytes,
             ..
         } = opened;
         let times = if standing == Standing::Expired {
@@ -156,6 +157,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             tags: tags.clone(),
             validator: validator.clone(),
             read: AtomicU64::new(now),
+            bytes,
         };
         let value = match content {
             OpenedContent::Value(value) => value,
@@ -225,14 +227,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// Keeps what was found in memory, unless memory has something newer by now.
     pub(super) fn promote(&self, key: &K, found: &Below<V>) {
-        let slot = match found {
+        let filled = match found {
             Below::Fresh(entry, _) | Below::Stale(entry, _) | Below::Fallback(entry) => {
-                Slot::Value(Arc::clone(entry))
+                entry.meta.times.filled
             }
-            Below::Absent(entry) => Slot::Absent(Arc::clone(entry)),
+            Below::Absent(entry) => entry.meta.times.filled,
             Below::Nothing => return,
         };
-        let filled = slot.meta().times.filled;
         // Of the same fill, memory's copy knows more of what became of it; unless it only waited for
         // this one.
         let least = filled + u64::from(matches!(found, Below::Fresh(..)));
@@ -240,9 +241,16 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             let held = held.meta();
             held.times.filled >= least && self.standing_of(held) != Standing::Removed
         });
-        if !newer {
-            self.meter.promotions.add();
-            self.put_in_memory(key, slot);
+        if newer {
+            return;
+        }
+        self.meter.promotions.add();
+        match found {
+            Below::Fresh(entry, _) | Below::Stale(entry, _) | Below::Fallback(entry) => {
+                self.put_decoded(key, entry);
+            }
+            Below::Absent(entry) => self.put_absent(key, Arc::clone(entry)),
+            Below::Nothing => {}
         }
     }
 

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     cached::TierSet,
-    caches::{Caches, Common, Registered},
+    caches::{Caches, Common, Registered, tend},
     codec::{Codec, Envelope, Format, Identity},
     error::{BoxError, ConfigError, LoadError},
     events::CacheEvent,
@@ -76,7 +76,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
     }
 
     /// How many bytes a key and value own on the heap. With [`Capacity::Bytes`] and no weigher, the
-    /// length of the encoding is taken, or in memory alone the size of `V` itself.
+    /// length of the encoding is taken, or for what goes to no tier below the size of `V` itself.
     pub fn weigh(mut self, weigh: impl Fn(&K, &V) -> usize + Send + Sync + 'static) -> Self {
         self.weigh = Some(Arc::new(weigh));
         self
@@ -173,7 +173,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
     pub fn build_in_memory(self) -> Result<TieredCache<K, V>, ConfigError> {
         self.check()?;
         let id = hash::text_hash(&self.name);
-        let inner = self.assemble(id, Common::alone(), None);
+        let inner = self.assemble(id, Common::alone(), None, None);
         inner.begin_warm_sets();
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             let cache: Weak<Inner<K, V>> = Arc::downgrade(&inner);
@@ -181,7 +181,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
                 loop {
                     tokio::time::sleep(TEND_EACH).await;
                     let Some(cache) = cache.upgrade() else { return };
-                    cache.tend();
+                    tend(&*cache);
                 }
             });
         }
@@ -214,7 +214,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
                 envelope: Envelope::new::<K>(codec, &identity, &self.policy),
             }
         });
-        let inner = self.assemble(id, caches.common().clone(), lower);
+        let inner = self.assemble(id, caches.common().clone(), lower, Some(caches.clone()));
         let registered: Arc<dyn Registered> = Arc::clone(&inner) as _;
         claim.register(&registered);
         inner.begin_warm_sets();
@@ -227,7 +227,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
         self.policy.validate()
     }
 
-    fn assemble(self, id: u64, common: Common, lower: Option<Lower<V>>) -> Arc<Inner<K, V>> {
+    fn assemble(
+        self,
+        id: u64,
+        common: Common,
+        lower: Option<Lower<V>>,
+        caches: Option<Caches>,
+    ) -> Arc<Inner<K, V>> {
         let policy = self.policy;
         let name: Arc<str> = self.name.into();
         common.events.name(id, &name);
@@ -264,6 +270,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> CacheBuilder<K, V> {
             plain: policy.idle_ttl.is_none() && policy.early_refresh.is_none(),
             failed: fly::Failed::new(),
             watch,
+            _caches: caches,
             policy,
         })
     }

@@ -61,8 +61,13 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             return;
         }
         let ticket = inner.ledger.announce(&changes);
+        // Dropped when all are out: the announcement counts on it, whatever a value's own code does.
+        let removed: Vec<_> = keys
+            .iter()
+            .map(|key| inner.memory.remove(key.borrow()))
+            .collect();
+        drop(removed);
         for key in &keys {
-            inner.memory.remove(key.borrow());
             inner.tell_key(key.borrow(), Effect::Remove);
         }
         drop(keys);
@@ -115,13 +120,15 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// `Caches`, as `Caches::invalidate_tag`.
     pub async fn invalidate_tag(&self, tag: impl Into<Tag>, effect: Effect) {
         let tag: Tag = tag.into();
+        self.inner.tell_tag(&tag, effect);
         self.inner.change_group(Target::Tag(tag.hash), effect).await;
     }
 
     /// Invalidates every key whose text begins with `prefix`, in O(1).
     ///
     /// The cache must know prefixes (`CacheBuilder::prefixes`). A prefix that does not end at the
-    /// delimiter, or that lies deeper than 8 of them, invalidates the longest one that does, or else
+    /// delimiter, or that lies deeper than 8 of them or
+    /// 1,024 bytes, invalidates the longest one that does, or else
     /// the whole cache: more than was asked costs loads, less would serve old values.
     pub async fn invalidate_prefix(&self, prefix: &str, effect: Effect) {
         let inner = &self.inner;
@@ -146,17 +153,19 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     pub(super) async fn insert(&self, key: &K, value: V, wish: Wish) {
         self.meter.inserts.add();
         let Wish { options, tiers } = wish.within(self.tiers);
-        let Ok(body) = self.body_of(&value, &options, tiers) else {
+        let body = self.body_of(&value, &options, tiers);
+        if body.is_err() {
             self.meter.unkept.add();
             return self.change_key(key, Effect::Remove).await;
-        };
+        }
         let (now, draw) = (self.clock.exact_ms(), self.common.chance.unit());
         let times = self.policy.times(&options, now, Duration::ZERO, draw);
         if options.uncached || times.over(now) {
             return self.change_key(key, Effect::Remove).await;
         }
         let hash = key_hash(key, self.id);
-        let facts = self.facts(key, times, &options);
+        let facts = self.facts(key, times, &options).of(&body);
+        let body = body.ok().flatten();
         let change = Change::key(self.id, hash, Effect::Remove, self.entry_key(key, hash));
         // Below, the new entry takes the place of the old one in memory, or nothing does.
         let change = change.evicting();

@@ -23,7 +23,7 @@ use crate::{
     error::LoadError,
     flight::Seat,
     key::CacheKey,
-    memory::{Slot, Times},
+    memory::Times,
     policy::{AfterError, Content, ErrorAction, Freshness},
     tier::TierScope,
 };
@@ -290,7 +290,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         if ask.wish.tiers.contains(TierKind::Memory) && !newer {
             let meta = old.entry().meta.with_times(times);
             let entry = Arc::new(old.entry().renewed(meta));
-            self.put_in_memory(&ask.key, Slot::Value(entry));
+            self.put_decoded(&ask.key, &entry);
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 
 use crate::{
     coherence::Target,
-    key::{CacheKey, key_text},
+    key::{CacheKey, KEY_BYTES_MAX, key_head},
     tag::Tag,
 };
 
@@ -23,11 +23,9 @@ impl<K: CacheKey> Groups<K> {
     /// The tags that every entry of the key has.
     pub(crate) fn of(&self, key: &K) -> Vec<u64> {
         let mut tags = Vec::new();
-        if let Some(delimiter) = self.delimiter
-            && let Some(text) = key_text(key)
-        {
-            let ends = text.match_indices(delimiter).take(LEVELS);
-            tags.extend(ends.map(|(at, found)| self.prefix(&text[..at + found.len()])));
+        if let Some(delimiter) = self.delimiter {
+            let text = key_head(key);
+            tags.extend(prefixes(&text, delimiter).map(|prefix| self.prefix(prefix)));
         }
         for (name, group_of) in &self.patterns {
             if let Some(group) = group_of(key) {
@@ -40,10 +38,8 @@ impl<K: CacheKey> Groups<K> {
     /// What to invalidate so that every key that begins with `prefix` is covered: the longest
     /// registered prefix of it, else the whole cache. Too much costs loads, too little wrong values.
     pub(crate) fn covering_prefix(&self, prefix: &str) -> Target {
-        let longest = self.delimiter.and_then(|delimiter| {
-            let ends = prefix.match_indices(delimiter).take(LEVELS);
-            ends.last().map(|(at, found)| &prefix[..at + found.len()])
-        });
+        let longest = self.delimiter;
+        let longest = longest.and_then(|delimiter| prefixes(prefix, delimiter).last());
         longest.map_or(Target::Cache(self.cache), |longest| {
             Target::Tag(self.prefix(longest))
         })
@@ -71,6 +67,13 @@ impl<K> fmt::Debug for Groups<K> {
             .field("patterns", &names)
             .finish_non_exhaustive()
     }
+}
+
+/// The prefixes of a text that are tags, the shortest first.
+fn prefixes(text: &str, delimiter: char) -> impl Iterator<Item = &str> {
+    let ends = text.match_indices(delimiter).take(LEVELS);
+    ends.map(|(at, found)| &text[..at + found.len()])
+        .take_while(|prefix| prefix.len() <= KEY_BYTES_MAX)
 }
 
 /// Deeper prefixes are invalidated with the one of this depth.

@@ -1,4 +1,4 @@
-//! What memory says of a key; the path of a hit is the whole of `look`.
+//! What memory says of a key; the path of a hit is the whole of `seek`.
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
@@ -34,7 +34,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     /// Looks into memory and counts the read.
     #[inline]
     pub(crate) fn read_memory(self: &Arc<Self>, key: &K) -> Seen<V> {
-        let seen = self.look(key);
+        let seen = self.seek(key, true);
         self.meter.read(TierKind::Memory, seen.outcome());
         match &seen {
             Seen::Fresh(value) | Seen::Due(value) => {
@@ -45,15 +45,20 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         seen
     }
 
-    /// Looks into memory. A hit allocates nothing, formats no key, takes no lock but the shard's, and
-    /// reads no clock but the coarse one.
-    #[inline]
+    /// Looks into memory; counts as no read, for sliding expiry neither.
     pub(crate) fn look(&self, key: &K) -> Seen<V> {
+        self.seek(key, false)
+    }
+
+    /// A hit allocates nothing, formats no key, takes no lock but the shard's, and reads no clock but the
+    /// coarse one.
+    #[inline]
+    fn seek(&self, key: &K, is_read: bool) -> Seen<V> {
         match self.memory.get(key) {
             Some(Slot::Value(entry)) if self.plain && self.serves(&entry.meta) => {
                 Seen::Fresh(Cached::new(entry, false))
             }
-            Some(slot) => self.look_closer(key, slot),
+            Some(slot) => self.look_closer(key, slot, is_read),
             None => Seen::Nothing,
         }
     }
@@ -70,7 +75,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     }
 
     #[cold]
-    fn look_closer(&self, key: &K, slot: Slot<V>) -> Seen<V> {
+    fn look_closer(&self, key: &K, slot: Slot<V>, is_read: bool) -> Seen<V> {
         let meta = slot.meta();
         let (now, standing) = (self.clock.now_ms(), self.standing_in_memory(meta));
         let phase = self.phase(meta, now, standing);
@@ -85,6 +90,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         if now >= self.ledger.served_until(meta.times.filled) {
             return Seen::Gone;
         }
+        if is_read && phase <= Freshness::Due && meta.times.idle_ms != 0 {
+            meta.read.store(now, Relaxed);
+        }
         let entry = match slot {
             Slot::Value(entry) => entry,
             Slot::Absent(_) if phase <= Freshness::Due => return Seen::Absent,
@@ -94,9 +102,6 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 None => return Seen::Gone,
             },
         };
-        if phase <= Freshness::Due && entry.meta.times.idle_ms != 0 {
-            entry.meta.read.store(now, Relaxed);
-        }
         sort(entry, phase)
     }
 

@@ -2,7 +2,7 @@
 
 use std::{any::Any, fmt::Debug, time::Duration};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, join_all};
 
 use super::{Inner, below::Below, fly::Ask};
 use crate::{
@@ -74,4 +74,48 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             _ => alone,
         }
     }
+
+    /// Asks for the leases of several keys, and puts those that it gets into `leased`. Where others hold
+    /// them all, waits for those as [`turn`](Self::turn) does, and returns `true`: look again.
+    ///
+    /// Who holds one waits for none: two replicas that want the same keys never wait for one another.
+    pub(super) async fn turns(&self, asks: &[&Ask<K>], leased: &mut Vec<Leased>) -> bool {
+        let (Some(bound), Some(leases)) = (self.policy.lease, &self.common.leases) else {
+            return false;
+        };
+        let names = asks.iter().filter_map(|ask| {
+            let tags = self.known_tags(&ask.key, &ask.wish.options);
+            let closed = self.closed_off(TierScope::Shared, ask.hash, &tags);
+            self.entry_key(&ask.key, ask.hash).filter(|_| !closed)
+        });
+        let names: Vec<EntryKey> = names.collect();
+        let ttl = self.policy.load_timeout;
+        let mut answers = Vec::with_capacity(names.len());
+        for some in names.chunks(ACQUIRED_AT_ONCE) {
+            let calls: Vec<_> = some.iter().map(|name| leases.acquire(name, ttl)).collect();
+            answers.extend(join_all(calls).await);
+        }
+        let all_held = !names.is_empty() && answers.iter().all(|one| matches!(one, Ok(None)));
+        leased.extend(
+            answers
+                .into_iter()
+                .filter_map(|answer| answer.ok().flatten()),
+        );
+        if all_held {
+            let watch = async {
+                for some in names.chunks(WATCHED_AT_ONCE) {
+                    let calls: Vec<_> = some.iter().map(|name| leases.watch(name, bound)).collect();
+                    // Without an answer this replica loads the key itself.
+                    join_all(calls).await;
+                }
+            };
+            // CANCEL: nothing is held while others load.
+            let _ = tokio::time::timeout(bound, watch).await;
+        }
+        all_held
+    }
 }
+
+const ACQUIRED_AT_ONCE: usize = 64;
+/// Each asks Redis every now and then.
+const WATCHED_AT_ONCE: usize = 16;

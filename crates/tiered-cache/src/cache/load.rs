@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
-    coherence::Standing,
+    coherence::{Standing, Token},
     error::{BoxError, LoadError},
     events::StaleReason,
     flight::{Flights, Waiter},
@@ -187,10 +187,16 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let hash = key_hash(key, self.id);
         let known = self.known_tags(key, &wish.options);
         let mut load = Some(load);
-        let mut may_join = true;
+        let mut token = self.floors.token();
+        let asked = token.local;
+        let mut was_early = false;
         loop {
-            let token = self.floors.token();
-            let joins = |begun: &_| may_join && self.may_join(hash, &known, begun);
+            // Such a flight has missed nothing that this caller could know of.
+            let mut since = true;
+            let joins = |begun: &Token| {
+                since = begun.local >= asked;
+                since || !was_early && self.may_join(hash, &known, begun)
+            };
             let (waiter, seat) = self.flights.join(key, token, joins);
             let own = seat.is_some();
             if let Some((seat, load)) = seat.and_then(|seat| Some((seat, load.take()?))) {
@@ -206,22 +212,29 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             } else {
                 self.meter.coalesced.add();
             }
-            let outcome = self.wait(waiter, key, fallback.as_ref()).await;
-            if own || !self.came_too_early(&outcome) {
+            let outcome = self.wait(waiter, key, fallback.as_ref(), wish.tiers).await;
+            if own || since || !self.came_too_early(key, &outcome) {
                 return outcome;
             }
             // It was begun before a tag of what it brought was invalidated, which only its loader
-            // could know. The next one is this caller's own.
-            may_join = false;
+            // could know. The next one is not, and all who are in this place share it.
+            was_early = true;
+            token = self.floors.token();
         }
     }
 
-    /// Whether what another caller's flight brought was invalidated since that flight began.
-    fn came_too_early(&self, outcome: &Result<Lookup<V>, LoadError>) -> bool {
-        let Ok(Lookup::Loaded { value } | Lookup::Hit { value, .. }) = outcome else {
-            return false;
-        };
-        self.standing_of(&value.entry().meta) != Standing::Valid
+    /// Whether what another caller's flight brought may have been invalidated since that flight began.
+    fn came_too_early(&self, key: &K, outcome: &Result<Lookup<V>, LoadError>) -> bool {
+        let standing = |value: &Cached<V>| self.standing_of(&value.entry().meta);
+        match outcome {
+            Ok(Lookup::Loaded { value } | Lookup::Hit { value, .. }) => {
+                standing(value) != Standing::Valid
+            }
+            Ok(Lookup::Stale { value, .. }) => standing(value) == Standing::Removed,
+            // Its tags are known only where it was kept.
+            Ok(Lookup::Absent) => !matches!(self.look(key), Seen::Absent),
+            Ok(Lookup::Miss) | Err(_) => false,
+        }
     }
 
     /// Waits for the end of a flight, no longer than the policy lets a caller wait who could have an
@@ -231,8 +244,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         waiter: Waiter<V>,
         key: &K,
         fallback: Option<&Cached<V>>,
+        tiers: TierSet,
     ) -> Result<Lookup<V>, LoadError> {
-        let (outcome, slow) = self.wait_patiently(waiter, key, fallback).await;
+        let (outcome, slow) = self.wait_patiently(waiter, key, fallback, tiers).await;
         if let Ok(Lookup::Stale { value, .. }) = &outcome {
             let reason = if slow {
                 StaleReason::Slow
@@ -250,9 +264,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         waiter: Waiter<V>,
         key: &K,
         fallback: Option<&Cached<V>>,
+        tiers: TierSet,
     ) -> (Result<Lookup<V>, LoadError>, bool) {
         let outcome = waiter.outcome();
-        let Some(patience) = self.policy.soft_timeout else {
+        let patience = self.policy.soft_timeout;
+        let Some(patience) = patience.filter(|_| tiers.contains(TierKind::Memory)) else {
             return (outcome.await, false);
         };
         pin!(outcome);

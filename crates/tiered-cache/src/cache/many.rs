@@ -213,7 +213,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let ends = waits.into_iter().map(|wait| {
             let key = keys[wait.at];
             async move {
-                let outcome = self.wait(wait.waiter, key, wait.fallback.as_ref()).await;
+                let outcome = self
+                    .wait(wait.waiter, key, wait.fallback.as_ref(), self.tiers)
+                    .await;
                 (wait.at, outcome)
             }
         });

@@ -32,7 +32,7 @@ use tokio::time::Instant;
 
 use crate::{
     cached::TierSet,
-    caches::{Common, Registered},
+    caches::{Caches, Common, Registered},
     clock::Clock,
     codec::Envelope,
     coherence::{CacheFloor, Floors, Ledger, Standing, Token},
@@ -50,7 +50,9 @@ pub use builder::CacheBuilder;
 pub use context::LoadContext;
 pub(crate) use context::{Load, Loader};
 pub(crate) use groups::Groups;
-pub(crate) use lease::{Leased, Leases};
+#[cfg(feature = "redis")]
+pub(crate) use lease::Leased;
+pub(crate) use lease::Leases;
 pub use request::EntryRequest;
 pub(crate) use warm::WarmJob;
 
@@ -89,6 +91,8 @@ pub(crate) struct Inner<K, V> {
     pub(crate) plain: bool,
     pub(crate) failed: fly::Failed<K>,
     pub(crate) watch: watch::Watch<K, V>,
+    /// Held so that housekeeping and connections last as long as a cache that needs them.
+    _caches: Option<Caches>,
 }
 
 /// The tiers below memory as one cache sees them.
@@ -180,7 +184,12 @@ impl<K: CacheKey, V: Send + Sync + 'static> Registered for Inner<K, V> {
 
     fn stats(&self) -> CacheStats {
         self.meter.evictions.reach(self.memory.evicted());
-        self.meter.snapshot(&self.name, self.size())
+        CacheStats {
+            loading: self.flights.len(),
+            loads_waiting: self.bulkhead.waiting(),
+            oldest_load: self.flights.oldest(),
+            ..self.meter.snapshot(&self.name, self.size())
+        }
     }
 
     fn tend(&self) {

@@ -46,6 +46,8 @@ pub(crate) struct Facts {
     pub(crate) times: Times,
     pub(crate) tags: Box<[u64]>,
     pub(crate) validator: Option<Box<str>>,
+    /// How many bytes the encoding has, uncompressed; 0 where nothing was encoded.
+    pub(crate) bytes: usize,
 }
 
 /// Under which versions an entry is written below memory.
@@ -54,6 +56,17 @@ pub(crate) struct Versions {
     /// In the shared log, with the log's epoch; `None` when shared tiers may not have it.
     pub(crate) shared: Option<(Version, u64)>,
     pub(crate) insertion: bool,
+}
+
+impl Facts {
+    /// Those of a value of such an encoding.
+    pub(crate) fn of(self, body: &Result<Option<Body>, Unkept>) -> Self {
+        let body = body.as_ref().ok().and_then(Option::as_ref);
+        Self {
+            bytes: body.map_or(0, Body::raw_len),
+            ..self
+        }
+    }
 }
 
 impl<K> Fill<'_, K> {
@@ -76,7 +89,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let draw = self.common.chance.unit();
         let times = self.policy.times(options, fill.filled, fill.cost, draw);
         let body = self.body_of(&value, options, fill.ask.wish.tiers);
-        let facts = self.facts(&fill.ask.key, times, options);
+        let facts = self.facts(&fill.ask.key, times, options).of(&body);
         let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, options);
         let entry = Arc::new(Entry::new(value, meta));
         let write = self.keep(fill, &entry, body, facts, options);
@@ -97,8 +110,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let kept = before.tags.iter().filter(|tag| !facts.tags.contains(tag));
         facts.tags = facts.tags.iter().chain(kept).copied().collect();
         facts.validator = facts.validator.or_else(|| before.validator.clone());
-        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, options);
         let body = self.body_of(old, options, fill.ask.wish.tiers);
+        let facts = facts.of(&body);
+        let meta = self.meta(fill.ask.hash, fill.ask.token, &facts, options);
         let entry = Arc::new(old.entry().renewed(meta));
         let write = self.keep(fill, &entry, body, facts, options);
         (Cached::new(entry, false), write)
@@ -135,7 +149,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         }
         if ask.wish.tiers.contains(TierKind::Memory) {
             let meta = self.meta(ask.hash, ask.token, &facts, options);
-            self.put_in_memory(&ask.key, Slot::Absent(Arc::new(Entry::new((), meta))));
+            self.put_absent(&ask.key, Arc::new(Entry::new((), meta)));
         }
         self.lower.as_ref()?;
         let body = Body::absent();
@@ -177,31 +191,31 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
 
     /// Puts a value into memory, as it is or packed.
     pub(crate) fn put_value(&self, key: &K, entry: &Arc<Entry<V>>, body: Option<&Body>) {
-        let above = self.policy.pack_above.unwrap_or(usize::MAX);
-        let (slot, bytes) = match body {
-            Some(body) if body.raw_len() >= above => {
+        match body.filter(|body| self.packs(body.raw_len())) {
+            Some(body) => {
                 let meta = entry.meta.with_times(entry.meta.times);
                 let packed = Arc::new(Entry::new(body.packed(), meta));
-                (Slot::Packed(packed), body.len())
+                self.put(key, Slot::Packed(packed), body.len());
             }
-            // Held as it is, whatever compression makes of it below.
-            _ => (
-                Slot::Value(Arc::clone(entry)),
-                body.map_or(0, Body::raw_len),
-            ),
-        };
-        self.put(key, slot, bytes);
+            None => self.put(key, Slot::Value(Arc::clone(entry)), entry.meta.bytes),
+        }
     }
 
-    pub(crate) fn put_in_memory(&self, key: &K, slot: Slot<V>) {
-        let bytes = match (&slot, &self.lower) {
-            (Slot::Value(entry), Some(lower)) if self.memory.weighs_encodings() => lower
-                .envelope
-                .encode(entry.value())
-                .map_or(0, |body| body.raw_len()),
-            _ => 0,
-        };
-        self.put(key, slot, bytes);
+    /// Puts a value into memory whose encoding is not at hand.
+    pub(crate) fn put_decoded(&self, key: &K, entry: &Arc<Entry<V>>) {
+        let lower = self.lower.as_ref();
+        let lower = lower.filter(|_| self.packs(entry.meta.bytes));
+        let body = lower.and_then(|lower| lower.envelope.encode(entry.value()).ok());
+        self.put_value(key, entry, body.as_ref());
+    }
+
+    pub(crate) fn put_absent(&self, key: &K, entry: Arc<Entry<()>>) {
+        self.put(key, Slot::Absent(entry), 0);
+    }
+
+    /// Whether memory holds a value of such an encoding packed.
+    fn packs(&self, bytes: usize) -> bool {
+        self.policy.pack_above.is_some_and(|above| bytes >= above)
     }
 
     /// Puts a slot into memory, and takes it out again if it was invalidated meanwhile: whoever removes a
@@ -244,7 +258,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let Some(lower) = &self.lower else {
             return Ok(None);
         };
-        if options.uncached || (self.policy.pack_above.is_none() && !self.asks_below(tiers)) {
+        let held = self.policy.pack_above.is_some() || self.memory.weighs_encodings();
+        if options.uncached || !(held || self.asks_below(tiers)) {
             return Ok(None);
         }
         lower.envelope.encode(value).map(Some).map_err(|reason| {
@@ -261,6 +276,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             times,
             tags: tags.into(),
             validator: options.validator.as_deref().map(Into::into),
+            bytes: 0,
         }
     }
 
@@ -288,6 +304,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             tags: facts.tags.clone(),
             validator: facts.validator.clone(),
             read: AtomicU64::new(facts.times.filled),
+            bytes: facts.bytes,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     events::{CacheEvent, CacheEvents, LoadEnd, StaleReason},
     key::{CacheKey, key_text},
     policy::Content,
+    tag::Tag,
 };
 
 impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
@@ -70,6 +71,11 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
                 Effect::Remove => CacheEvent::Removed { cache, key },
             }
         });
+    }
+
+    /// All that carries a tag was expired or removed.
+    pub(super) fn tell_tag(&self, tag: &Tag, effect: Effect) {
+        self.common.events.tell_tag(tag, effect);
     }
 
     /// More than one key of this cache was expired or removed.

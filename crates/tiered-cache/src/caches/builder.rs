@@ -17,7 +17,7 @@ use crate::{
     chance::Chance,
     clock::{Clock, PRECISION},
     coherence::{Floors, Ledger, LedgerConfig},
-    error::BuildError,
+    error::{BuildError, ConfigError},
     events::Events,
     guard::{BreakerConfig, Guard, GuardConfig},
     tier::Tier,
@@ -65,7 +65,7 @@ impl CachesBuilder {
     }
 
     /// How far the clock may lag that hits read. Zero reads tokio's clock each time, which costs a hit
-    /// about as much again. Default: 10 ms.
+    /// about as much again; at most 1 s. Default: 10 ms.
     pub fn clock_precision(mut self, precision: Duration) -> Self {
         self.clock_precision = precision;
         self
@@ -126,6 +126,7 @@ impl CachesBuilder {
     /// # Errors
     /// [`BuildError`]: a setting that can never work, or a disk folder that cannot be used.
     pub async fn build(self) -> Result<Caches, BuildError> {
+        check_precision(self.clock_precision)?;
         let chance = Chance::from_system();
         let base = Base {
             floors: Arc::new(Floors::new(self.stripes())),
@@ -263,6 +264,18 @@ impl CachesBuilder {
     }
 }
 
+/// A clock that ticks no more than that would let values outlive their times.
+fn check_precision(precision: Duration) -> Result<(), ConfigError> {
+    if precision <= PRECISION_MAX {
+        return Ok(());
+    }
+    Err(ConfigError::Value {
+        field: "clock_precision",
+        value: format!("{precision:?}"),
+        expected: "use at most 1 s",
+    })
+}
+
 /// What there is before anything is opened.
 struct Base {
     floors: Arc<Floors>,
@@ -289,6 +302,7 @@ impl fmt::Debug for CachesBuilder {
     }
 }
 
+const PRECISION_MAX: Duration = Duration::from_secs(1);
 /// Floors for the last 65,536 keys or so; about 5 MiB.
 const STRIPES: usize = 16_384;
 #[cfg(feature = "disk")]

@@ -1,12 +1,8 @@
 //! The one task behind `Caches`: it sweeps, and passes counts on.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Weak,
-    time::Duration,
-};
+use std::{sync::Weak, time::Duration};
 
-use super::{Shared, gauges::Gauges};
+use super::{Shared, gauges::Gauges, registry::tend};
 use crate::{cached::TierKind, events::CacheEvent, guard::BreakerState};
 
 /// Ends by itself once the last handle is gone; it holds none meanwhile.
@@ -18,11 +14,7 @@ pub(super) async fn keep_house(shared: Weak<Shared>, gauges: Gauges) {
             return;
         };
         for cache in shared.registry.caches() {
-            // What is swept out is dropped here, and the drop is the user's; the other caches, and
-            // this one at the next turn, go on.
-            if catch_unwind(AssertUnwindSafe(|| cache.tend())).is_err() {
-                tracing::warn!(cache = &*cache.name(), "a panic in a turn of housekeeping");
-            }
+            tend(&*cache);
         }
         gauges.publish(&shared);
         seen.tell_changes(&shared);

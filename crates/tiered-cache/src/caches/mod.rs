@@ -17,7 +17,7 @@ use crate::{
     cache::TieredCache,
     coherence::{Change, Effect, Invalidations},
     error::ConfigError,
-    events::{CacheEvent, CacheEvents},
+    events::CacheEvents,
     guard::Guard,
     key::CacheKey,
     policy::Policy,
@@ -29,8 +29,8 @@ use crate::{
 
 pub use builder::CachesBuilder;
 pub(crate) use common::Common;
-pub(crate) use registry::Registered;
 use registry::{Claim, Registry};
+pub(crate) use registry::{Registered, tend};
 pub use settings::CoherenceConfig;
 
 /// What the simulation puts in place of the servers, the disk and the machine's clock and chance.
@@ -94,10 +94,7 @@ impl Caches {
         let tag: Tag = tag.into();
         let ledger = &self.shared.common.ledger;
         let ticket = ledger.announce(&[Change::tag(tag.hash, effect)]);
-        self.shared.common.events.tell(|| CacheEvent::Invalidated {
-            what: format!("tag {:016x}", tag.hash).into(),
-            effect,
-        });
+        self.shared.common.events.tell_tag(&tag, effect);
         ledger.settle(ticket).await;
     }
 

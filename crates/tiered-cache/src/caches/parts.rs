@@ -85,7 +85,7 @@ impl Wanted {
         }
         let before_disk = parts.tiers.len() - parts.disk_tiers();
         parts.tiers.splice(before_disk..before_disk, self.others);
-        let _ = (names, floors, chance);
+        let _ = (names.namespace, names.epoch, names.instance, floors, chance);
         Ok(parts)
     }
 }

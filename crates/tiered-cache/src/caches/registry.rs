@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
@@ -34,6 +35,15 @@ pub(crate) trait Registered: Send + Sync {
         section: Option<Section>,
         until: Instant,
     ) -> BoxFuture<'static, Option<WarmJob>>;
+}
+
+/// A turn of housekeeping. When a key's or value's own code panics in it, the turn is over, and nothing
+/// else.
+pub(crate) fn tend(cache: &dyn Registered) {
+    // The sweep begins anew after a panic; the rest is counts.
+    if catch_unwind(AssertUnwindSafe(|| cache.tend())).is_err() {
+        tracing::warn!(cache = &*cache.name(), "a panic while entries were swept");
+    }
 }
 
 /// The names that were given out, and the caches behind them that still live.

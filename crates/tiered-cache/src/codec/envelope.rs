@@ -74,8 +74,8 @@ pub(crate) struct Header<'a> {
 #[derive(Debug)]
 pub(crate) struct Opened<V> {
     pub(crate) content: OpenedContent<V>,
-    /// The value's bytes, a view into what was opened: what the memory tier holds of a large value.
-    pub(crate) packed: Bytes,
+    /// How many bytes the encoding of the value has, uncompressed.
+    pub(crate) raw_len: usize,
     pub(crate) origin: u64,
     pub(crate) version: Version,
     pub(crate) times: Times,
@@ -157,6 +157,11 @@ impl<V: 'static> Envelope<V> {
 
     /// The value of [`Body::packed`].
     pub(crate) fn unpack(&self, packed: &[u8]) -> Result<V, Reject> {
+        self.unpack_sized(packed).map(|(value, _)| value)
+    }
+
+    /// With the length of the encoding.
+    fn unpack_sized(&self, packed: &[u8]) -> Result<(V, usize), Reject> {
         let mut reader = Reader(packed);
         let mark = reader.byte().ok_or(Reject::Invalid)?;
         let len = reader.number().ok_or(Reject::Invalid)?;
@@ -166,10 +171,11 @@ impl<V: 'static> Envelope<V> {
             return Err(Reject::Foreign);
         }
         let raw = compression::unpack(mark, reader.0, len).ok_or(Reject::Foreign)?;
-        self.codec.decode(&raw).map_err(|error| {
+        let value = self.codec.decode(&raw).map_err(|error| {
             tracing::debug!(error = &*error, "bytes of another type");
             Reject::Foreign
-        })
+        })?;
+        Ok((value, len))
     }
 
     /// The bytes of an entry for one tier.
@@ -213,14 +219,15 @@ impl<V: 'static> Envelope<V> {
         if times.over(now) {
             return Err(Reject::Stale);
         }
-        let content = if found.flags & ABSENT != 0 {
-            OpenedContent::Absent
+        let (content, raw_len) = if found.flags & ABSENT != 0 {
+            (OpenedContent::Absent, 0)
         } else {
-            OpenedContent::Value(self.unpack(found.body)?)
+            let (value, raw_len) = self.unpack_sized(found.body)?;
+            (OpenedContent::Value(value), raw_len)
         };
         Ok(Opened {
             content,
-            packed: bytes.slice_ref(found.body),
+            raw_len,
             origin: found.origin,
             version: found.version,
             times,

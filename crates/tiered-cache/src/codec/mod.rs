@@ -8,9 +8,7 @@ mod shape;
 mod wire;
 
 pub use compression::Compression;
-pub(crate) use envelope::{
-    Body, Envelope, Header, Identity, Opened, OpenedContent, Reject, Unkept,
-};
+pub(crate) use envelope::{Body, Envelope, Header, Identity, Opened, OpenedContent, Reject};
 pub use format::Format;
 pub(crate) use shape::of as shape_of;
 

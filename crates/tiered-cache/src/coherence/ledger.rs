@@ -13,7 +13,7 @@ use tokio::{sync::Notify, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Change, Floors, Log, Target,
+    Change, Effect, Floors, Log, Target,
     local_log::LocalLog,
     pending::{Pending, Released},
     silence::Silence,
@@ -194,7 +194,7 @@ impl Ledger {
     }
 
     /// Makes changes count in this process that somebody made in a shared tier past the log.
-    pub(crate) fn hear(&self, changes: &[(super::Target, super::Effect)]) {
+    pub(crate) fn hear(&self, changes: &[(Target, Effect)]) {
         for (target, effect) in changes.iter().copied() {
             let number = self.floors.raise(target, effect);
             self.mark(target, effect, number);
@@ -217,7 +217,7 @@ impl Ledger {
     }
 
     /// Puts the mark of an invalidation that has just been made on record in the disk folder.
-    pub(super) fn mark(&self, target: super::Target, effect: super::Effect, number: u64) {
+    pub(super) fn mark(&self, target: Target, effect: Effect, number: u64) {
         if let Some(local) = &self.local {
             local.mark(target, effect, number);
         }

@@ -22,7 +22,7 @@ pub use batch::{Batch, PrepareError};
 pub(crate) use change::Change;
 pub(crate) use floors::{CacheFloor, Floors};
 pub use invalidations::{Invalidation, Invalidations};
-pub(crate) use ledger::{Ledger, LedgerConfig, LogStatus, Ticket};
+pub(crate) use ledger::{Ledger, LedgerConfig, Ticket};
 pub(crate) use local_log::LocalLog;
 pub(crate) use log::{Epoch, Log, LogError, Page, Position, Record};
 pub(crate) use marks::Marks;

@@ -54,7 +54,6 @@ struct End<V> {
 pub(crate) struct Seat<K: CacheKey, V> {
     flights: Arc<Flights<K, V>>,
     key: K,
-    token: Token,
     end: Arc<End<V>>,
     outcome: Outcome<V>,
 }
@@ -102,7 +101,6 @@ impl<K: CacheKey, V> Flights<K, V> {
         let seat = Seat {
             flights: Arc::clone(self),
             key: key.clone(),
-            token,
             end: Arc::clone(&end),
             outcome: Err(LoadError::Aborted),
         };
@@ -150,11 +148,6 @@ impl<K: CacheKey, V> Flights<K, V> {
 }
 
 impl<K: CacheKey, V> Seat<K, V> {
-    /// The token with which the flight began.
-    pub(crate) fn token(&self) -> Token {
-        self.token
-    }
-
     /// Frees the key, then answers every waiter: who asks after an answer was given must not be given the
     /// same answer again.
     pub(crate) fn land(mut self, outcome: Outcome<V>) {
@@ -244,7 +237,6 @@ mod tests {
         let (first, old_seat) = flights.join(&1, old, |_| true);
         let (second, new_seat) = flights.join(&1, later(old), |token| *token != old);
         let new_seat = new_seat.expect("it may not join");
-        assert_eq!(new_seat.token(), later(old));
         old_seat.expect("the first").land(Ok(Lookup::Absent));
         assert!(absent(&first.outcome().await));
         let (third, none) = flights.join(&1, later(old), |token| *token == later(old));

@@ -19,7 +19,6 @@ use tokio::time::{Instant, timeout};
 use crate::{
     cached::TierKind,
     chance::Chance,
-    coherence::{Effect, Version},
     tier::{EntryKey, Sealed, Tier, TierError, TierScope},
 };
 use breaker::{Breaker, Leave, Verdict};
@@ -130,21 +129,6 @@ impl Guard {
         self.run(call, || self.tier.write(key, entry, keep_for))
             .await
             .unwrap_or(false)
-    }
-
-    /// Whether the tier has taken note.
-    pub(crate) async fn invalidate(
-        &self,
-        key: &EntryKey,
-        effect: Effect,
-        version: Version,
-    ) -> bool {
-        let Some(call) = self.ask() else {
-            return false;
-        };
-        self.run(call, || self.tier.invalidate(key, effect, version))
-            .await
-            .is_ok()
     }
 
     /// Past the breaker: the tier flushes and stops even if it failed before. The caller bounds it.

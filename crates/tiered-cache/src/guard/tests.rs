@@ -1,8 +1,11 @@
+//! The guard around tiers that hang, fail, panic or are away.
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::future::{self, BoxFuture};
 
 use super::*;
+use crate::coherence::{Effect, Version};
 
 /// Answers each read as the script says.
 #[derive(Debug)]
@@ -155,7 +158,6 @@ async fn a_tier_that_says_it_is_away_is_no_failure() {
 async fn a_tier_that_panics_fails_its_own_call_alone() {
     let (_tier, guard) = guarded(Answer::Panic);
     assert_eq!(guard.read(&key()).await, Read::Failed);
-    assert!(!guard.invalidate(&key(), Effect::Remove, Version(1)).await);
     assert_eq!(guard.read_many(&[key()]).await, [Read::Failed]);
 }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use crate::coherence::{Token, Version};
+use crate::coherence::Version;
 
 /// A value and its facts, shared by the memory tier and every caller that holds a
 /// [`Cached`](crate::Cached).
@@ -54,6 +54,8 @@ pub(crate) struct Meta {
     /// Whether it has passed such a check since it was put into memory. Whoever removes its key later
     /// takes it out of there.
     pub(crate) settled: AtomicBool,
+    /// How many bytes the value's encoding has, uncompressed; 0 where it has none.
+    pub(crate) bytes: usize,
 }
 
 /// When an entry passes from one phase to the next: unix milliseconds as `Clock::now_ms` gives them.
@@ -107,21 +109,6 @@ impl<V> Entry<V> {
 }
 
 impl Meta {
-    /// The facts of a fill that began at `token`; no tags and no validator yet.
-    pub(crate) fn new(key: u64, token: Token, times: Times) -> Self {
-        Self {
-            times,
-            seen: AtomicU64::new(token.local),
-            local: AtomicU64::new(token.local),
-            settled: AtomicBool::new(false),
-            shared: token.shared,
-            key,
-            tags: Box::default(),
-            validator: None,
-            read: AtomicU64::new(times.filled),
-        }
-    }
-
     /// The same facts at other times, for an entry that is not in memory yet.
     pub(crate) fn with_times(&self, times: Times) -> Self {
         let local = self.local.load(Ordering::Relaxed);
@@ -136,6 +123,7 @@ impl Meta {
             tags: self.tags.clone(),
             validator: self.validator.clone(),
             read: AtomicU64::new(self.read.load(Ordering::Relaxed)),
+            bytes: self.bytes,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     marker::PhantomData,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -40,14 +41,22 @@ pub(super) struct Tally<K, V> {
     of: PhantomData<fn(K, V)>,
 }
 
-/// Told each key that is evicted, under the lock of its shard.
+/// Told each key that is evicted, once it is out.
 pub(crate) type OnEvict<K> = Arc<dyn Fn(&K) + Send + Sync>;
 
-/// What one call evicted or replaced, dropped with this.
+/// What one call evicted or replaced; told and dropped with this, when the lock of the shard is given back.
 pub(super) struct Evicted<K, V> {
     /// Most calls evict one or two.
-    first: [Option<(K, Kept<V>)>; 2],
-    more: Vec<(K, Kept<V>)>,
+    first: [Option<Gone<K, V>>; 2],
+    more: Vec<Gone<K, V>>,
+    /// Whom the next one is to be told to: it is evicted, and no replacement.
+    tell: Option<OnEvict<K>>,
+}
+
+struct Gone<K, V> {
+    key: K,
+    _kept: Kept<V>,
+    tell: Option<OnEvict<K>>,
 }
 
 impl<V> Kept<V> {
@@ -141,19 +150,22 @@ impl<K, V> Clone for Tally<K, V> {
 impl<K, V> Lifecycle<K, Kept<V>> for Tally<K, V> {
     type RequestState = Evicted<K, V>;
 
-    fn before_evict(&self, _: &mut Evicted<K, V>, key: &K, _: &mut Kept<V>) {
+    fn before_evict(&self, evicted: &mut Evicted<K, V>, _: &K, _: &mut Kept<V>) {
         // The one hook that replacements do not pass.
         self.totals.evicted.fetch_add(1, Ordering::Relaxed);
-        if let Some(on_evict) = &self.on_evict {
-            on_evict(key);
-        }
+        evicted.tell = self.on_evict.clone();
     }
 
     fn on_evict(&self, evicted: &mut Evicted<K, V>, key: K, kept: Kept<V>) {
         self.totals.subtract(&kept);
+        let gone = Gone {
+            key,
+            _kept: kept,
+            tell: evicted.tell.take(),
+        };
         match evicted.first.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some((key, kept)),
-            None => evicted.more.push((key, kept)),
+            Some(place) => *place = Some(gone),
+            None => evicted.more.push(gone),
         }
     }
 }
@@ -163,6 +175,16 @@ impl<K, V> Default for Evicted<K, V> {
         Self {
             first: [None, None],
             more: Vec::new(),
+            tell: None,
+        }
+    }
+}
+
+impl<K, V> Drop for Gone<K, V> {
+    fn drop(&mut self) {
+        if let Some(tell) = &self.tell {
+            // It shows the key, whose own code may panic; others are dropped beside this one.
+            let _ = catch_unwind(AssertUnwindSafe(|| tell(&self.key)));
         }
     }
 }

@@ -50,8 +50,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Memory<K, V> {
     }
 
     /// With a seed, the same calls evict the same entries in every process; without, nobody outside can
-    /// choose keys that collide. `on_evict` is told each key that is evicted; it is called under a lock
-    /// of the tier, so it must not call the tier.
+    /// choose keys that collide. `on_evict` is told each key that is evicted, outside all locks.
     pub(crate) fn watched(
         capacity: Capacity,
         weigh: Option<Weigh<K, V>>,

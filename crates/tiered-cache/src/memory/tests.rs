@@ -1,7 +1,9 @@
-use std::sync::{Arc, Mutex};
+//! The memory tier alone: what is kept, what leaves, and where values are dropped.
+
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 use super::*;
-use crate::coherence::Floors;
+use crate::coherence::Version;
 
 fn entry<T>(value: T, keep_until: u64) -> Arc<Entry<T>> {
     let times = Times {
@@ -13,8 +15,19 @@ fn entry<T>(value: T, keep_until: u64) -> Arc<Entry<T>> {
         idle_ms: 0,
         cost_ms: 0,
     };
-    let token = Floors::new(1).token();
-    Arc::new(Entry::new(value, Meta::new(0, token, times)))
+    let meta = Meta {
+        seen: AtomicU64::new(1),
+        key: 0,
+        tags: Box::default(),
+        times,
+        shared: Version(0),
+        validator: None,
+        read: AtomicU64::new(0),
+        local: AtomicU64::new(1),
+        settled: AtomicBool::new(false),
+        bytes: 0,
+    };
+    Arc::new(Entry::new(value, meta))
 }
 
 fn slot(value: u64) -> Slot<u64> {

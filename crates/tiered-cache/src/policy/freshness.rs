@@ -21,11 +21,6 @@ pub(crate) enum Freshness {
 }
 
 impl Freshness {
-    /// Whether it may be answered without waiting for a load.
-    pub(crate) fn serves_at_once(self) -> bool {
-        self < Self::Fallback
-    }
-
     /// Whether it counts as stale when it is answered.
     pub(crate) fn is_stale(self) -> bool {
         self > Self::Due

@@ -131,6 +131,9 @@ pub struct Policy {
     /// One loader per key among all replicas: the others wait for the holder of a lease in Redis, at
     /// most this long, before they load themselves. Shorter than `load_timeout`. Default: `None` (each
     /// replica loads).
+    ///
+    /// It costs a command to Redis for each load and key. A load of many keys waits only where others hold
+    /// the leases of all of them; else it loads them all, so that no two wait for one another.
     pub lease: Option<Duration>,
     /// Raise it when `V` keeps its name but changes its fields: entries of other schemas are
     /// misses. Default: 0.

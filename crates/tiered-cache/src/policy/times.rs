@@ -94,14 +94,6 @@ impl Policy {
             ..times
         }
     }
-
-    /// How long a caller waits for a load.
-    pub(crate) fn patience(&self, fallback: bool) -> Duration {
-        match self.soft_timeout {
-            Some(soft) if fallback => soft.min(self.load_timeout),
-            _ => self.load_timeout,
-        }
-    }
 }
 
 impl Times {
@@ -297,17 +289,6 @@ mod tests {
         assert_eq!(at(&stale, 114_999), Freshness::Revalidate);
         assert_eq!(at(&stale, 115_000), Freshness::Fallback);
         assert_eq!(memory(140_000), below);
-    }
-
-    #[test]
-    fn the_soft_timeout_counts_only_with_an_old_value_in_hand() {
-        let policy = Policy {
-            soft_timeout: Some(Duration::from_millis(100)),
-            ..Policy::default()
-        };
-        assert_eq!(policy.patience(true), Duration::from_millis(100));
-        assert_eq!(policy.patience(false), seconds(30));
-        assert_eq!(Policy::default().patience(true), seconds(30));
     }
 
     proptest! {

@@ -24,7 +24,7 @@ pub(crate) struct Lease {
     chance: Arc<Chance>,
 }
 
-/// The right to load; given back by [`release`](Self::release), on drop, or when its time is over.
+/// The right to load; given back when it is dropped, and over by its own time at the latest.
 #[derive(Debug)]
 pub(crate) struct LeaseGuard {
     held: Option<Held>,
@@ -144,6 +144,7 @@ impl Leases for Lease {
     }
 }
 
+#[cfg(test)]
 impl LeaseGuard {
     /// Gives the lease back, unless its time was over and another holds it.
     pub(crate) async fn release(mut self) {

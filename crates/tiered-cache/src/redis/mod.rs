@@ -16,8 +16,5 @@ mod wire;
 pub(crate) mod tests;
 
 pub use config::RedisConfig;
-pub(crate) use lease::{Lease, LeaseGuard};
 pub(crate) use link::ConnectionState;
-pub(crate) use log::RedisLog;
 pub(crate) use parts::RedisParts;
-pub(crate) use tier::RedisTier;

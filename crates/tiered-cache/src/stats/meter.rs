@@ -146,7 +146,7 @@ impl Meter {
         self.tallies.publish();
     }
 
-    /// The counts until now; the recorder is told of them first, so that a cache without housekeeping
+    /// The counts until now, without what only the flights know; the recorder is told of them first, so that a cache without housekeeping
     /// has its series too.
     pub(crate) fn snapshot(&self, name: &str, size: Size) -> CacheStats {
         self.publish(size);
@@ -168,6 +168,9 @@ impl Meter {
                 + load(LoadOutcome::Overloaded),
             loads_timed_out: load(LoadOutcome::TimedOut),
             loads_refused: load(LoadOutcome::Overloaded),
+            loading: 0,
+            loads_waiting: 0,
+            oldest_load: None,
             load_times: self.load_times.times(),
             coalesced: self.coalesced.count(),
             unpublished: self.unpublished.count(),

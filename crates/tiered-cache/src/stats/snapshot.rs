@@ -39,6 +39,13 @@ pub struct CacheStats {
     pub loads_timed_out: u64,
     /// Those of them that never ran, because `Policy::loads_max` others did.
     pub loads_refused: u64,
+    /// Keys that are being loaded now.
+    pub loading: usize,
+    /// Those of them whose loader waits for its turn (`Policy::loads_max`).
+    pub loads_waiting: usize,
+    /// For how long the oldest of them is under way. In JSON: seconds.
+    #[serde(serialize_with = "seconds_if_any")]
+    pub oldest_load: Option<Duration>,
     /// How long loads took; `None` before the first.
     pub load_times: Option<LoadTimes>,
     /// Callers that shared another caller's load.
@@ -165,6 +172,15 @@ pub(crate) fn seconds<S: Serializer>(
     serializer.serialize_f64(duration.as_secs_f64())
 }
 
+fn seconds_if_any<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    duration
+        .map(|duration| duration.as_secs_f64())
+        .serialize(serializer)
+}
+
 // === impl Display ===
 
 impl fmt::Display for CacheStats {
@@ -247,6 +263,8 @@ impl CacheStats {
                 (self.loads_not_modified, "not modified"),
                 (self.loads_failed, "failed"),
                 (self.coalesced, "callers joined"),
+                (self.loading as u64, "under way"),
+                (self.loads_waiting as u64, "of them waiting"),
             ],
         )?;
         match &self.load_times {

@@ -409,3 +409,22 @@ async fn caches_that_count_bytes_share_the_budget_while_they_run() {
     assert!(bytes() <= 1 << 20, "{} bytes", bytes());
     assert!(one.stats().evictions > 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_memory_is_given_nothing_of_it_when_its_load_is_slow() {
+    let shelf = Shelf::new(TierKind::Other);
+    let policy = Policy {
+        soft_timeout: Some(Duration::from_secs(1)),
+        ..Policy::default()
+    };
+    let (_caches, cache) = over(&shelf, policy).await;
+    let memory = cache.entry(&1).tiers(TierSet::MEMORY);
+    memory.insert("in memory".to_owned()).await;
+    let load = || async {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        Ok::<_, Infallible>(Some("loaded".to_owned()))
+    };
+    let below = TierSet::ALL.without(TierKind::Memory);
+    let lookup = cache.entry(&1).tiers(below).get_or_load(load).await;
+    assert_eq!(value_of(&lookup.expect("it loads")), Some("loaded"));
+}

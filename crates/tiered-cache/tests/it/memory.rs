@@ -1,11 +1,11 @@
 //! The memory tier: lifetime, capacity, sharing, and settings that cannot work.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tiered_cache::{
     CacheKey, Caches, Capacity, ConfigError, Lookup, Policy, TierKind, TierSet, TieredCache,
 };
-use tokio::time::advance;
+use tokio::time::{advance, sleep};
 
 use crate::shelf::Shelf;
 
@@ -259,4 +259,105 @@ async fn what_is_found_below_weighs_in_memory_what_it_weighed_when_it_was_loaded
     cache.insert(&1, value).await;
     assert_eq!(promoted, cache.stats().bytes);
     assert!(promoted > 5_000, "{promoted}");
+}
+
+#[tokio::test]
+async fn a_large_value_found_below_is_packed_again() {
+    let shelf = Shelf::new(TierKind::Other);
+    let caches = Caches::builder().tier(Arc::clone(&shelf) as _);
+    let caches = caches.build().await.expect("nothing to fail");
+    let policy = Policy {
+        capacity: Capacity::Bytes(1 << 20),
+        pack_above: Some(10_000),
+        ..Policy::default()
+    };
+    let cache: TieredCache<u32, String> = caches.cache("packed", policy).expect("sound");
+    let below = TierSet::ALL.without(TierKind::Memory);
+    for key in 0..100 {
+        let value = "x".repeat(100_000);
+        cache.entry(&key).tiers(below).insert(value).await;
+        assert_eq!(cache.get(&key).await.tier(), Some(TierKind::Other));
+    }
+    assert_eq!(cache.stats().entries, 100, "10 MB in 1 MiB, packed");
+    let found = cache.get(&7).await;
+    assert_eq!(found.tier(), Some(TierKind::Memory));
+    assert_eq!(found.value().map(|value| value.len()), Some(100_000));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reads_keep_a_packed_value_alive_and_peeking_keeps_none() {
+    let caches = Caches::builder().build().await.expect("nothing to fail");
+    for pack_above in [None, Some(100)] {
+        let name = format!("idle-{}", pack_above.is_some());
+        let policy = Policy {
+            idle_ttl: Some(Duration::from_secs(10)),
+            pack_above,
+            ..Policy::default()
+        };
+        let cache: TieredCache<u32, String> = caches.cache(&name, policy).expect("sound");
+        cache.insert(&1, "x".repeat(1_000)).await;
+        for _ in 0..5 {
+            advance(Duration::from_secs(8)).await;
+            assert!(cache.get(&1).await.is_hit(), "{name}: it was just read");
+        }
+        advance(Duration::from_secs(8)).await;
+        assert!(cache.peek(&1).is_some());
+        advance(Duration::from_secs(8)).await;
+        assert_eq!(cache.peek(&1), None, "{name}: nobody read it");
+    }
+}
+
+/// A value whose own code panics when it is dropped.
+#[derive(Debug, serde::Serialize, serde::Deserialize)]
+struct Mine;
+
+impl Drop for Mine {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("a value's own fault");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_value_that_panics_while_it_is_dropped_does_not_end_the_housekeeping() {
+    let caches = Caches::builder().build().await.expect("nothing to fail");
+    let policy = Policy {
+        ttl: Duration::from_secs(1),
+        ..Policy::default()
+    };
+    let mines: TieredCache<u32, Mine> = caches.cache("a-mines", policy.clone()).expect("sound");
+    let other: TieredCache<u32, u32> = caches.cache("b-other", policy.clone()).expect("sound");
+    let alone: TieredCache<u32, Mine> = TieredCache::memory("alone", policy).expect("sound");
+    mines.insert(&1, Mine).await;
+    alone.insert(&1, Mine).await;
+    other.insert(&1, 1).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(other.stats().entries, 0, "swept all the same");
+    alone.insert(&2, Mine).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(alone.stats().entries, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn caches_are_kept_in_order_as_long_as_one_of_them_is_in_use() {
+    let caches = Caches::builder().build().await.expect("nothing to fail");
+    let policy = Policy {
+        ttl: Duration::from_secs(1),
+        ..Policy::default()
+    };
+    let cache: TieredCache<u32, u32> = caches.cache("outlives", policy).expect("sound");
+    drop(caches);
+    cache.insert(&1, 1).await;
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(cache.stats().entries, 0, "swept");
+}
+
+#[tokio::test]
+async fn a_clock_that_would_stand_still_is_refused() {
+    for precision in [Duration::from_secs(2), Duration::MAX] {
+        let builder = Caches::builder().clock_precision(precision);
+        let error = builder.build().await.expect_err("nothing would expire");
+        assert!(error.to_string().contains("clock_precision"), "{error}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     time::Duration,
@@ -66,4 +66,50 @@ async fn replicas_that_miss_together_load_once() {
         assert_eq!(lookup.value().map(|value| **value), Some(7));
     }
     assert_eq!(loads.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn replicas_that_miss_many_together_load_each_key_once() {
+    let Some(server) = Server::start(&[]).await else {
+        return;
+    };
+    let (_one, one) = replica(&server).await;
+    let (_two, two) = replica(&server).await;
+    let loaded = Arc::new(Mutex::new(Vec::new()));
+    let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let load = |held: Option<(Arc<Notify>, Arc<Notify>)>| {
+        let loaded = Arc::clone(&loaded);
+        move |missing: Vec<u64>| async move {
+            loaded.lock().expect("no panic").extend(missing.clone());
+            if let Some((began, go)) = held {
+                began.notify_one();
+                go.notified().await;
+            }
+            Ok::<_, Infallible>(
+                missing
+                    .into_iter()
+                    .map(|key| (key, key))
+                    .collect::<Vec<_>>(),
+            )
+        }
+    };
+    let first = {
+        let load = load(Some((Arc::clone(&began), Arc::clone(&go))));
+        tokio::spawn(async move { one.get_or_load_many(&[1, 2, 3], load).await })
+    };
+    began.notified().await;
+    // It waits for keys that the other loads, and for one of them only while it holds none itself.
+    let second = {
+        let (two, load) = (two.clone(), load(None));
+        tokio::spawn(async move { two.get_or_load_many(&[3, 1], load).await })
+    };
+    let third = two.get_or_load_many(&[2, 4], load(None)).await;
+    assert_eq!(third.expect("it loads").len(), 2);
+    go.notify_one();
+    for call in [first, second] {
+        call.await.expect("no panic").expect("it loads");
+    }
+    let mut loaded = loaded.lock().expect("no panic").clone();
+    loaded.sort_unstable();
+    assert_eq!(loaded, [1, 2, 2, 3, 4]);
 }
