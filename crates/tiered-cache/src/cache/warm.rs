@@ -50,7 +50,7 @@ impl<K> WarmSet<K> {
         match timeout_at(until, naming).await {
             Ok(Ok(keys)) => return keys,
             Ok(Err(_panic)) => {
-                tracing::warn!(cache, "a warm set panicked: nothing of it is warmed")
+                tracing::warn!(cache, "a warm set panicked: nothing of it is warmed");
             }
             Err(_elapsed) => tracing::warn!(cache, "a warm set did not name its keys in time"),
         }

@@ -480,7 +480,8 @@ async fn the_keys_of_a_type_that_changed_are_not_warmed() {
                 .build(&caches)
                 .expect("it is sound");
             let report = caches.warm(WarmOptions::default()).await;
-            for _ in 0..$loads {
+            let loads: usize = $loads;
+            for _ in 0..loads {
                 numbers.fetch(&$key).await.expect("it loads");
             }
             caches.close().await;
