@@ -90,7 +90,9 @@ impl CachesBuilder {
         self
     }
 
-    /// Adds a tier of your own, asked after Redis and before the disk.
+    /// Adds a tier of your own, asked after Redis and before the disk. One of
+    /// [`TierScope::Shared`](crate::TierScope::Shared) is used only beside Redis, whose log gives its
+    /// entries their versions.
     pub fn tier(mut self, tier: Arc<dyn Tier>) -> Self {
         self.wanted.others.push(tier);
         self

@@ -11,9 +11,10 @@ use crate::error::BoxError;
 /// Call [`prepare`](Self::prepare) before the transaction commits, [`commit`](Self::commit) when it has
 /// committed, [`rollback`](Self::rollback) when it has not. A batch that is dropped without either, or
 /// whose process dies, has an unknown outcome: it invalidates, which costs loads and never serves an
-/// old value. After the death of the process another replica does so, `intent_timeout` (10 s) and half
-/// as much again after `prepare` at the latest; so a transaction should commit within `intent_timeout`
-/// of it, or prepare again.
+/// old value. A dropped one does so at once and again after `intent_timeout` (10 s), since what was
+/// sent to the database may still commit. After the death of the process another replica does so,
+/// `intent_timeout` and half as much again after `prepare` at the latest; so a transaction should commit
+/// within `intent_timeout` of it, or prepare again.
 ///
 /// ```
 /// use tiered_cache::{Caches, Invalidation, Policy, TieredCache};
@@ -137,9 +138,13 @@ impl Batch {
         }
     }
 
+    fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && self.intent.is_none()
+    }
+
     fn announce(&mut self) -> Option<Ticket> {
         self.decided = true;
-        if self.changes.is_empty() && self.intent.is_none() {
+        if self.is_nothing() {
             return None;
         }
         let ticket = self.ledger.announce_with(&self.changes, self.intent);
@@ -155,9 +160,9 @@ impl Batch {
 impl Drop for Batch {
     // CANCEL: whether the transaction has committed is not known.
     fn drop(&mut self) {
-        if !self.decided {
-            // Dropped: the background task goes on with it.
-            drop(self.announce());
+        if !self.decided && !self.is_nothing() {
+            let changes = std::mem::take(&mut self.changes);
+            self.ledger.announce_twice(changes, self.intent);
         }
     }
 }

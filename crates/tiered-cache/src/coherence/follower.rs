@@ -10,6 +10,9 @@ pub(super) struct Follower {
     phase: Phase,
     /// Up to where an earlier process of this folder had applied the log.
     kept: Option<Position>,
+    /// The records up to there were applied by that process: here they raise the shared floors alone,
+    /// which no folder keeps.
+    known: Version,
     /// The first page was dealt with.
     arrived: bool,
     failures: u32,
@@ -77,6 +80,8 @@ pub(super) struct Step {
     /// First load the floors of what the log held before; if that fails, the step is not carried out.
     pub(super) load_floors: bool,
     pub(super) apply: Vec<Record>,
+    /// Of those to apply, the ones up to there are no news for memory and disk.
+    pub(super) known: Version,
     /// All of the log up to there is applied.
     pub(super) position: Option<Position>,
     /// Nothing is missing now: the shared tiers may be asked.
@@ -106,6 +111,7 @@ impl Follower {
         Self {
             phase: Phase::Starting,
             kept,
+            known: Version(0),
             arrived: false,
             failures: 0,
         }
@@ -119,7 +125,7 @@ impl Follower {
                 above: Version(0),
             },
             Phase::Arriving(_) => Ask::Read {
-                after: self.kept.map_or(Version(0), |kept| kept.version),
+                after: Version(0),
                 patient: false,
             },
             Phase::Reading { at, caught_up, .. } => Ask::Read {
@@ -171,19 +177,23 @@ impl Follower {
     }
 
     fn arrive(&mut self, epoch: Epoch, page: Page, limit: usize) -> Step {
-        // With nothing kept there is nothing of before that the trimmed records could have
-        // invalidated here; what was filled since the start is forgotten.
-        let from = self.kept.unwrap_or(Position {
+        // From its beginning: a tombstone may be missing in Redis, and then only the record tells that
+        // what lies there is old.
+        let start = Position {
             epoch,
             version: page.trimmed,
-        });
-        match gap(from, &page) {
-            Some(gap) => self.lose(gap, from, Version(0), &page),
-            None => Step {
-                forget: self.kept.is_none(),
-                load_floors: true,
-                ..self.read(epoch, from.version, Version(0), page, limit)
-            },
+        };
+        let lost = self.kept.and_then(|kept| misplaced(kept, &page));
+        if let Some(gap) = lost.or_else(|| gap(start, &page)) {
+            return self.lose(gap, self.kept.unwrap_or(start), Version(0), &page);
+        }
+        self.known = self.kept.map_or(Version(0), |kept| kept.version);
+        Step {
+            // With nothing kept there is nothing of before that the trimmed records could have
+            // invalidated here; what was filled since the start is forgotten.
+            forget: self.kept.is_none(),
+            load_floors: true,
+            ..self.read(epoch, start.version, Version(0), page, limit)
         }
     }
 
@@ -216,7 +226,9 @@ impl Follower {
         };
         Step {
             apply: page.records,
-            position: (version >= horizon).then_some(at),
+            known: self.known,
+            // One below what was known would have the next process do it all again.
+            position: (version >= horizon.max(self.known)).then_some(at),
             ready,
             ..Step::default()
         }
@@ -225,6 +237,7 @@ impl Follower {
     /// Gives up everything up to the present end of the log, and reads on from there.
     fn lose(&mut self, gap: Gap, at: Position, horizon: Version, page: &Page) -> Step {
         let horizon = horizon.max(at.version).max(page.last);
+        self.known = Version(0);
         let end = Position {
             epoch: page.epoch,
             version: page.last,
@@ -277,6 +290,11 @@ pub(super) fn backoff(failures: u32, draw: f64) -> Duration {
 }
 
 fn gap(at: Position, page: &Page) -> Option<Gap> {
+    misplaced(at, page).or_else(|| (!in_order(&page.records, at.version)).then_some(Gap::Disorder))
+}
+
+/// Why one who had read up to `at` has missed something.
+fn misplaced(at: Position, page: &Page) -> Option<Gap> {
     if page.epoch.run != at.epoch.run {
         Some(Gap::Run)
     } else if page.epoch.id != at.epoch.id {
@@ -285,8 +303,6 @@ fn gap(at: Position, page: &Page) -> Option<Gap> {
         Some(Gap::Backwards)
     } else if page.trimmed > at.version {
         Some(Gap::Trimmed)
-    } else if !in_order(&page.records, at.version) {
-        Some(Gap::Disorder)
     } else {
         None
     }

@@ -17,6 +17,7 @@ use super::{
     local_log::LocalLog,
     pending::{Pending, Released},
     silence::Silence,
+    unsure::{Dropped, Unsure},
 };
 use crate::{
     chance::Chance,
@@ -65,6 +66,7 @@ pub(crate) struct Ledger {
     pub(super) local: Option<Arc<LocalLog>>,
     pub(super) config: LedgerConfig,
     pub(super) chance: Arc<Chance>,
+    pub(super) unsure: Unsure,
     pub(super) started: Instant,
     /// Ends the background task.
     pub(super) closed: CancellationToken,
@@ -152,6 +154,7 @@ impl Ledger {
             local,
             config,
             chance,
+            unsure: Unsure::default(),
             started: Instant::now(),
             closed: CancellationToken::new(),
         });
@@ -191,6 +194,38 @@ impl Ledger {
             local.outbox().add(hold.id, changes);
         }
         Ticket { numbers, hold }
+    }
+
+    /// As [`announce`](Self::announce), now and once more after `intent_timeout`: whatever they go with
+    /// may take effect in between. `intent` stays on record until then.
+    pub(super) fn announce_twice(self: &Arc<Self>, changes: Vec<Change>, intent: Option<u64>) {
+        // Dropped: the background task goes on with it.
+        drop(self.announce(&changes));
+        let due = Instant::now() + self.config.intent_timeout;
+        let dropped = Dropped {
+            due,
+            changes,
+            intent,
+        };
+        if let Err(Dropped { intent, .. }) = self.unsure.add(dropped)
+            && let (Some(intent), Some(local)) = (intent, &self.local)
+        {
+            // Whoever finds it overdue in the shared log carries it out.
+            local.outbox().complete(intent);
+        }
+    }
+
+    /// Announces again what is due of [`announce_twice`](Self::announce_twice).
+    pub(super) fn announce_again(self: &Arc<Self>) {
+        while let Some(Dropped {
+            changes, intent, ..
+        }) = self.unsure.next(Instant::now())
+        {
+            drop(self.announce_with(&changes, intent));
+            if let (Some(intent), Some(local)) = (intent, &self.local) {
+                local.outbox().complete(intent);
+            }
+        }
     }
 
     /// Makes changes count in this process that somebody made in a shared tier past the log.

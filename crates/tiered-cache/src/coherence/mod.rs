@@ -16,6 +16,7 @@ mod settle;
 mod silence;
 mod tail;
 mod told;
+mod unsure;
 mod version;
 
 pub use batch::{Batch, PrepareError};

@@ -1,10 +1,10 @@
 //! The way of an announced invalidation to the shared tiers: into the log, then into the slots of its
 //! keys, tried again until all of it is there.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
-use tokio::time::{Instant, timeout_at};
+use futures_util::{FutureExt, future::join_all};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{
     Change, Ledger, Target, Ticket, Version,
@@ -186,14 +186,18 @@ async fn slot(shared: &Shared, change: &Change, version: Version) -> bool {
     let (Target::Key(_), Some(key)) = (change.target, &change.entry) else {
         return true;
     };
-    let all = shared
-        .tiers
-        .iter()
-        .map(|tier| tier.invalidate(key, change.effect, version));
-    join_all(all).await.into_iter().all(|result| result.is_ok())
+    let all = shared.tiers.iter().map(|tier| async move {
+        // A tier that somebody else has written may hang or panic: then it is tried again.
+        let told = async { tier.invalidate(key, change.effect, version).await };
+        let told = timeout(SLOT_MAX, AssertUnwindSafe(told).catch_unwind()).await;
+        matches!(told, Ok(Ok(Ok(()))))
+    });
+    join_all(all).await.into_iter().all(|told| told)
 }
 
 /// Longer batches become several records.
 const RECORD_CHANGES_MAX: usize = 512;
 const SLOTS_AT_ONCE: usize = 64;
+/// Behind the tier's own limit.
+const SLOT_MAX: Duration = Duration::from_secs(5);
 const FLUSH_PAUSE: Duration = Duration::from_millis(50);

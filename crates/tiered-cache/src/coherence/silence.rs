@@ -38,6 +38,14 @@ impl Silence {
         silent && self.since.swap(heard, Ordering::Relaxed) == NONE
     }
 
+    /// Nobody will answer any more: the silence began with the last answer, unless it had before.
+    pub(super) fn begin(&self) {
+        let heard = self.heard.load(Ordering::Relaxed);
+        let _ = self
+            .since
+            .compare_exchange(NONE, heard, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
     /// When the silence began.
     pub(super) fn since(&self) -> Option<u64> {
         let since = self.since.load(Ordering::Relaxed);

@@ -1,5 +1,5 @@
 //! The background task of a ledger: it follows the shared log, tries again what is pending, carries out
-//! overdue intents, and looks after silence and the disk folder.
+//! overdue intents and batches that were dropped, and looks after silence and the disk folder.
 
 use std::{
     future::Future,
@@ -33,6 +33,7 @@ impl Ledger {
             closed.run_until_cancelled(upkeep).await;
             return;
         };
+        let _unheard = Unheard(Weak::clone(&ledger));
         let heartbeat = HEARTBEAT.min(config.silent_after / 3);
         let all = join4(
             follow(
@@ -48,6 +49,14 @@ impl Ledger {
         closed.run_until_cancelled(all).await;
     }
 
+    /// Nobody reads the log any more.
+    fn unheard(&self) {
+        if let Some(shared) = &self.shared {
+            shared.ready.store(false, Ordering::Release);
+            shared.silence.begin();
+        }
+    }
+
     /// Carries out what the follower decided.
     fn step(&self, shared: &Shared, step: Step, floors: Vec<(Target, Effect, Version)>) {
         if let Some((gap, horizon)) = step.gap {
@@ -61,7 +70,7 @@ impl Ledger {
             self.floors.confirm(target, effect, version);
         }
         for record in step.apply {
-            self.apply(&record);
+            self.apply(&record, step.known);
         }
         let Some(position) = step.position else {
             return;
@@ -79,10 +88,10 @@ impl Ledger {
         }
     }
 
-    fn apply(&self, record: &Record) {
+    fn apply(&self, record: &Record, known: Version) {
         for (target, effect) in record.changes.iter().copied() {
-            if record.by == self.config.instance {
-                // Counted when it was announced; what was filled since is newer.
+            if record.by == self.config.instance || record.version <= known {
+                // Counted when it was announced or applied; what was filled since is newer.
                 self.floors.confirm(target, effect, record.version);
             } else {
                 let number = self.floors.apply(target, effect, record.version);
@@ -114,6 +123,18 @@ impl Ledger {
             }
         }
         shared.work.notify_one();
+    }
+}
+
+/// However the task ends (its ledger is closed, its runtime goes away, something in it panics), values
+/// that nobody hears of any more are not served for as long as others.
+struct Unheard(Weak<Ledger>);
+
+impl Drop for Unheard {
+    fn drop(&mut self) {
+        if let Some(ledger) = self.0.upgrade() {
+            ledger.unheard();
+        }
     }
 }
 
@@ -155,7 +176,8 @@ async fn follow(ledger: Weak<Ledger>, log: Arc<dyn Log>, chance: Arc<Chance>, he
                     if floors.is_err()
                         && let Some(ledger) = ledger.upgrade()
                     {
-                        step.apply.iter().for_each(|record| ledger.apply(record));
+                        let records = step.apply.iter();
+                        records.for_each(|record| ledger.apply(record, step.known));
                     }
                     floors.map(|floors| (step, floors))
                 } else {
@@ -245,6 +267,7 @@ async fn upkeep(ledger: Weak<Ledger>, interval: Duration) {
         let Some(ledger) = ledger.upgrade() else {
             return;
         };
+        ledger.announce_again();
         if let Some(shared) = &ledger.shared {
             let now = ledger.now_ms();
             if shared.silence.check(now) {

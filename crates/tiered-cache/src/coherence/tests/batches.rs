@@ -242,3 +242,47 @@ async fn events_become_invalidations_in_few_records() {
     follow.apply([]).await;
     assert_eq!(server.held().records.len(), 3);
 }
+
+/// Goal: a transaction that commits after its batch was dropped (a request that was cancelled while it
+/// waited for the database) leaves no old value behind for longer than the stated bound.
+#[tokio::test(start_paused = true)]
+async fn a_dropped_batch_invalidates_again_what_was_filled_before_its_transaction_committed() {
+    for (with_log, prepared) in [(true, true), (true, false), (false, true), (false, false)] {
+        let server = Server::start();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let start = |instance| match with_log {
+            true => Process::start(&server, instance, Some(folder.path())),
+            false => Process::alone(Some(folder.path())),
+        };
+        let one = start(1);
+        let two = Process::start(&server, 2, None);
+        two.until_ready().await;
+        if with_log {
+            one.until_ready().await;
+        }
+        let mut batch = one.invalidations().begin();
+        batch.push(removing(5));
+        if prepared {
+            batch.prepare().await.expect("the server is there");
+        }
+        drop(batch);
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        let (here, there) = (one.token(), two.token());
+        assert_eq!(one.standing(5, here), Standing::Valid);
+        tokio::time::sleep(std::time::Duration::from_secs(14)).await;
+        assert_eq!(
+            one.standing(5, here),
+            Standing::Removed,
+            "{with_log} {prepared}"
+        );
+        if with_log {
+            assert_eq!(two.standing(5, there), Standing::Removed, "{prepared}");
+        }
+        settle_down().await;
+        assert!(server.held().intents.is_empty());
+        let last = one.token();
+        one.kill();
+        let one = start(3);
+        assert_eq!(one.standing(5, last), Standing::Valid, "and then no more");
+    }
+}

@@ -1,10 +1,27 @@
 //! A fault at every call, one after the other: in the end all is as if there had been none.
 
+use std::{
+    future::{pending, ready},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, future::BoxFuture};
+use tokio::time::Instant;
+
 use super::{
     process::{CACHE, Process, TAG, remove, settle_down},
     server::{FAULTS, Server},
 };
-use crate::coherence::{Change, Effect, Standing};
+use crate::{
+    cached::TierKind,
+    coherence::{Change, Effect, Standing, Version},
+    tier::{EntryKey, Sealed, Tier, TierError, TierScope},
+};
 
 /// Goal: one lost or refused call anywhere loses no invalidation, blocks nothing for ever and needs no
 /// gap. Method: two replicas, the fault at each of the first calls of their lives in turn.
@@ -107,7 +124,7 @@ async fn dropping_the_future_at_any_await_leaves_the_rest_to_the_background() {
         let token = two.token();
         let ticket = one.ledger.announce(&[remove(5)]);
         let settle = one.ledger.settle(ticket);
-        let within = std::time::Duration::from_micros(300 * polls);
+        let within = Duration::from_micros(300 * polls);
         let _ = tokio::time::timeout(within, settle).await;
         settle_down().await;
         assert_eq!(
@@ -121,4 +138,70 @@ async fn dropping_the_future_at_any_await_leaves_the_rest_to_the_background() {
             "after {polls} polls"
         );
     }
+}
+
+/// A shared tier that hangs at first, then panics, then does what it is told.
+#[derive(Debug, Default)]
+struct Rude {
+    asked: AtomicUsize,
+    told: AtomicUsize,
+}
+
+impl Tier for Rude {
+    fn kind(&self) -> TierKind {
+        TierKind::Redis
+    }
+
+    fn scope(&self) -> TierScope {
+        TierScope::Shared
+    }
+
+    fn read<'a>(&'a self, _key: &'a EntryKey) -> BoxFuture<'a, Result<Option<Bytes>, TierError>> {
+        ready(Ok(None)).boxed()
+    }
+
+    fn write<'a>(
+        &'a self,
+        _key: &'a EntryKey,
+        _entry: Sealed,
+        _keep_for: Duration,
+    ) -> BoxFuture<'a, Result<bool, TierError>> {
+        ready(Ok(false)).boxed()
+    }
+
+    fn invalidate<'a>(
+        &'a self,
+        _key: &'a EntryKey,
+        _effect: Effect,
+        _version: Version,
+    ) -> BoxFuture<'a, Result<(), TierError>> {
+        match self.asked.fetch_add(1, Ordering::Relaxed) {
+            0 => pending().boxed(),
+            1 => panic!("as asked for"),
+            _ => {
+                self.told.fetch_add(1, Ordering::Relaxed);
+                ready(Ok(())).boxed()
+            }
+        }
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        ready(()).boxed()
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_tier_that_hangs_or_panics_is_told_again_and_holds_up_nothing() {
+    let server = Server::start();
+    let tier = Arc::new(Rude::default());
+    let one = Process::start_over(&server, 1, &(Arc::clone(&tier) as Arc<dyn Tier>));
+    one.until_ready().await;
+    let asked = Instant::now();
+    assert!(one.invalidate(remove(5)).await, "it is in the log");
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert!(one.ledger.blocks(CACHE, 5, &[]));
+    settle_down().await;
+    assert!(!one.ledger.blocks(CACHE, 5, &[]));
+    assert_eq!(tier.told.load(Ordering::Relaxed), 1);
+    assert_eq!(one.ledger.served_until(0), u64::MAX, "the log is followed");
 }

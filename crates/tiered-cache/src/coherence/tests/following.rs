@@ -271,3 +271,55 @@ async fn an_announcement_reaches_the_others_wherever_its_process_is_killed() {
         );
     }
 }
+
+/// Goal: an old value in Redis whose tombstone is missing (another shard of a Cluster lost it, or its
+/// writer has not come to it yet) is not served by a process that applied its removal in an earlier life.
+#[tokio::test(start_paused = true)]
+async fn a_restarted_process_knows_of_shared_entries_what_it_had_applied_before() {
+    let server = Server::start();
+    let folder = folder();
+    let one = Process::start(&server, 1, Some(folder.path()));
+    let two = Process::start(&server, 2, None);
+    one.until_ready().await;
+    two.until_ready().await;
+    let old = one.token();
+    for key in 0..1_500 {
+        assert!(two.invalidate(remove(key)).await);
+    }
+    sleep(Duration::from_secs(2)).await;
+    let refilled = one.token();
+    one.kill();
+
+    let one = Process::start(&server, 3, Some(folder.path()));
+    one.until_ready().await;
+    assert_eq!(one.shared_standing(5, old), Standing::Removed);
+    assert_eq!(
+        one.standing(5, refilled),
+        Standing::Valid,
+        "on disk it is newer than its removal"
+    );
+    one.kill();
+    let one = Process::start(&server, 4, Some(folder.path()));
+    one.until_ready().await;
+    let status = one.ledger.log_status().expect("there is a log");
+    assert_eq!(status.gaps, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn once_nobody_follows_the_log_what_is_served_is_bounded_as_in_a_silence() {
+    let server = Server::start();
+    let (closed, aborted) = (
+        Process::start(&server, 1, None),
+        Process::start(&server, 2, None),
+    );
+    closed.until_ready().await;
+    aborted.until_ready().await;
+    closed.ledger.close(Duration::from_secs(1)).await;
+    aborted.stop_following();
+    sleep(Duration::from_secs(1)).await;
+    for process in [closed, aborted] {
+        let until = process.ledger.served_until(0);
+        assert!((1_030_000..1_033_000).contains(&until), "{until}");
+        assert!(!process.ledger.shared_ready());
+    }
+}

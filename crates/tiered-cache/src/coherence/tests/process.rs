@@ -30,6 +30,12 @@ impl Process {
         Self::begin(Some(link), &[tier], instance, folder)
     }
 
+    /// With a shared tier of its own.
+    pub(super) fn start_over(server: &Arc<Server>, instance: u64, tier: &Arc<dyn Tier>) -> Self {
+        let link = Arc::new(server.link(instance));
+        Self::begin(Some(link), &[Arc::clone(tier)], instance, None)
+    }
+
     pub(super) fn alone(folder: Option<&Path>) -> Self {
         Self::begin(None, &[], 1, folder)
     }
@@ -65,6 +71,11 @@ impl Process {
     pub(super) fn kill(self) {
         self.task.abort();
         self.ledger.release();
+    }
+
+    /// Its background task goes away, as with the runtime that it ran in.
+    pub(super) fn stop_following(&self) {
+        self.task.abort();
     }
 
     /// Lets go of the ledger; what is left is the task.
