@@ -11,7 +11,7 @@ use super::{
 use crate::{
     coherence::{Change, Effect, Target, Token},
     key::{CacheKey, key_hash},
-    memory::Entry,
+    memory::{Entry, Memory},
     tag::Tag,
     tier::TierScope,
 };
@@ -172,6 +172,7 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         // The epoch before the announcement: the version that the log gives is of no earlier one.
         let token = self.floors.token();
         let ticket = self.ledger.announce(&[change]);
+        let mut evict = Evict(Some((&self.memory, key)));
         // The number of the announcement itself: a removal that comes between these lines is later.
         let token = Token {
             local: ticket.number(0),
@@ -181,9 +182,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
         let entry = Arc::new(Entry::new(value, meta));
         if tiers.contains(crate::cached::TierKind::Memory) {
             self.put_value(key, &entry, body.as_ref());
-        } else {
-            self.memory.remove(key);
+            evict.0 = None;
         }
+        drop(evict);
         // CANCEL: the older value is unreachable here already, and the ledger sees to the others.
         let Some(body) = body else {
             self.ledger.settle(ticket).await;
@@ -256,5 +257,17 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     async fn change(&self, changes: &[Change]) {
         let ticket = self.ledger.announce(changes);
         self.ledger.settle(ticket).await;
+    }
+}
+
+/// Takes the key out of memory, unless a new entry has taken the place of the old one: the weigher of the
+/// application may panic, and the ledger counts on it that the old one is gone.
+struct Evict<'a, K: CacheKey, V: Send + Sync + 'static>(Option<(&'a Memory<K, V>, &'a K)>);
+
+impl<K: CacheKey, V: Send + Sync + 'static> Drop for Evict<'_, K, V> {
+    fn drop(&mut self) {
+        if let Some((memory, key)) = self.0 {
+            memory.remove(key);
+        }
     }
 }

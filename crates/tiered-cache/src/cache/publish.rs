@@ -11,7 +11,7 @@ use std::{
 use super::{Inner, fly::Ask};
 use crate::{
     cached::{Cached, TierKind, TierSet},
-    codec::{Body, Header},
+    codec::{Body, Header, TAGS_MAX},
     coherence::{Change, Effect, Standing, Ticket, Token, Version},
     key::CacheKey,
     memory::{Entry, Meta, Slot, Times},
@@ -169,7 +169,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
             // It went past the cache, which stays as it is.
             return None;
         }
-        let Ok(body) = body else {
+        // Those of the value that was renewed come on top; an entry that lacks one is never invalidated
+        // by it.
+        let tagged = facts.tags.len() <= TAGS_MAX;
+        let Some(body) = body.ok().filter(|_| tagged) else {
             self.meter.unkept.add();
             // What memory has is older than what the caller is given now.
             self.memory.remove(&ask.key);

@@ -8,7 +8,9 @@ mod shape;
 mod wire;
 
 pub use compression::Compression;
-pub(crate) use envelope::{Body, Envelope, Header, Identity, Opened, OpenedContent, Reject};
+pub(crate) use envelope::{
+    Body, Envelope, Header, Identity, Opened, OpenedContent, Reject, TAGS_MAX,
+};
 pub use format::Format;
 pub(crate) use shape::of as shape_of;
 

@@ -2,13 +2,15 @@
 
 use std::{
     convert::Infallible,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
 };
 
-use tiered_cache::{Effect, LoadError, Loaded, Lookup, Policy, TieredCache};
+use futures_util::FutureExt;
+use tiered_cache::{Capacity, Effect, LoadError, Loaded, Lookup, Policy, TieredCache};
 use tokio::{sync::Notify, task::JoinHandle};
 
 fn cache() -> TieredCache<u32, &'static str> {
@@ -291,4 +293,27 @@ async fn a_value_that_panics_while_it_is_dropped_keeps_no_other_key_from_being_r
     };
     assert!(removal.await.expect_err("it panics").is_panic());
     assert_eq!(cache.stats().entries, 0);
+}
+
+/// Goal: what was replaced stays so when the weigher panics in the middle, also when so much was removed
+/// since that its own floor is forgotten.
+#[tokio::test]
+async fn an_insertion_whose_weigher_panics_does_not_bring_the_old_value_back() {
+    let cache: TieredCache<u32, &'static str> = TieredCache::builder("panics")
+        .capacity(Capacity::Bytes(64 << 20))
+        .weigh(|_, value: &&str| {
+            assert_ne!(*value, "heavy", "as asked for");
+            value.len()
+        })
+        .build_in_memory()
+        .expect("the policy is sound");
+    cache.insert(&1, "old").await;
+    cache.insert(&2, "another").await;
+    let insert = AssertUnwindSafe(cache.insert(&1, "heavy")).catch_unwind();
+    assert!(insert.await.is_err());
+    for other in 10..20_000 {
+        cache.remove(&other).await;
+    }
+    assert!(!cache.get(&1).await.is_hit());
+    assert!(cache.get(&2).await.is_hit(), "nobody touched it");
 }
