@@ -175,7 +175,7 @@ impl Ledger {
             let local = Arc::clone(local);
             // CANCEL: it is closed all the same, as soon as the disk answers.
             let closing = tokio::task::spawn_blocking(move || local.close());
-            if tokio::time::timeout(within, closing).await.is_err() {
+            if timeout(within, closing).await.is_err() {
                 tracing::warn!("record in the disk folder not closed in time");
             }
         }
