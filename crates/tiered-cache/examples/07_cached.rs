@@ -86,8 +86,9 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         ("skipped again", 13, false, 5),
     ] {
         let answer = ask(id, fresh).await?;
-        println!("{what:<22} {answer:<58?} {} queries", database.queries());
-        assert_eq!(database.queries(), queries, "{what}");
+        let (answer, asked) = (format!("{answer:?}"), database.queries());
+        println!("{what:<22} {answer:<29} queries so far: {asked}");
+        assert_eq!(asked, queries, "{what}");
     }
     let failed = ask(5_000, false).await;
     println!("{:<22} {failed:?}", "a failure");

@@ -119,9 +119,10 @@ pub(crate) async fn main() -> Result<(), BoxError> {
         let answer = texts.get_or_load(&1, load).await?;
         let took = read.elapsed();
         let breaker = caches.status().breakers[0].state;
-        let from = answer
-            .tier()
-            .map_or("the loader".to_owned(), |tier| format!("tier {tier}"));
+        let from = match answer.tier() {
+            Some(tier) => format!("tier {tier}"),
+            None => "the loader".to_owned(),
+        };
         println!(
             "{:>5.2} s  answered by {from:<11} after {:>2} ms, the breaker is {breaker:?}",
             (read - begun).as_secs_f64(),

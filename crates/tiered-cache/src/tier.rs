@@ -46,9 +46,11 @@ pub struct Sealed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TierScope {
-    /// This process alone, across its restarts.
+    /// This process alone. What an earlier process left is served only if there is a disk folder too,
+    /// whose record says what was invalidated meanwhile.
     Process,
-    /// Every replica.
+    /// Every replica. It needs the log in Redis, by which replicas hear of invalidations: without it
+    /// such a tier is neither read nor written.
     Shared,
 }
 

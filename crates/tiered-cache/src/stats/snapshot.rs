@@ -187,11 +187,16 @@ impl fmt::Display for CacheStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}: {:.1} % of {} reads answered, {} entries",
+            "{}: {:.1} % of {} reads answered, {} {}",
             self.name,
             self.hit_ratio() * 100.0,
             Grouped(self.reads()),
             Grouped(self.entries as u64),
+            if self.entries == 1 {
+                "entry"
+            } else {
+                "entries"
+            },
         )?;
         if self.bytes > 0 {
             write!(f, ", {}", Bytes(self.bytes))?;
