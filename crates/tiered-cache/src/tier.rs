@@ -107,6 +107,9 @@ pub trait Tier: Debug + Send + Sync + 'static {
 
     /// Makes what the tier holds under the key older than `version` unservable: gone, or stale.
     ///
+    /// Asked of shared tiers. What a private one holds is kept from readers by this process's own
+    /// record of invalidations, and leaves when its room is needed.
+    ///
     /// # Errors
     /// [`TierError`]; the cache tries again, and does not read the key from this tier until then.
     fn invalidate<'a>(

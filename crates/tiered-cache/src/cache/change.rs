@@ -38,9 +38,10 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
     /// Takes the key out of every tier.
     ///
     /// When it returns, no later read of this process sees the old value: not from a load that was
-    /// in flight, not from a tier that could not be reached, not after a restart. Dropping the future
-    /// is safe: what makes the value unreachable here happens before the first wait, and other
-    /// replicas are told in the background.
+    /// in flight, not from a tier that could not be reached, not after a restart. (The disk may hold
+    /// its bytes, unreachable, until their room is needed.) Dropping the future is safe: what makes the
+    /// value unreachable here happens before the first wait, and other replicas are told in the
+    /// background.
     pub async fn remove(&self, key: &K) {
         self.inner.meter.removals.add();
         self.inner.change_key(key, Effect::Remove).await;

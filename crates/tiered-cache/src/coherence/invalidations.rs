@@ -1,7 +1,11 @@
 //! What applications say of invalidations: one of them, several at once, and those that follow from a
 //! stream of events.
 
-use std::{pin::pin, sync::Arc};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    pin::pin,
+    sync::Arc,
+};
 
 use futures_util::{Stream, StreamExt};
 
@@ -10,6 +14,9 @@ use crate::{cache::TieredCache, key::CacheKey, tag::Tag};
 
 /// One invalidation: what it covers, and what it does. It removes, unless [`expire`](Self::expire) says
 /// otherwise.
+///
+/// It is for the [`Caches`](crate::Caches) that its cache belongs to: applied to others, or made of a
+/// cache in memory alone, it does nothing.
 ///
 /// ```
 /// use tiered_cache::Invalidation;
@@ -129,7 +136,8 @@ impl Invalidations {
     /// ```
     ///
     /// Dropping the future stops following; what it took from the stream before is applied. A panic of
-    /// `map` goes to the caller.
+    /// `map` goes to the caller, once what came of the events before is applied; those that were ready
+    /// together with its event and come after it are lost.
     pub async fn follow<S, F, I>(&self, events: S, mut map: F)
     where
         S: Stream,
@@ -138,8 +146,18 @@ impl Invalidations {
     {
         let mut events = pin!(events.ready_chunks(EVENTS_AT_ONCE));
         while let Some(some) = events.next().await {
+            let mut invalidations = Vec::new();
+            let mapping = || {
+                some.into_iter()
+                    .for_each(|one| invalidations.extend(map(one)))
+            };
+            // What it has changed is its own, and nobody calls it again.
+            let mapped = catch_unwind(AssertUnwindSafe(mapping));
             // CANCEL: in force here before the next await; the ledger sees to the shared tiers.
-            self.apply(some.into_iter().flat_map(&mut map)).await;
+            self.apply(invalidations).await;
+            if let Err(panic) = mapped {
+                resume_unwind(panic);
+            }
         }
     }
 }

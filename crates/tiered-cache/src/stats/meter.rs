@@ -194,6 +194,13 @@ impl Meter {
     }
 }
 
+impl Drop for Meter {
+    /// The recorder learns the last counts, and that nothing is held any more.
+    fn drop(&mut self) {
+        self.publish(Size::default());
+    }
+}
+
 fn tier_stats(count: impl Fn(usize) -> u64) -> TierStats {
     TierStats {
         hits: count(Outcome::Hit as usize),

@@ -136,3 +136,23 @@ async fn events_invalidate_what_they_are_mapped_to_until_they_end() {
     caches.invalidate_tag("team:3", Effect::Remove).await;
     assert!(held(&users).await.is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_an_event_that_panics_is_applied() {
+    let caches = caches().await;
+    let users = users(&caches);
+    fill(&users).await;
+    let following = tokio::spawn({
+        let (invalidations, users) = (caches.invalidations(), users.clone());
+        async move {
+            let events = stream::iter(["eu:ann", "", "us:cid"]);
+            let map = |key: &str| {
+                assert!(!key.is_empty(), "a fault of the mapping");
+                [Invalidation::key(&users, &key.to_owned())]
+            };
+            invalidations.follow(events, map).await;
+        }
+    });
+    assert!(following.await.is_err_and(|error| error.is_panic()));
+    assert_eq!(held(&users).await, ["eu:bob", "us:cid"]);
+}

@@ -241,6 +241,62 @@ async fn what_is_over_a_limit_is_returned_and_not_kept() {
 }
 
 #[tokio::test]
+async fn foreign_damaged_and_truncated_bytes_in_a_tier_are_misses() {
+    type Spoil = fn(&[u8]) -> Vec<u8>;
+    let spoils: [Spoil; 5] = [
+        |_| b"somebody else's".to_vec(),
+        |_| Vec::new(),
+        |bytes| bytes[..bytes.len() / 2].to_vec(),
+        |bytes| [bytes, b"more"].concat(),
+        |bytes| bytes.iter().map(|byte| byte ^ 1).collect(),
+    ];
+    for (number, spoil) in spoils.into_iter().enumerate() {
+        let shelf = Shelf::new(TierKind::Other);
+        let (_caches, cache) = over(&shelf, Policy::default()).await;
+        let below = TierSet::ALL.without(TierKind::Memory);
+        cache.insert(&1, "value".to_owned()).await;
+        let whole = cache.entry(&1).tiers(below).get().await;
+        assert_eq!(value_of(&whole), Some("value"));
+        shelf.spoil(spoil);
+        let spoiled = cache.entry(&1).tiers(below).get().await;
+        assert!(matches!(spoiled, Lookup::Miss), "case {number}");
+        assert_eq!(cache.stats().other.invalid, 1, "case {number}");
+        let load = || async { Ok::<_, Infallible>(Some("new".to_owned())) };
+        let loaded = cache.entry(&1).tiers(below).get_or_load(load).await;
+        assert_eq!(value_of(&loaded.expect("it loads")), Some("new"));
+    }
+}
+
+#[tokio::test]
+async fn a_large_value_that_comes_up_from_a_tier_is_held_compressed_too() {
+    let policy = Policy {
+        capacity: Capacity::Bytes(1 << 20),
+        pack_above: Some(1_000),
+        ..Policy::default()
+    };
+    let shelf = Shelf::new(TierKind::Other);
+    let (caches, cache) = over(&shelf, policy).await;
+    let large = "x".repeat(100_000);
+    cache.insert(&1, large.clone()).await;
+    let packed = cache.stats().bytes;
+    assert!(packed < 10_000, "{packed}");
+    caches.set_memory_budget(1);
+    caches.set_memory_budget(1 << 20);
+    assert_eq!(cache.stats().entries, 0);
+    let found = cache.get(&1).await;
+    assert_eq!(
+        (found.tier(), value_of(&found)),
+        (Some(TierKind::Other), Some(&*large))
+    );
+    assert_eq!((cache.stats().entries, cache.stats().bytes), (1, packed));
+    let held = cache.get(&1).await;
+    assert_eq!(
+        (held.tier(), value_of(&held)),
+        (Some(TierKind::Memory), Some(&*large))
+    );
+}
+
+#[tokio::test]
 async fn an_entry_with_a_ttl_of_zero_or_said_to_be_uncached_is_kept_nowhere() {
     let cache = memory(Policy::default());
     let load = || async { Ok::<_, Infallible>(Some("v".to_owned())) };

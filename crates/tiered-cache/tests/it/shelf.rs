@@ -48,6 +48,13 @@ impl Shelf {
         self.failing.store(failing, SeqCst);
     }
 
+    /// Puts other bytes in place of those of every entry.
+    pub(crate) fn spoil(&self, spoiled: impl Fn(&[u8]) -> Vec<u8>) {
+        for bytes in lock(&self.entries).values_mut() {
+            *bytes = spoiled(bytes).into();
+        }
+    }
+
     fn look(&self, keys: &[EntryKey]) -> Vec<Result<Option<Bytes>, TierError>> {
         self.reads.fetch_add(keys.len(), SeqCst);
         lock(&self.asked).push(keys.len());

@@ -212,3 +212,22 @@ impl Codec<Fragile> for NoCodec {
         Err("not wanted".into())
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cache_that_is_dropped_leaves_its_last_counts_and_no_size() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let cache: TieredCache<u32, u32> = metrics::with_local_recorder(&recorder, || {
+        TieredCache::memory("gone", Policy::default()).expect("sound")
+    });
+    cache.insert(&1, 1).await;
+    sleep(Duration::from_secs(2)).await;
+    let entries = |count| format!("tiered_cache_entries gone,memory {count}");
+    assert!(seen(&snapshotter).contains(&entries(1)));
+    cache.get(&1).await;
+    drop(cache);
+    let all = seen(&snapshotter);
+    assert!(all.contains(&entries(0)), "{all:?}");
+    let hits = "tiered_cache_requests_total gone,memory,hit 1".to_owned();
+    assert!(all.contains(&hits), "{all:?}");
+}
