@@ -124,7 +124,8 @@ impl RedisParts {
     pub(crate) async fn close(&self) {
         join(
             self.links.commands.close(CLOSE),
-            self.links.reader.close(CLOSE),
+            // It waits for the next record of the log, and QUIT would wait behind that.
+            self.links.reader.close(Duration::ZERO),
         )
         .await;
         self.links.observe();

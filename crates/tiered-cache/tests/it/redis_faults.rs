@@ -11,7 +11,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::{redis_group::until, redis_server::Server};
+use crate::{
+    redis_group::until,
+    redis_server::{Reply, Server},
+};
 
 const GRACE: Duration = Duration::from_millis(100);
 /// A bound for one step on a busy machine; without the deadlines it would be seconds more.
@@ -271,4 +274,23 @@ async fn a_deadline_of_zero_is_refused() {
         error.to_string().contains("redis.command_timeout = 0ns"),
         "{error}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_close_waits_for_no_record_of_the_log_and_leaves_no_connection() {
+    let Some(server) = Server::start(&[]).await else {
+        return;
+    };
+    let (caches, cache) = build(server.url()).await;
+    // The log is followed by now: it is what an insertion goes through.
+    cache.insert(&1, 1).await;
+    let begun = Instant::now();
+    caches.close().await;
+    assert!(begun.elapsed() < SOON, "it took {:?}", begun.elapsed());
+    until("its connections are gone", async || {
+        // That of the question is one.
+        let clients = server.command(&["CLIENT", "LIST"]).await;
+        matches!(clients, Reply::Text(text) if text.lines().count() == 1)
+    })
+    .await;
 }
