@@ -201,6 +201,7 @@ impl Ledger {
     pub(super) fn announce_twice(self: &Arc<Self>, changes: Vec<Change>, intent: Option<u64>) {
         // Dropped: the background task goes on with it.
         drop(self.announce(&changes));
+        self.tell_applied(&changes);
         let due = Instant::now() + self.config.intent_timeout;
         let dropped = Dropped {
             due,

@@ -98,7 +98,7 @@ impl Ledger {
                 self.mark(target, effect, number);
             }
         }
-        if record.by != self.config.instance {
+        if record.by != self.config.instance && record.version > known {
             self.tell_heard(&record.changes);
         }
     }
