@@ -93,7 +93,8 @@ pub enum DiskStatus {
         /// What fails.
         reason: String,
     },
-    /// Switched off after a failure; the next start begins with an empty disk tier.
+    /// Switched off after a failure, until the next start; that one begins with an empty disk tier if it
+    /// was the record of invalidations that failed.
     Failed {
         /// What failed.
         reason: String,

@@ -148,8 +148,9 @@ impl Invalidations {
         while let Some(some) = events.next().await {
             let mut invalidations = Vec::new();
             let mapping = || {
-                some.into_iter()
-                    .for_each(|one| invalidations.extend(map(one)))
+                for one in some {
+                    invalidations.extend(map(one));
+                }
             };
             // What it has changed is its own, and nobody calls it again.
             let mapped = catch_unwind(AssertUnwindSafe(mapping));

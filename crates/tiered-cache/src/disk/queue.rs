@@ -191,9 +191,11 @@ impl WriteQueue {
         }
     }
 
-    /// Nobody writes any more: what was being written is not known to be anywhere.
-    pub(super) fn give_up(&mut self) {
-        self.flushing.clear();
+    /// Nobody writes any more: what was being written is not known to be anywhere. Returns how many
+    /// there were.
+    pub(super) fn give_up(&mut self) -> u64 {
+        let flushing = std::mem::take(&mut self.flushing);
+        flushing.values().flatten().count() as u64
     }
 
     /// Throws away all that waits; returns the keys.

@@ -166,9 +166,6 @@ impl DiskTier {
             State::Failing(..) | State::Stalled(_) => return Ok(self.lose(hash)),
             State::Failed(_) | State::Closed => return Err(TierError::Unavailable),
         }
-        if *self.shared.phase.borrow() != Phase::Running {
-            return Err(TierError::Unavailable);
-        }
         if entry.bytes.len() > self.entry_max {
             let (bytes, max) = (entry.bytes.len(), self.entry_max);
             tracing::debug!(bytes, max, "entry too large for the disk tier");
@@ -185,7 +182,14 @@ impl DiskTier {
                 hash,
                 bytes: entry.bytes.clone(),
             };
-            let offer = self.shared.queue().offer(write, entry.version);
+            let offer = {
+                let mut queue = self.shared.queue();
+                // Under its lock, so that nothing comes in after it was emptied for the last time.
+                if *self.shared.phase.borrow() != Phase::Running {
+                    return Err(TierError::Unavailable);
+                }
+                queue.offer(write, entry.version)
+            };
             match offer {
                 Offer::Queued => {
                     self.shared.work.notify_one();

@@ -241,7 +241,8 @@ impl Drop for Farewell {
             self.0.enter(State::Closed);
         }
         self.0.drop_queue();
-        self.0.queue().give_up();
+        let given_up = self.0.queue().give_up();
+        self.0.counts.add(&self.0.counts.dropped, given_up);
         self.0.folder.release();
         self.0.phase.send_replace(Phase::Closed);
     }

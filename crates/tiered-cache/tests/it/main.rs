@@ -1,6 +1,7 @@
 //! The contract of tiered-cache, one module per behaviour.
 
 mod advice;
+mod ahead;
 mod batches;
 #[cfg(feature = "disk")]
 mod disk;

@@ -1,7 +1,6 @@
 //! Warming: given keys, what an earlier process used most, and sets that are kept warm.
 
 use std::{
-    collections::BTreeSet,
     convert::Infallible,
     sync::{
         Arc, Mutex,
@@ -19,10 +18,10 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// Loads of a cache whose value under `n` is `n` times ten; there is none under 404, and 500 fails.
 #[derive(Clone, Default)]
-struct Origin(Arc<Mutex<Vec<u32>>>);
+pub(crate) struct Origin(Arc<Mutex<Vec<u32>>>);
 
 impl Origin {
-    fn builder(&self) -> CacheBuilder<u32, u32> {
+    pub(crate) fn builder(&self) -> CacheBuilder<u32, u32> {
         let origin = self.clone();
         TieredCache::builder("numbers").loader(move |key: u32, _| {
             origin.0.lock().expect("nobody panics").push(key);
@@ -37,12 +36,12 @@ impl Origin {
         })
     }
 
-    fn cache(&self) -> TieredCache<u32, u32> {
+    pub(crate) fn cache(&self) -> TieredCache<u32, u32> {
         self.builder().build_in_memory().expect("it is sound")
     }
 
     /// What was loaded since the last call, in ascending order.
-    fn loads(&self) -> Vec<u32> {
+    pub(crate) fn loads(&self) -> Vec<u32> {
         let mut loads = std::mem::take(&mut *self.0.lock().expect("nobody panics"));
         loads.sort_unstable();
         loads
@@ -246,113 +245,6 @@ async fn a_warm_set_is_loaded_at_the_start_and_anew_on_schedule() {
     assert_eq!(origin.loads(), [0; 0], "the task ended with the cache");
 }
 
-#[tokio::test(start_paused = true)]
-async fn what_a_relation_names_is_loaded_ahead_and_counted_when_it_is_read() {
-    let origin = Origin::default();
-    let builder = origin.builder().related(|key, value| {
-        assert_eq!(*value, key * 10);
-        vec![key + 100, key + 200]
-    });
-    let cache = builder.build_in_memory().expect("it is sound");
-    cache.fetch(&1).await.expect("it loads");
-    sleep(SECOND).await;
-    // 101 was loaded ahead, and nobody read it: so 201 is by 1, and not 301 by 201.
-    assert_eq!(origin.loads(), [1, 101, 201]);
-    let stats = cache.stats();
-    assert_eq!((stats.prefetched, stats.prefetch_hits), (2, 0));
-
-    cache.fetch(&101).await.expect("it is there");
-    cache.fetch(&101).await.expect("it is there");
-    sleep(SECOND).await;
-    // Its first read leads on: 201 is there, 301 was not.
-    assert_eq!(origin.loads(), [301]);
-    let stats = cache.stats();
-    assert_eq!((stats.prefetched, stats.prefetch_hits), (3, 1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn loads_ahead_beyond_their_bulkhead_are_skipped_and_readers_go_first() {
-    let origin = Origin::default();
-    let builder = origin
-        .builder()
-        .related(|key, _| (key + 1..key + 200).collect());
-    let cache = builder.build_in_memory().expect("it is sound");
-    cache.fetch(&1_000).await.expect("it loads");
-    cache.fetch(&2_000).await.expect("it loads");
-    sleep(SECOND).await;
-    let stats = cache.stats();
-    assert_eq!(stats.prefetched + stats.prefetch_skipped, 128);
-    assert!(stats.prefetch_skipped > 40, "{stats}");
-    assert_eq!(stats.loads_failed, 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_relation_that_panics_costs_its_loads_alone() {
-    let origin = Origin::default();
-    let builder = origin.builder().related(|key, _| match key {
-        1 => panic!("a fault of the relation"),
-        _ => vec![7],
-    });
-    let cache = builder.build_in_memory().expect("it is sound");
-    let read = cache.fetch(&1).await.expect("it loads");
-    assert_eq!(read.value().map(|value| **value), Some(10));
-    cache.fetch(&2).await.expect("it loads");
-    sleep(SECOND).await;
-    assert_eq!(origin.loads(), [1, 2, 7]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_one_task_loads_after_a_key_is_learned_and_loaded_ahead() {
-    let origin = Origin::default();
-    let cache = origin.builder().learn_successors(0.5).build_in_memory();
-    let cache = cache.expect("it is sound");
-    // A habit: whoever reads n reads n + 500 next.
-    let visit = |key: u32| {
-        let cache = cache.clone();
-        tokio::spawn(async move {
-            cache.fetch(&key).await.expect("it loads");
-            sleep(Duration::from_millis(100)).await;
-            cache.fetch(&(key + 501)).await.expect("it loads");
-            cache.clear().await;
-        })
-    };
-    for _ in 0..3 {
-        visit(1).await.expect("it does not panic");
-    }
-    assert_eq!(cache.stats().prefetched, 0, "not sure yet");
-    for _ in 0..20 {
-        visit(1).await.expect("it does not panic");
-    }
-    let stats = cache.stats();
-    assert!(stats.prefetch_hits >= 19, "{stats}");
-    assert_eq!(stats.prefetched, stats.prefetch_hits);
-}
-
-#[tokio::test(start_paused = true)]
-async fn another_cache_can_be_told_to_load_ahead() {
-    let origin = Origin::default();
-    let numbers = origin.cache();
-    let names: TieredCache<String, Vec<u32>> = {
-        let numbers = numbers.clone();
-        TieredCache::builder("names")
-            .loader(|_, _| async { Ok::<_, Infallible>(Some(vec![4, 5])) })
-            .related(move |_, ids: &Vec<u32>| {
-                numbers.prefetch(ids.iter().copied());
-                Vec::new()
-            })
-            .build_in_memory()
-            .expect("it is sound")
-    };
-    names.fetch(&"a".to_owned()).await.expect("it loads");
-    sleep(SECOND).await;
-    let held: BTreeSet<_> = [4, 5, 6]
-        .into_iter()
-        .filter(|key| numbers.peek(key).is_some())
-        .collect();
-    assert_eq!(held, BTreeSet::from([4, 5]));
-    assert_eq!(numbers.stats().prefetched, 2);
-}
-
 #[test]
 fn settings_that_can_never_work_are_refused() {
     let field = |builder: CacheBuilder<u32, u32>| match builder.build_in_memory() {
@@ -450,13 +342,6 @@ async fn a_warm_set_that_hangs_or_panics_costs_its_own_keys_alone_and_holds_no_c
     drop((hanging, others, caches));
     sleep(40 * SECOND).await;
     assert_eq!(Arc::strong_count(&origin.0), 1, "the loaders are gone");
-}
-
-#[test]
-fn loading_ahead_outside_of_a_runtime_does_nothing() {
-    let cache = Origin::default().cache();
-    cache.prefetch([1, 2]);
-    assert_eq!(cache.stats().prefetched, 0);
 }
 
 /// Goal: the keys of a type that was changed and kept its name are not taken for other ones. Method: two

@@ -133,7 +133,9 @@ async fn a_close_of_a_disk_that_does_not_answer_ends() {
     let begun = tokio::time::Instant::now();
     tier.close().await;
     assert!(begun.elapsed() < CLOSE_WITHIN, "before its closer gives up");
-    assert_eq!(tier.status().0, DiskStatus::Off);
+    let (status, counts) = tier.status();
+    assert_eq!(status, DiskStatus::Off);
+    assert_eq!((counts.written, counts.dropped), (0, 3));
     tier.close().await;
     open(folder.path()).await;
 }

@@ -1,6 +1,6 @@
 //! What is kept and what is counted.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     super::config::DiskConfig, HOUR, config, fill, insertion, key, open, open_with, put, remove,
@@ -220,4 +220,32 @@ async fn more_than_the_capacity_makes_the_oldest_go_and_loses_no_count() {
     assert_eq!((counts.written, counts.dropped), (1_500, 0));
     assert_eq!(version(&tier, 0).await, None);
     assert_eq!(version(&tier, 1_499).await, Some(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_insertion_that_waits_while_the_tier_closes_is_not_left_in_its_queue() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let small = DiskConfig {
+        queue_entries: 1,
+        insert_wait: HOUR,
+        ..config(folder.path())
+    };
+    let script = Script::default();
+    let tier = open_with(&small, &script).await;
+    script.frozen.send_replace(true);
+    assert!(put(&tier, 1, 1).await);
+    script.written(1).await;
+    assert!(put(&tier, 2, 1).await, "the one place");
+    let waiting = tokio::spawn({
+        let tier = Arc::clone(&tier);
+        async move {
+            let entry = insertion(value(3, 1, 100), 1);
+            tier.write(&key(3), entry, HOUR).await
+        }
+    });
+    tokio::task::yield_now().await;
+    tier.close().await;
+    let kept = waiting.await.expect("it does not panic");
+    assert!(!matches!(kept, Ok(true)), "{kept:?}");
+    assert_eq!(tier.status().1.queued_entries, 0);
 }
