@@ -118,8 +118,8 @@ impl Caches {
         caches.iter().map(|cache| cache.stats()).collect()
     }
 
-    /// What happens from now on in all caches of these `Caches`; see [`CacheEvent`]. It costs nothing
-    /// while nobody listens.
+    /// What happens from now on in all caches of these `Caches`; see
+    /// [`CacheEvent`](crate::CacheEvent). It costs nothing while nobody listens.
     pub fn events(&self) -> CacheEvents {
         self.shared.common.events.listen()
     }
