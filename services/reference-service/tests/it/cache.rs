@@ -1,6 +1,6 @@
 //! The cache tiers as the service uses them: what survives a restart, and what a dead Redis costs.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use axum::http::Method;
 use reference_service::config::ConnectionUrl;
@@ -10,11 +10,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::support::{App, config, fetch, fetch_until, ready};
+use crate::support::{App, PostgresDatabase, config, fetch, fetch_until, ready};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_is_found_on_disk_after_a_restart_and_what_changed_is_not() {
-    let (setup, folder) = config();
+    let (mut setup, folder) = config();
+    // Else it may be in memory by then.
+    setup.cache.memory.hot_keys = 0;
     let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
     let path = async |title: &str| {
         let record = app
@@ -129,6 +131,7 @@ async fn a_record_is_found_in_redis_by_a_process_that_has_no_disk_tier() {
     let (mut setup, folder) = config();
     setup.cache.redis.url = Some(ConnectionUrl::from(redis.as_str()));
     setup.cache.disk.enabled = false;
+    setup.cache.memory.hot_keys = 0;
     let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
     let record = app
         .post("/api/v1/records", &json!({"title": "t", "text": ""}))
@@ -140,6 +143,76 @@ async fn a_record_is_found_in_redis_by_a_process_that_has_no_disk_tier() {
     let answer = app.get(&path).await;
     assert_eq!(answer.header("cache-status"), "records; hit; detail=redis");
     app.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_most_is_in_memory_soon_after_a_restart() {
+    let (setup, folder) = config();
+    let app = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
+    let record = app
+        .post("/api/v1/records", &json!({"title": "t", "text": ""}))
+        .await;
+    let path = record.header("location").to_owned();
+    // Only some of the reads are counted.
+    for _ in 0..300 {
+        app.get(&path).await;
+    }
+    app.stop().await;
+    let app = App::start((setup, folder)).await;
+    // Not asked for by this process before it is warm.
+    let warmed = async {
+        while app.state.records.stats().entries == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), warmed)
+        .await
+        .expect("it is warmed");
+    let answer = app.get(&path).await;
+    assert_eq!(answer.header("cache-status"), "records; hit; detail=memory");
+    app.stop().await;
+}
+
+/// Goal: two replicas behind one database and one Redis. Method: both hold the record in memory, one
+/// changes it, the other is asked until it answers the new one; the TTL is an hour.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_by_one_replica_is_seen_by_the_other() {
+    let Ok(redis) = std::env::var("TEST_REDIS_URL") else {
+        println!("skipped: TEST_REDIS_URL is not set");
+        return;
+    };
+    let Some(database) = PostgresDatabase::create().await else {
+        return;
+    };
+    let (mut setup, folder) = config();
+    setup.database.url = database.url();
+    setup.cache.redis.url = Some(ConnectionUrl::from(redis.as_str()));
+    setup.cache.disk.enabled = false;
+    let one = App::start((setup.clone(), tempfile::tempdir().unwrap())).await;
+    let other = App::start((setup, folder)).await;
+    let record = one
+        .post("/api/v1/records", &json!({"title": "before", "text": ""}))
+        .await;
+    let path = record.header("location").to_owned();
+    for app in [&one, &other] {
+        app.get(&path).await;
+        let again = app.get(&path).await;
+        assert_eq!(again.header("cache-status"), "records; hit; detail=memory");
+    }
+    one.send(Method::PUT, &path, &json!({"title": "after", "text": ""}))
+        .await;
+    assert_eq!(one.get(&path).await.json()["title"], "after");
+    let seen = async {
+        while other.get(&path).await.json()["title"] != "after" {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), seen)
+        .await
+        .expect("the other hears of it");
+    one.stop().await;
+    other.stop().await;
+    database.drop_it().await;
 }
 
 /// Passes bytes on until it is aborted.

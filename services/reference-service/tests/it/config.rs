@@ -214,8 +214,8 @@ fn what_cannot_work_is_refused() {
         ),
         (
             "APP__CACHE__REDIS__URL",
-            "redis-cluster://a",
-            "`cache.redis.url` = `redis-cluster://a`",
+            "memcached://a",
+            "`cache.redis.url` = `memcached://a`",
         ),
         (
             "APP__MONITOR__ENABLED",
