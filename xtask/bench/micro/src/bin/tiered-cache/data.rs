@@ -1,5 +1,6 @@
 //! The keys and values of the benches, and the order in which a service would read them.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use tiered_cache::{Capacity, Policy};
@@ -49,4 +50,16 @@ pub(crate) fn reads(thread: usize) -> impl FnMut() -> u64 {
 /// A key of `0..keys`, the chance of the key of rank n being about 1/n.
 pub(crate) fn zipf(random: &mut fastrand::Rng, keys: u64) -> u64 {
     (keys as f64).powf(random.f64()) as u64 - 1
+}
+
+/// A runtime as a service has it, for as long as the program runs: on others the cache reads the exact clock.
+pub(crate) fn service_runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: OnceLock<tokio::runtime::Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime")
+    })
 }

@@ -12,7 +12,7 @@ use multi_tier_cache::backends::{MokaCache, MokaCacheConfig};
 use multi_tier_cache::{CacheManager, CacheStrategy};
 use tiered_cache::TieredCache;
 
-use crate::data::{KEYS, ROOM, TTL, fill, policy, reads, value, verify};
+use crate::data::{KEYS, ROOM, TTL, fill, policy, reads, service_runtime, value, verify};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite
@@ -23,6 +23,7 @@ pub(crate) fn add(suite: &mut Suite) {
         )
         .threads(&[1, 2])
         .ours_shared("TieredCache::get", || {
+            let _inside = service_runtime().enter();
             let cache: TieredCache<u64, String> =
                 TieredCache::memory("bench", policy(ROOM)).expect("a valid policy");
             // A memory tier alone never waits, so that one poll is the whole call.
@@ -119,17 +120,9 @@ pub(crate) fn add(suite: &mut Suite) {
 
 /// foyer's hybrid cache with everything in its memory, and no disk below.
 fn hybrid() -> HybridCache<u64, String> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .expect("a runtime");
-    let cache = runtime
+    service_runtime()
         .block_on(HybridCacheBuilder::new().memory(ROOM).storage().build())
-        .expect("memory alone");
-    // The cache spawns on it for as long as it lives.
-    std::mem::forget(runtime);
-    cache
+        .expect("memory alone")
 }
 
 /// Its first tier, which answers every read, and a second one of the same kind: it takes no fewer.
