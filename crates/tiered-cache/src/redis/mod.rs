@@ -7,6 +7,7 @@ mod lease;
 mod link;
 mod log;
 mod parts;
+mod reads;
 mod scripts;
 mod tier;
 mod tracking;

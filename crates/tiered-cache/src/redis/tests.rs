@@ -10,6 +10,7 @@ mod groups;
 mod lease;
 mod log;
 mod losses;
+mod reads;
 mod values;
 
 use std::{sync::Arc, time::Duration};
