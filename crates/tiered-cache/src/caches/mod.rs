@@ -148,7 +148,8 @@ impl Caches {
     /// Writes the manifest of hot keys, lets running loads end, tells Redis what it was not told yet,
     /// flushes the tiers and leaves Redis; at most 5 s for each. What the disk tier has not written by
     /// then is given up, and its folder is free for the next one. Afterwards the caches go on with
-    /// memory alone, and removals no longer reach Redis.
+    /// memory alone. With Redis, removals no longer reach it, and what others remove is not heard of: a
+    /// value is served for `CoherenceConfig::degraded_ttl` at most, as in a silence of the log.
     ///
     /// Dropping the future leaves the rest to the next start, which loses speed but nothing else.
     pub async fn close(&self) {

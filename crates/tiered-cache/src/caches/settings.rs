@@ -16,8 +16,8 @@ pub struct CoherenceConfig {
     /// This is the bound on how old an invalidated value may be that a replica serves while it cannot
     /// hear of the invalidation.
     pub degraded_ttl: Duration,
-    /// After how long a prepared batch whose process is gone is carried out by another: 10 ms to
-    /// 1 hour. Default: 10 s.
+    /// After how long a prepared batch whose process is gone is carried out by another, and one
+    /// that was dropped invalidates again: 10 ms to 1 hour. Default: 10 s.
     pub intent_timeout: Duration,
 }
 

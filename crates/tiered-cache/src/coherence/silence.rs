@@ -102,6 +102,16 @@ mod tests {
     }
 
     #[test]
+    fn a_log_that_nobody_reads_any_more_is_silent_at_once() {
+        let silence = silence();
+        silence.heard(3_000);
+        silence.begin();
+        assert_eq!(silence.served_until(500), 33_000);
+        assert!(!silence.check(9_000), "it began before");
+        assert_eq!(silence.since(), Some(3_000));
+    }
+
+    #[test]
     fn a_log_that_never_answered_is_silent_from_the_start() {
         let silence = silence();
         assert!(silence.check(4_000));

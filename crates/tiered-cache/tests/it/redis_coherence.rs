@@ -10,7 +10,9 @@ use std::{
     time::Duration,
 };
 
-use tiered_cache::{CacheEvent, Caches, Effect, Policy, RedisConfig, Tag, TieredCache};
+use tiered_cache::{
+    CacheEvent, Caches, CachesBuilder, Effect, Policy, RedisConfig, Tag, TieredCache,
+};
 
 use crate::{
     redis_cable::Cable,
@@ -27,6 +29,10 @@ struct Replica {
 
 impl Replica {
     async fn start(url: &str, truth: &Arc<AtomicU64>) -> Self {
+        Self::start_with(url, truth, Caches::builder()).await
+    }
+
+    async fn start_with(url: &str, truth: &Arc<AtomicU64>, builder: CachesBuilder) -> Self {
         let redis = RedisConfig {
             url: url.to_owned(),
             command_timeout: Duration::from_millis(500),
@@ -35,7 +41,7 @@ impl Replica {
             log_entries_max: 100,
             ..RedisConfig::default()
         };
-        let builder = Caches::builder().namespace("coherence").redis(redis);
+        let builder = builder.namespace("coherence").redis(redis);
         let caches = builder.build().await.expect("the settings are sound");
         let cache = caches.cache("numbers", Policy::default()).expect("sound");
         Self {
@@ -399,4 +405,42 @@ async fn a_failover_between_living_servers_serves_nothing_older() {
     one.change(1, 4).await;
     group.promoted().await;
     coherent_again(&one, &two, 4).await;
+}
+
+/// Goal: an old value that lies in Redis without its tombstone (a shard that failed over has lost it) is
+/// not served by a process that had heard of the removal before it was restarted.
+#[cfg(feature = "disk")]
+#[tokio::test]
+async fn a_tombstone_that_is_lost_brings_nothing_back_after_a_restart() {
+    let Some(server) = Server::start(&[]).await else {
+        return;
+    };
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let on_disk = || {
+        Caches::builder().disk(tiered_cache::DiskConfig {
+            path: folder.path().into(),
+            ..tiered_cache::DiskConfig::default()
+        })
+    };
+    let truth = Arc::new(AtomicU64::new(1));
+    let one = Replica::start(&server.url(), &truth).await;
+    let two = Replica::start_with(&server.url(), &truth, on_disk()).await;
+    one.reaches(1, 1).await;
+    two.reaches(1, 1).await;
+    let (name, saved) = ("coherence:0:numbers:1", "saved");
+    until("the value is in Redis", async || {
+        server.command(&["COPY", name, saved]).await == Reply::Number(1)
+    })
+    .await;
+    truth.store(2, Ordering::SeqCst);
+    one.cache.remove(&1).await;
+    two.reaches(1, 2).await;
+    two.caches.close().await;
+    drop(two);
+    let back = server.command(&["RENAME", saved, name]).await;
+    assert_eq!(back, Reply::Text("OK".to_owned()));
+
+    let two = Replica::start_with(&server.url(), &truth, on_disk()).await;
+    assert!(two.read(1).await >= 2);
+    assert_eq!(two.caches.status().log_gaps, 0, "it is not for a gap");
 }
