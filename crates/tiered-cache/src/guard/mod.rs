@@ -15,6 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
+use tracing::{Instrument, Span};
 
 use crate::{
     cached::TierKind,
@@ -90,6 +91,7 @@ impl Guard {
             return Read::Bypassed;
         };
         self.run(call, || self.tier.read(key))
+            .instrument(self.span("read", 1))
             .await
             .map_or_else(Read::from, Read::from)
     }
@@ -99,7 +101,9 @@ impl Guard {
         let Some(mut call) = self.ask() else {
             return vec![Read::Bypassed; keys.len()];
         };
-        let answers = match self.within(|| self.tier.read_many(keys)).await {
+        let read = self.within(|| self.tier.read_many(keys));
+        let read = read.instrument(self.span("read", keys.len()));
+        let answers = match read.await {
             // Any other number would give one key's value to another.
             Ok(answers) if answers.len() == keys.len() => answers,
             Ok(_) | Err(_) => {
@@ -127,6 +131,7 @@ impl Guard {
             return false;
         };
         self.run(call, || self.tier.write(key, entry, keep_for))
+            .instrument(self.span("write", 1))
             .await
             .unwrap_or(false)
     }
@@ -167,6 +172,11 @@ impl Guard {
             Ok(Err(_panic)) => Err(TierError::Failed("the tier panicked".into())),
             Err(_elapsed) => Err(TierError::TimedOut),
         }
+    }
+
+    /// The span of one call of the tier: a child of whatever the caller is in.
+    fn span(&self, verb: &'static str, keys: usize) -> Span {
+        tracing::debug_span!("cache tier", tier = self.tier.kind().as_str(), verb, keys)
     }
 
     fn breaker(&self) -> MutexGuard<'_, Breaker> {

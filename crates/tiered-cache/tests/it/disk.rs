@@ -34,6 +34,7 @@ async fn open_epoch(folder: &Path, epoch: u64) -> Caches {
         capacity_bytes: 32 << 20,
         // Far above what a busy machine needs: these tests are not about time.
         read_timeout: Duration::from_secs(30),
+        open_wait: Duration::from_secs(30),
         ..DiskConfig::default()
     };
     let builder = Caches::builder()

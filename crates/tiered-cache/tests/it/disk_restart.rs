@@ -39,6 +39,7 @@ async fn open(folder: &Path, queue_entries: usize) -> (Caches, TieredCache<u64, 
         queue_entries,
         // Far above what a busy machine needs: these tests are not about time.
         read_timeout: Duration::from_secs(30),
+        open_wait: Duration::from_secs(30),
         insert_wait: Duration::from_secs(30),
         ..DiskConfig::default()
     };
