@@ -53,6 +53,9 @@ fn stampede(figures: &mut Figures<'_>) {
     let (loads, multiples) = column(&taken.1);
     figures.peer("moka try_get_with", "loads", "x", &loads);
     figures.peer("moka try_get_with", "answered_within", "x", &multiples);
+    let (loads, multiples) = column(&taken.2);
+    figures.peer("floor: tokio OnceCell", "loads", "x", &loads);
+    figures.peer("floor: tokio OnceCell", "answered_within", "x", &multiples);
     figures.goal("loads", "x", 1.0);
     figures.goal("answered_within", "x", 1.5);
 }
@@ -80,6 +83,21 @@ async fn moka(callers: usize) -> (u32, Duration) {
         async move {
             let found = cache.try_get_with(1, async { slow(&loads).await }).await;
             assert_eq!(found.expect("it loads"), 7);
+        }
+    })
+    .await;
+    (loads.load(Ordering::SeqCst), took)
+}
+
+/// One value and nothing else: what so many tasks and their waking cost here.
+async fn cell(callers: usize) -> (u32, Duration) {
+    let cell: Arc<tokio::sync::OnceCell<u64>> = Arc::default();
+    let loads = Arc::new(AtomicU32::new(0));
+    let took = all(callers, || {
+        let (cell, loads) = (Arc::clone(&cell), Arc::clone(&loads));
+        async move {
+            let found = cell.get_or_try_init(|| slow(&loads)).await;
+            assert_eq!(found.copied(), Ok(7));
         }
     })
     .await;
