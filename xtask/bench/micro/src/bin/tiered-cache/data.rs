@@ -38,8 +38,13 @@ pub(crate) fn verify(get: impl Fn(u64) -> String) {
 /// Keys as a service reads them: the chance of the key of rank n is about 1/n. Drawn ahead, as drawing costs more than
 /// some of the reads.
 pub(crate) fn reads(thread: usize) -> impl FnMut() -> u64 {
+    reads_of(thread, KEYS)
+}
+
+/// As [`reads`], of `keys` keys.
+pub(crate) fn reads_of(thread: usize, keys: u64) -> impl FnMut() -> u64 {
     let mut random = fastrand::Rng::with_seed(thread as u64);
-    let keys: Vec<u64> = (0..1 << 16).map(|_| zipf(&mut random, KEYS)).collect();
+    let keys: Vec<u64> = (0..1 << 16).map(|_| zipf(&mut random, keys)).collect();
     let mut at = 0;
     move || {
         at = if at == 0 { keys.len() - 1 } else { at - 1 };

@@ -17,6 +17,7 @@ use harness::{Exit, Suite};
 fn main() -> Exit {
     harness::main("tiered-cache", |suite: &mut Suite| {
         memory::add(suite);
+        memory::add_hot(suite);
         tags::add(suite);
         load::add(suite);
         stampede::add(suite);

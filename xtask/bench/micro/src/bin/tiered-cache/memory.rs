@@ -12,7 +12,7 @@ use multi_tier_cache::backends::{MokaCache, MokaCacheConfig};
 use multi_tier_cache::{CacheManager, CacheStrategy};
 use tiered_cache::TieredCache;
 
-use crate::data::{KEYS, ROOM, TTL, fill, policy, reads, service_runtime, value, verify};
+use crate::data::{KEYS, ROOM, TTL, fill, policy, reads, reads_of, service_runtime, value, verify};
 
 pub(crate) fn add(suite: &mut Suite) {
     suite
@@ -117,6 +117,59 @@ pub(crate) fn add(suite: &mut Suite) {
             }
         });
 }
+
+/// Few enough keys that the processor's caches hold them: what is told is the work of a hit, not the latency of memory.
+pub(crate) fn add_hot(suite: &mut Suite) {
+    suite
+        .bench("memory-hit-hot")
+        .about("as memory-hit, of 1,000 keys")
+        .threads(&[1, 2])
+        .ours_shared("TieredCache::get", || {
+            let _inside = service_runtime().enter();
+            let cache: TieredCache<u64, String> =
+                TieredCache::memory("bench", policy(ROOM)).expect("a valid policy");
+            for key in 0..HOT {
+                cache
+                    .insert(&key, value(key))
+                    .now_or_never()
+                    .expect("no lower tier");
+            }
+            move |thread| {
+                let (cache, mut next) = (cache.clone(), reads_of(thread, HOT));
+                move || cache.get(&next()).now_or_never()
+            }
+        })
+        .peer_shared("quick_cache", || {
+            let cache = Arc::new(quick_cache::sync::Cache::<u64, Arc<String>>::new(ROOM));
+            (0..HOT).for_each(|key| cache.insert(key, Arc::new(value(key))));
+            move |thread| {
+                let (cache, mut next) = (Arc::clone(&cache), reads_of(thread, HOT));
+                move || cache.get(&next())
+            }
+        })
+        .peer_shared("moka", || {
+            let cache: moka::sync::Cache<u64, Arc<String>> = moka::sync::Cache::builder()
+                .max_capacity(ROOM as u64)
+                .time_to_live(TTL)
+                .build();
+            (0..HOT).for_each(|key| cache.insert(key, Arc::new(value(key))));
+            cache.run_pending_tasks();
+            move |thread| {
+                let (cache, mut next) = (cache.clone(), reads_of(thread, HOT));
+                move || cache.get(&next())
+            }
+        })
+        .peer_shared("foyer HybridCache", || {
+            let cache = hybrid();
+            (0..HOT).for_each(|key| drop(cache.insert(key, value(key))));
+            move |thread| {
+                let (cache, mut next) = (cache.clone(), reads_of(thread, HOT));
+                move || cache.get(&next()).now_or_never()
+            }
+        });
+}
+
+const HOT: u64 = 1_000;
 
 /// foyer's hybrid cache with everything in its memory, and no disk below.
 fn hybrid() -> HybridCache<u64, String> {
