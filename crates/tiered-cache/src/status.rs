@@ -131,12 +131,8 @@ impl RedisStatus {
 impl fmt::Display for CachesStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "redis {}, disk {}", self.redis, self.disk)?;
-        match &self.log {
-            LogState::Off | LogState::Ok => {}
-            LogState::Behind => f.write_str(", log behind")?,
-            LogState::Silent { lasted } => {
-                write!(f, ", log silent for {:.1} s", lasted.as_secs_f64())?;
-            }
+        if !matches!(self.log, LogState::Off | LogState::Ok) {
+            write!(f, ", log {}", self.log)?;
         }
         for TierBreaker { tier, state } in &self.breakers {
             match state {
@@ -146,6 +142,17 @@ impl fmt::Display for CachesStatus {
             }
         }
         Ok(())
+    }
+}
+
+impl fmt::Display for LogState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Off => f.write_str("off"),
+            Self::Behind => f.write_str("behind"),
+            Self::Ok => f.write_str("ok"),
+            Self::Silent { lasted } => write!(f, "silent for {:.1} s", lasted.as_secs_f64()),
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use db_pool::BackendKind;
 use init_graph::{After, BoxError, Context, Dep, Graph, component};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
-use tiered_cache::{Caches, DiskStatus, RedisStatus, TieredCache, WarmOptions, WarmWatch};
+use tiered_cache::{
+    Caches, DiskStatus, LogState, RedisStatus, TieredCache, WarmOptions, WarmWatch,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -196,12 +198,15 @@ async fn caches(
 fn check_caches(given: &Given, caches: &Caches) {
     if given.config.cache.redis.url.is_some() {
         let caches = caches.clone();
-        given
-            .progress
-            .check("redis", move || match caches.status().redis {
-                RedisStatus::Connected { .. } => Health::Pass,
-                status => Health::Warn(status.to_string()),
-            });
+        given.progress.check("redis", move || {
+            let status = caches.status();
+            match (status.redis, status.log) {
+                (RedisStatus::Connected { .. }, LogState::Ok) => Health::Pass,
+                // Connected, but other replicas' writes are not heard.
+                (RedisStatus::Connected { .. }, log) => Health::Warn(format!("connected, log {log}")),
+                (redis, _) => Health::Warn(redis.to_string()),
+            }
+        });
     }
     if given.config.cache.disk.enabled {
         let caches = caches.clone();
@@ -243,7 +248,13 @@ async fn records(
 
 /// Fetches what the last process read most. Nobody waits for it: what is asked for meanwhile is fetched
 /// as ever.
-#[component(name = "warm-up", stage = "cache", background, optional, timeout = "1m")]
+#[component(
+    name = "warm-up",
+    stage = "cache",
+    background,
+    optional,
+    timeout = "1m"
+)]
 async fn warm(
     caches: Dep<Caches>,
     _records: After<TieredCache<Uuid, Record>>,
