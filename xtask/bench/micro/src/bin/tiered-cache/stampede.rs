@@ -38,7 +38,10 @@ fn stampede(figures: &mut Figures<'_>) {
         let moka: Vec<_> = (0..rounds)
             .map(|_| runtime.block_on(moka(callers)))
             .collect();
-        (ours, moka)
+        let cell: Vec<_> = (0..rounds)
+            .map(|_| runtime.block_on(cell(callers)))
+            .collect();
+        (ours, moka, cell)
     });
     let column = |of: &[(u32, Duration)]| -> (Vec<f64>, Vec<f64>) {
         let loads = of.iter().map(|(loads, _)| f64::from(*loads));
