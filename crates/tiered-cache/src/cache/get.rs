@@ -33,25 +33,48 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
 impl<K: CacheKey, V: Send + Sync + 'static> Inner<K, V> {
     pub(super) async fn get(self: &Arc<Self>, key: &K, tiers: TierSet) -> Lookup<V> {
         let tiers = tiers.and(self.tiers);
+        match self.get_from_memory(key, tiers) {
+            Ok(found) => found,
+            // Boxed, so that a hit makes and moves a future of a few words: with the state of a read of
+            // all tiers in it, that took a quarter of the hit.
+            Err(stale) => Box::pin(self.get_beyond(key, tiers, stale)).await,
+        }
+    }
+
+    /// The answer of memory; or, where other tiers are to be asked first, its old value.
+    #[inline]
+    fn get_from_memory(
+        self: &Arc<Self>,
+        key: &K,
+        tiers: TierSet,
+    ) -> Result<Lookup<V>, Option<Cached<V>>> {
         let memory = if tiers.contains(TierKind::Memory) {
             self.read_memory(key)
         } else {
             Seen::Nothing
         };
-        let stale = match memory {
-            Seen::Fresh(value) => return Lookup::hit(value, TierKind::Memory),
+        match memory {
+            Seen::Fresh(value) => Ok(Lookup::hit(value, TierKind::Memory)),
             Seen::Due(value) => {
                 self.refresh_registered(key);
-                return Lookup::hit(value, TierKind::Memory);
+                Ok(Lookup::hit(value, TierKind::Memory))
             }
             Seen::Quiet(value) => {
                 self.served_stale(key, StaleReason::Error);
-                return Lookup::stale(value, TierKind::Memory);
+                Ok(Lookup::stale(value, TierKind::Memory))
             }
-            Seen::Absent => return Lookup::Absent,
-            Seen::Stale(value) => Some(value),
-            Seen::Fallback(_) | Seen::Gone | Seen::Nothing => None,
-        };
+            Seen::Absent => Ok(Lookup::Absent),
+            Seen::Stale(value) => Err(Some(value)),
+            Seen::Fallback(_) | Seen::Gone | Seen::Nothing => Err(None),
+        }
+    }
+
+    async fn get_beyond(
+        self: &Arc<Self>,
+        key: &K,
+        tiers: TierSet,
+        stale: Option<Cached<V>>,
+    ) -> Lookup<V> {
         // Only a value that still serves at once is worth an answer here: nobody asks a loader.
         let found = self.get_below(key, tiers, stale).await;
         if found.is_stale() {

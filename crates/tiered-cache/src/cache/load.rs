@@ -72,9 +72,9 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             Seen::Fresh(value) => Ok(Lookup::hit(value, TierKind::Memory)),
             seen => {
                 let load: Load<K, V> = Box::new(move |_| answer_of(loader()));
-                self.inner
-                    .load_unless(seen, key, Wish::default(), load)
-                    .await
+                // Boxed, as in `get`.
+                let loaded = self.inner.load_unless(seen, key, Wish::default(), load);
+                Box::pin(loaded).await
             }
         }
     }
@@ -88,9 +88,8 @@ impl<K: CacheKey, V: Send + Sync + 'static> TieredCache<K, V> {
             Seen::Fresh(value) => Ok(Lookup::hit(value, TierKind::Memory)),
             seen => {
                 let load = self.inner.registered(key).ok_or(LoadError::NoLoader)?;
-                self.inner
-                    .load_unless(seen, key, Wish::default(), load)
-                    .await
+                let loaded = self.inner.load_unless(seen, key, Wish::default(), load);
+                Box::pin(loaded).await
             }
         }
     }
