@@ -203,7 +203,9 @@ fn check_caches(given: &Given, caches: &Caches) {
             match (status.redis, status.log) {
                 (RedisStatus::Connected { .. }, LogState::Ok) => Health::Pass,
                 // Connected, but other replicas' writes are not heard.
-                (RedisStatus::Connected { .. }, log) => Health::Warn(format!("connected, log {log}")),
+                (RedisStatus::Connected { .. }, log) => {
+                    Health::Warn(format!("connected, log {log}"))
+                }
                 (redis, _) => Health::Warn(redis.to_string()),
             }
         });
@@ -232,7 +234,7 @@ async fn records(
         .loader({
             let store = Dep::into_inner(store);
             move |id, _| {
-                let store = store.clone();
+                let store = Arc::clone(&store);
                 async move { store.record(id).await }
             }
         })

@@ -25,7 +25,6 @@ mod redis_cable;
 mod redis_coherence;
 #[cfg(feature = "redis")]
 mod redis_faults;
-mod shelf;
 #[cfg(feature = "redis")]
 mod redis_group;
 #[cfg(feature = "redis")]
@@ -34,6 +33,7 @@ mod redis_lease;
 mod redis_server;
 #[cfg(feature = "redis")]
 mod redis_tracking;
+mod shelf;
 mod single_flight;
 mod stats;
 mod warm;

@@ -333,7 +333,7 @@ async fn a_second_sigterm_ends_the_process_at_once() {
     let mut served = Served::start(command).await;
     served.signal("TERM").await;
     // The first one is noticed when readiness is off; only then the second one is the second.
-    crate::support::fetch_until(served.http, "/readyz", |answer| answer.status == 503).await;
+    fetch_until(served.http, "/readyz", |answer| answer.status == 503).await;
     served.signal("TERM").await;
     let ended = timeout(PATIENCE, served.child.wait())
         .await

@@ -14,7 +14,7 @@ pub(crate) fn add(suite: &mut Suite) {
     suite.figures(
         "get-many",
         "100 keys that only Redis has: get_many beside 100 concurrent gets, and fred's MGET",
-        |figures| many(figures),
+        many,
     );
 }
 

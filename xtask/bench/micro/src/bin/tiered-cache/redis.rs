@@ -15,7 +15,7 @@ pub(crate) fn add(suite: &mut Suite) {
         "redis-hit",
         "get of keys that only Redis has, 64 tasks over one connection, 256 bytes: microseconds a get (time of all by \
          their number)",
-        |figures| hit(figures),
+        hit,
     );
 }
 

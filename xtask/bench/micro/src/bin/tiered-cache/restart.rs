@@ -12,7 +12,7 @@ pub(crate) fn add(suite: &mut Suite) {
         "restart",
         "reads that go to the loader, before a restart and after it with a warm disk tier: 5,000 keys, Zipf-like, 500 \
          in memory",
-        |figures| restart(figures),
+        restart,
     );
 }
 

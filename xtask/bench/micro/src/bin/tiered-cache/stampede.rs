@@ -14,7 +14,7 @@ pub(crate) fn add(suite: &mut Suite) {
         "stampede",
         "10,000 tasks ask for one absent key whose loader takes 10 ms: loads, and the time until all are answered as a \
          multiple of the loader's",
-        |figures| stampede(figures),
+        stampede,
     );
 }
 
