@@ -162,7 +162,7 @@ fn allowed() -> String {
 fn unknown(name: &str) -> String {
     let near = OPTIONS
         .iter()
-        .map(|(option, _)| (distance(name, option), *option))
+        .map(|(option, _)| (strsim::levenshtein(name, option), *option))
         .min()
         .filter(|(changes, _)| changes * 2 <= name.len());
     match near {
@@ -171,35 +171,5 @@ fn unknown(name: &str) -> String {
             allowed()
         ),
         None => format!("unknown option `{name}`\n{}", allowed()),
-    }
-}
-
-/// How many letters have to change to come from one word to the other.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (at, letter) in one.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], at + 1);
-        for (column, wanted) in other.bytes().enumerate() {
-            let changed = diagonal + usize::from(letter != wanted);
-            diagonal = row[column + 1];
-            row[column + 1] = changed.min(diagonal + 1).min(row[column] + 1);
-        }
-    }
-    row[other.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_distance_is_the_least_number_of_changed_letters() {
-        let pairs = [
-            ("retry", "retry"),
-            ("retries", "retry"),
-            ("", "tag"),
-            ("afer", "after"),
-        ];
-        assert_eq!(pairs.map(|(one, other)| distance(one, other)), [0, 3, 3, 1]);
     }
 }

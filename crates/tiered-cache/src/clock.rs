@@ -177,7 +177,8 @@ thread_local! {
     static READS: Cell<u32> = const { Cell::new(0) };
 }
 
-fn millis(duration: Duration) -> u64 {
+/// Whole milliseconds, `u64::MAX` for more than there are.
+pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -25,6 +25,8 @@ mod learning;
 mod limits;
 mod live;
 #[cfg(feature = "macros")]
+mod macro_options;
+#[cfg(feature = "macros")]
 mod macros;
 mod milestones;
 #[cfg(feature = "testing")]

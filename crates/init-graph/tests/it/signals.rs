@@ -178,15 +178,21 @@ fn a_signal_during_the_start_gives_it_up_and_undoes_what_was_done() {
     assert!(said.contains("hook ended"), "{said}");
 }
 
-#[test]
-fn a_second_signal_ends_the_stop_and_names_what_did_not_end() {
-    let mut play = Play::begin("stops for ever");
+/// What it says when a second signal comes while its hook runs.
+fn interrupted_while_it_stops(play: &str) -> String {
+    let mut play = Play::begin(play);
     play.wait_for("started");
     play.signal("TERM");
     play.wait_for("hook begun");
     play.signal("INT");
     let (code, said) = play.finish();
     assert_eq!(code, 11, "{said}");
+    said
+}
+
+#[test]
+fn a_second_signal_ends_the_stop_and_names_what_did_not_end() {
+    let said = interrupted_while_it_stops("stops for ever");
     assert!(
         said.contains("interrupted: stop was not clean: `Server` was still stopping when the stop was cut short"),
         "{said}"
@@ -195,13 +201,7 @@ fn a_second_signal_ends_the_stop_and_names_what_did_not_end() {
 
 #[test]
 fn a_second_signal_does_not_wait_for_a_hook_that_blocks_its_thread() {
-    let mut play = Play::begin("blocks for ever");
-    play.wait_for("started");
-    play.signal("TERM");
-    play.wait_for("hook begun");
-    play.signal("INT");
-    let (code, said) = play.finish();
-    assert_eq!(code, 11, "{said}");
+    let said = interrupted_while_it_stops("blocks for ever");
     assert!(said.contains("`Server` was abandoned"), "{said}");
 }
 

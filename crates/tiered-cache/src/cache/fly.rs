@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     cached::{Cached, Lookup, TierKind, TierSet},
+    clock::millis,
     coherence::{Standing, Token},
     error::LoadError,
     flight::Seat,
@@ -338,7 +339,7 @@ impl<K: CacheKey> Failed<K> {
     }
 
     fn note(&self, ask: &Ask<K>, now: u64, remember: Duration, error: &LoadError) {
-        let ms = u64::try_from(remember.as_millis()).unwrap_or(u64::MAX);
+        let ms = millis(remember);
         if ms > 0 {
             let failure = Failure {
                 error: error.clone(),

@@ -16,6 +16,7 @@ use crate::{
     advice::{Inputs, Sampler, SizeAdvice},
     cached::Cached,
     caches::Registered,
+    clock::millis,
     codec::shape_of,
     error::ConfigError,
     hash,
@@ -282,7 +283,7 @@ impl<K: CacheKey, V> Watch<K, V> {
         tasks: &TaskTracker,
         loads: bool,
     ) -> Self {
-        let ttl_ms = u64::try_from(policy.ttl.as_millis()).unwrap_or(u64::MAX);
+        let ttl_ms = millis(policy.ttl);
         let entries = match policy.capacity {
             Capacity::Entries(entries) => entries,
             // The housekeeping tells how many fit.

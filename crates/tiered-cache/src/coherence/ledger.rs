@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     chance::Chance,
+    clock::millis,
     events::Events,
     tier::{Tier, TierScope},
 };
@@ -313,7 +314,7 @@ impl Ledger {
     }
 
     pub(super) fn now_ms(&self) -> u64 {
-        let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = millis(self.started.elapsed());
         self.config.unix_ms.saturating_add(elapsed)
     }
 }

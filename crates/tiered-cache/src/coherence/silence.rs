@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::clock::millis;
+
 /// When the log was last heard of. Times are unix milliseconds.
 #[derive(Debug)]
 pub(super) struct Silence {
@@ -20,8 +22,8 @@ impl Silence {
         Self {
             heard: AtomicU64::new(now),
             since: AtomicU64::new(NONE),
-            after_ms: ms(after),
-            degraded_ms: ms(degraded_ttl),
+            after_ms: millis(after),
+            degraded_ms: millis(degraded_ttl),
         }
     }
 
@@ -61,10 +63,6 @@ impl Silence {
             since => since.max(filled).saturating_add(self.degraded_ms),
         }
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 const NONE: u64 = u64::MAX;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{EntryOptions, Policy, validate::LONGEST};
-use crate::memory::Times;
+use crate::{clock::millis, memory::Times};
 
 impl Policy {
     /// The times of a value whose fill began at `filled` and took `cost`; `draw` is from 0 to 1.
@@ -153,7 +153,7 @@ fn jittered(ttl: Duration, jitter: f64, draw: f64) -> u64 {
 
 fn ms(duration: Duration) -> u64 {
     // What an entry has of its own was checked by nobody: "for ever" is ten years.
-    u64::try_from(duration.min(LONGEST).as_millis()).unwrap_or(u64::MAX)
+    millis(duration.min(LONGEST))
 }
 
 /// Rounded up, so that a fraction of a millisecond is not "never".

@@ -273,11 +273,8 @@ async fn the_loss_of_any_part_of_the_log_serves_nothing_older() {
     }
 }
 
-#[tokio::test]
-async fn a_replica_that_was_away_replays_what_it_missed_and_keeps_the_rest() {
-    let Some(server) = Server::start(&[]).await else {
-        return;
-    };
+/// Two replicas that have heard of a change, the second by a cable of its own.
+async fn coherent_over_a_cable(server: &Server) -> (Cable, Replica, Replica) {
     let cable = Cable::to(&server.url()).await;
     let truth = Arc::new(AtomicU64::new(1));
     let one = Replica::start(&server.url(), &truth).await;
@@ -285,12 +282,25 @@ async fn a_replica_that_was_away_replays_what_it_missed_and_keeps_the_rest() {
     two.reaches(1, 1).await;
     one.change(1, 2).await;
     two.reaches(1, 2).await;
-    assert_eq!(two.read(9).await, 2);
+    (cable, one, two)
+}
+
+async fn loses_its_connection(two: &Replica, cable: &Cable) {
     cable.cut();
     until("the loss is noticed", async || {
         !two.caches.status().redis.is_connected()
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_replica_that_was_away_replays_what_it_missed_and_keeps_the_rest() {
+    let Some(server) = Server::start(&[]).await else {
+        return;
+    };
+    let (cable, one, two) = coherent_over_a_cable(&server).await;
+    assert_eq!(two.read(9).await, 2);
+    loses_its_connection(&two, &cable).await;
     one.change(1, 3).await;
     cable.mend();
     two.reaches(1, 3).await;
@@ -303,18 +313,8 @@ async fn a_replica_that_was_away_for_too_long_gives_up_what_it_holds() {
     let Some(server) = Server::start(&[]).await else {
         return;
     };
-    let cable = Cable::to(&server.url()).await;
-    let truth = Arc::new(AtomicU64::new(1));
-    let one = Replica::start(&server.url(), &truth).await;
-    let two = Replica::start(&cable.url(), &truth).await;
-    two.reaches(1, 1).await;
-    one.change(1, 2).await;
-    two.reaches(1, 2).await;
-    cable.cut();
-    until("the loss is noticed", async || {
-        !two.caches.status().redis.is_connected()
-    })
-    .await;
+    let (cable, one, two) = coherent_over_a_cable(&server).await;
+    loses_its_connection(&two, &cable).await;
     one.change(1, 3).await;
     for key in 1000..1500 {
         one.cache.remove(&key).await;

@@ -15,12 +15,7 @@ fn removing(key: u64) -> Invalidation {
 #[tokio::test(start_paused = true)]
 async fn nothing_happens_before_the_commit_and_then_all_in_one_record() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     let (here, there) = (one.token(), two.token());
     let mut batch = one.invalidations().begin();
     assert!(batch.is_empty());
@@ -58,12 +53,7 @@ async fn a_rollback_invalidates_nothing() {
 async fn a_dropped_batch_invalidates_prepared_or_not() {
     for prepared in [false, true] {
         let server = Server::start();
-        let (one, two) = (
-            Process::start(&server, 1, None),
-            Process::start(&server, 2, None),
-        );
-        one.until_ready().await;
-        two.until_ready().await;
+        let (one, two) = Process::two(&server, None).await;
         let (here, there) = (one.token(), two.token());
         let mut batch = one.invalidations().begin();
         batch.push(removing(5));
@@ -92,12 +82,7 @@ async fn an_empty_batch_that_is_dropped_does_nothing() {
 #[tokio::test(start_paused = true)]
 async fn a_prepare_without_an_answer_is_an_error_and_the_commit_still_counts() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     let there = two.token();
     let mut batch = one.invalidations().begin();
     batch.push(removing(5));
@@ -115,12 +100,7 @@ async fn a_prepare_without_an_answer_is_an_error_and_the_commit_still_counts() {
 #[tokio::test(start_paused = true)]
 async fn another_replica_carries_out_the_intent_of_one_that_died() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     let there = two.token();
     let mut batch = one.invalidations().begin();
     batch.push(removing(5));
@@ -188,12 +168,7 @@ async fn a_batch_that_may_have_committed_invalidates_wherever_its_process_is_kil
         .flat_map(|kill| (0..6).map(move |at| (kill, at)))
     {
         let server = Server::start();
-        let (one, two) = (
-            Process::start(&server, 1, None),
-            Process::start(&server, 2, None),
-        );
-        one.until_ready().await;
-        two.until_ready().await;
+        let (one, two) = Process::two(&server, None).await;
         let there = two.token();
         let mut batch = one.invalidations().begin();
         batch.push(removing(5));

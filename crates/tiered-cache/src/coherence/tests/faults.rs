@@ -31,12 +31,7 @@ async fn a_fault_at_any_call_delays_and_loses_nothing() {
         for at in 0..60 {
             let server = Server::start();
             server.fail(at, fault);
-            let (one, two) = (
-                Process::start(&server, 1, None),
-                Process::start(&server, 2, None),
-            );
-            one.until_ready().await;
-            two.until_ready().await;
+            let (one, two) = Process::two(&server, None).await;
             for round in 0..3_u64 {
                 let (here, there) = (one.token(), two.token());
                 let changes = [remove(round), Change::tag(TAG, Effect::Expire)];
@@ -77,12 +72,7 @@ async fn a_fault_at_any_call_of_a_gap_delays_and_loses_nothing() {
     for fault in FAULTS {
         for at in 0..30 {
             let server = Server::start();
-            let (one, two) = (
-                Process::start(&server, 1, None),
-                Process::start(&server, 2, None),
-            );
-            one.until_ready().await;
-            two.until_ready().await;
+            let (one, two) = Process::two(&server, None).await;
             assert!(one.invalidate(remove(1)).await);
             let there = two.token();
             server.fail(at, fault);
@@ -115,12 +105,7 @@ async fn a_fault_at_any_call_of_a_gap_delays_and_loses_nothing() {
 async fn dropping_the_future_at_any_await_leaves_the_rest_to_the_background() {
     for polls in 0..12_u64 {
         let server = Server::start();
-        let (one, two) = (
-            Process::start(&server, 1, None),
-            Process::start(&server, 2, None),
-        );
-        one.until_ready().await;
-        two.until_ready().await;
+        let (one, two) = Process::two(&server, None).await;
         let token = two.token();
         let ticket = one.ledger.announce(&[remove(5)]);
         let settle = one.ledger.settle(ticket);

@@ -33,12 +33,7 @@ async fn a_gap_gives_up_all_entries_and_begins_a_new_epoch_for_the_shared_ones()
     ];
     for (what, cause, renews) in breaks {
         let server = Server::start();
-        let (one, two) = (
-            Process::start(&server, 1, None),
-            Process::start(&server, 2, None),
-        );
-        one.until_ready().await;
-        two.until_ready().await;
+        let (one, two) = Process::two(&server, None).await;
         assert!(one.invalidate(remove(1)).await);
         sleep(Duration::from_secs(2)).await;
         let (token, key) = (two.token(), 42);
@@ -72,12 +67,7 @@ async fn a_gap_gives_up_all_entries_and_begins_a_new_epoch_for_the_shared_ones()
 #[tokio::test(start_paused = true)]
 async fn what_a_failover_lost_is_appended_again_by_whoever_wrote_it() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     assert!(one.invalidate(remove(5)).await);
     server.fail_over(1);
     server.held().slots.clear();
@@ -143,10 +133,7 @@ async fn a_silence_shortens_what_is_served_and_an_answer_ends_it() {
 async fn a_restarted_process_learns_what_was_invalidated_while_it_was_away() {
     let server = Server::start();
     let folder = folder();
-    let one = Process::start(&server, 1, Some(folder.path()));
-    let two = Process::start(&server, 2, None);
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, Some(folder.path())).await;
     assert!(two.invalidate(remove(1)).await);
     sleep(Duration::from_secs(2)).await;
     let on_disk = one.token();
@@ -171,10 +158,7 @@ async fn a_restarted_process_learns_what_was_invalidated_while_it_was_away() {
 async fn a_restarted_process_that_was_away_for_too_long_gives_up_its_disk() {
     let server = Server::start();
     let folder = folder();
-    let one = Process::start(&server, 1, Some(folder.path()));
-    let two = Process::start(&server, 2, None);
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, Some(folder.path())).await;
     let on_disk = one.token();
     one.kill();
     assert!(two.invalidate(remove(5)).await);
@@ -201,10 +185,7 @@ async fn own_invalidations_outlive_the_process_without_a_log_too() {
 async fn what_was_unsent_waits_for_a_process_that_has_a_log() {
     let server = Server::start();
     let folder = folder();
-    let one = Process::start(&server, 1, Some(folder.path()));
-    let two = Process::start(&server, 2, None);
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, Some(folder.path())).await;
     let token = two.token();
     server.held().away = true;
     assert!(!one.invalidate(remove(5)).await);
@@ -233,10 +214,7 @@ async fn an_announcement_reaches_the_others_wherever_its_process_is_killed() {
     {
         let server = Server::start();
         let folder = folder();
-        let one = Process::start(&server, 1, Some(folder.path()));
-        let two = Process::start(&server, 2, None);
-        one.until_ready().await;
-        two.until_ready().await;
+        let (one, two) = Process::two(&server, Some(folder.path())).await;
         let token = two.token();
         server.fail(at, kill);
         let ticket = one
@@ -278,10 +256,7 @@ async fn an_announcement_reaches_the_others_wherever_its_process_is_killed() {
 async fn a_restarted_process_knows_of_shared_entries_what_it_had_applied_before() {
     let server = Server::start();
     let folder = folder();
-    let one = Process::start(&server, 1, Some(folder.path()));
-    let two = Process::start(&server, 2, None);
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, Some(folder.path())).await;
     let old = one.token();
     for key in 0..1_500 {
         assert!(two.invalidate(remove(key)).await);

@@ -30,6 +30,15 @@ impl Process {
         Self::begin(Some(link), &[tier], instance, folder)
     }
 
+    /// Two replicas that have all of the log; the first keeps its record in `folder`.
+    pub(super) async fn two(server: &Arc<Server>, folder: Option<&Path>) -> (Self, Self) {
+        let one = Self::start(server, 1, folder);
+        let two = Self::start(server, 2, None);
+        one.until_ready().await;
+        two.until_ready().await;
+        (one, two)
+    }
+
     /// With a shared tier of its own.
     pub(super) fn start_over(server: &Arc<Server>, instance: u64, tier: &Arc<dyn Tier>) -> Self {
         let link = Arc::new(server.link(instance));

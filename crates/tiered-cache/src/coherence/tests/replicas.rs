@@ -27,12 +27,7 @@ async fn without_a_log_an_invalidation_counts_here_at_once() {
 #[tokio::test(start_paused = true)]
 async fn an_invalidation_reaches_the_other_replica_by_every_kind_of_target() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     let changes = [
         remove(5),
         Change::tag(TAG, Effect::Remove),
@@ -114,12 +109,7 @@ async fn an_insertion_writes_its_own_version_instead_of_a_tombstone() {
 #[tokio::test(start_paused = true)]
 async fn what_fails_stays_blocked_and_is_sent_when_the_server_is_back() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     server.held().away = true;
     let token = two.token();
     assert!(!one.invalidate(remove(5)).await);
@@ -146,12 +136,7 @@ async fn what_fails_stays_blocked_and_is_sent_when_the_server_is_back() {
 #[tokio::test(start_paused = true)]
 async fn too_many_to_remember_become_their_cache() {
     let server = Server::start();
-    let (one, two) = (
-        Process::start(&server, 1, None),
-        Process::start(&server, 2, None),
-    );
-    one.until_ready().await;
-    two.until_ready().await;
+    let (one, two) = Process::two(&server, None).await;
     server.held().away = true;
     for key in 0..20 {
         assert!(!one.invalidate(remove(key)).await);
