@@ -109,6 +109,76 @@ pub struct PoolConfig {
     /// The longest that [`Pool::close`](crate::Pool::close) waits for borrowers. Default 10 s.
     #[serde(with = "crate::durations")]
     pub close_timeout: Duration,
+
+    /// Connections beyond `max_size` that may be opened while callers wait, and are closed as soon as nobody waits.
+    /// Default 0.
+    ///
+    /// Cost: a connect for each short burst. Danger: counts against the server's `max_connections` as well.
+    /// SQLite ignores it.
+    pub overflow: u32,
+
+    /// The most connections that are being opened at the same time. Default 2.
+    ///
+    /// Danger: many at once starve the very borrowers whose connections would come back sooner than a new one opens.
+    pub connect_concurrency: u32,
+
+    /// An idle connection is asked for a sign of life this often, less a random tenth. Default 2 min; `None` ("off")
+    /// never asks (`embedded`).
+    ///
+    /// Cost: a round trip each time. Danger of "off": firewalls cut what is silent, and the next borrower pays.
+    #[serde(with = "crate::durations::or_off")]
+    pub keepalive: Option<Duration>,
+
+    /// PostgreSQL: an abandoned statement may run this much longer before it is cancelled on the server.
+    /// Default 20 ms.
+    ///
+    /// Cost of a short time: a cancel takes about 1.5 ms and a connection of its own to the server, so cancelling
+    /// what would have ended soon costs more than waiting for it.
+    #[serde(with = "crate::durations")]
+    pub cancel_after: Duration,
+
+    /// A connection lent for longer is told as a leak, with the place that borrowed it. Default 30 s; `None` ("off")
+    /// never is (`batch`).
+    #[serde(with = "crate::durations::or_off")]
+    pub leak_after: Option<Duration>,
+
+    /// Borrowing that takes longer is logged. Default 100 ms; `None` ("off") never is.
+    #[serde(with = "crate::durations::or_off")]
+    pub slow_acquire: Option<Duration>,
+
+    /// A statement that takes longer is logged, with its text and without its values. Default 500 ms; `None` ("off")
+    /// never is.
+    #[serde(with = "crate::durations::or_off")]
+    pub slow_query: Option<Duration>,
+
+    /// PostgreSQL: how many of `max_size` connections are lanes, shared by all single reads. Default 2; 0 makes
+    /// [`Pool::read`](crate::Pool::read) borrow a connection of its own.
+    ///
+    /// SQLite reads through its readers and ignores it.
+    pub lanes: u32,
+
+    /// PostgreSQL: the most statements that are under way on one lane. Default 64.
+    ///
+    /// Danger: they are answered in order, so a long queue makes the last one wait for all others.
+    pub lane_depth: u32,
+
+    /// PostgreSQL: the longest that the server works on a statement of a lane. Default 5 s (`batch`: 30 s).
+    #[serde(with = "crate::durations")]
+    pub lane_statement_timeout: Duration,
+
+    /// PostgreSQL: statements that usually take longer than this have a lane of their own, so that point reads do
+    /// not queue behind them; and a lane whose oldest statement is ten times as old takes no new ones. Default 20 ms.
+    #[serde(with = "crate::durations")]
+    pub lane_slow: Duration,
+
+    /// PostgreSQL: a PgBouncer in transaction mode stands in between, so nothing may rely on a session: no settings
+    /// with the login, no session locks, no `LISTEN`. Needs PgBouncer 1.21 or newer for prepared statements.
+    /// Default `false`.
+    pub pgbouncer: bool,
+
+    /// PostgreSQL: a PEM file with the certificates to trust instead of the public roots built into the program.
+    /// Default `None`.
+    pub root_certificates: Option<PathBuf>,
 }
 
 // === presets ===
@@ -134,6 +204,19 @@ impl PoolConfig {
             validation_timeout: Duration::from_secs(1),
             recovery_timeout: Duration::from_secs(3),
             close_timeout: Duration::from_secs(10),
+            overflow: 0,
+            connect_concurrency: 2,
+            keepalive: Some(Duration::from_secs(120)),
+            cancel_after: Duration::from_millis(20),
+            leak_after: Some(Duration::from_secs(30)),
+            slow_acquire: Some(Duration::from_millis(100)),
+            slow_query: Some(Duration::from_millis(500)),
+            lanes: 2,
+            lane_depth: 64,
+            lane_statement_timeout: Duration::from_secs(5),
+            lane_slow: Duration::from_millis(20),
+            pgbouncer: false,
+            root_certificates: None,
         }
     }
 
@@ -147,6 +230,8 @@ impl PoolConfig {
             lock_timeout: Some(Duration::from_secs(30)),
             idle_in_transaction_timeout: None,
             recovery_timeout: Duration::from_secs(10),
+            leak_after: None,
+            lane_statement_timeout: Duration::from_secs(30),
             ..Self::web(url)
         }
     }
@@ -167,6 +252,7 @@ impl PoolConfig {
             idle_timeout: None,
             max_lifetime: None,
             recovery_timeout: Duration::from_secs(30),
+            keepalive: None,
             ..Self::web(url)
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -10,6 +11,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition};
 use crate::manager::{Managed, Manager};
+use crate::observe::Returned;
 use crate::shared::Shared;
 
 /// A borrowed connection that may write; it goes back when dropped.
@@ -71,6 +73,7 @@ impl<B: Backend> Checkout<B> {
         shared: Arc<Shared>,
     ) -> Self {
         let lent = Lent::new(shared, pooled.slot.is_ok());
+        pooled.recorder.lend(Location::caller());
         Self {
             pooled: Some(pooled),
             permit: Some(permit),
@@ -124,6 +127,7 @@ impl<B: Backend> Drop for Checkout<B> {
             }
             Condition::Dirty | Condition::Broken => close(pooled, &shared),
             Condition::Clean => {
+                pooled.recorder.returned(Returned::Settled);
                 // Idle before the permit is free: its next holder must find the connection.
                 drop(lent);
                 drop(pooled);
@@ -159,6 +163,7 @@ async fn repair<B: Backend>(mut pooled: Pooled<B>, permit: OwnedSemaphorePermit,
     }
     drop(lent);
     if repaired {
+        pooled.recorder.returned(Returned::Settled);
         drop(pooled);
     } else {
         close(pooled, &shared);
@@ -171,6 +176,7 @@ fn close<B: Backend>(mut pooled: Pooled<B>, shared: &Shared) {
     if let Some(connection) = pooled.connection_mut() {
         B::abandon(connection);
     }
+    pooled.recorder.returned(Returned::Unknown);
     pooled.uncount();
     drop(pooled);
 }

@@ -4,19 +4,34 @@
     doc = "A connection pool for diesel-async; the example needs feature `sqlite`."
 )]
 
+#[cfg(feature = "advice")]
+mod advice;
 mod backend;
+#[cfg(feature = "backup")]
+mod backup;
+#[cfg(feature = "query-cache")]
+mod cache;
+mod class;
 mod config;
 mod durations;
 mod error;
 mod guard;
+mod health;
+mod indexes;
 mod lane;
+mod loader;
+mod lsn;
 mod manager;
 mod metrics;
 #[cfg(feature = "migrations")]
 mod migrate;
+mod observe;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod replicas;
+mod scope;
 mod shared;
 mod slots;
 #[cfg(feature = "sqlite")]
@@ -28,15 +43,18 @@ mod transaction_text;
 mod url;
 
 pub use crate::backend::Backend;
+pub use crate::class::ErrorClass;
 pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 pub use crate::guard::Connection;
 pub use crate::lane::Lane;
+pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
 pub use crate::migrate::{Migratable, MigrateError};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};
+pub use crate::scope::Scope;
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteConnection};
 pub use crate::status::Status;

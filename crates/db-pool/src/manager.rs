@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use diesel_async::AsyncConnection;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition, Role};
 use crate::error::{ConnectError, ConnectErrorKind};
+use crate::observe::{Recorder, Tap};
 use crate::shared::Shared;
 
 pub(crate) struct Manager<B: Backend> {
@@ -33,6 +35,7 @@ pub(crate) struct Managed<C> {
     expires: Option<Instant>,
     generation: u64,
     counted: Option<Counted>,
+    pub(crate) recorder: Arc<Recorder>,
 }
 
 impl<B: Backend> bb8::ManageConnection for Manager<B> {
@@ -42,9 +45,13 @@ impl<B: Backend> bb8::ManageConnection for Manager<B> {
     async fn connect(&self) -> Result<Self::Connection, Infallible> {
         let started = Instant::now();
         let generation = self.shared.generation();
-        let slot = self.open().await;
+        let mut slot = self.open().await;
+        let recorder = Recorder::new(Arc::clone(&self.shared));
+        if let Ok(connection) = &mut slot {
+            connection.set_instrumentation(Tap(Arc::clone(&recorder)));
+        }
         self.shared.metrics.connect.record(started.elapsed());
-        Ok(self.manage(slot, generation))
+        Ok(self.manage(slot, generation, recorder))
     }
 
     async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Infallible> {
@@ -94,6 +101,7 @@ impl<B: Backend> Manager<B> {
         &self,
         slot: Result<B::Connection, ConnectError>,
         generation: u64,
+        recorder: Arc<Recorder>,
     ) -> Managed<B::Connection> {
         let now = Instant::now();
         let counters = &self.shared.counters;
@@ -124,6 +132,7 @@ impl<B: Backend> Manager<B> {
             expires,
             generation,
             counted,
+            recorder,
         }
     }
 }

@@ -1,0 +1,1 @@
+//! Advice: what to change about the pool, the indexes and the queries, with the numbers that say so.

@@ -1,0 +1,1 @@
+//! Loaders: many single loads by key become one query.

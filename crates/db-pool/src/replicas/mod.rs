@@ -1,0 +1,1 @@
+//! Replicas: one primary and its followers, watched, balanced and failed over.

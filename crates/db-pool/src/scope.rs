@@ -1,0 +1,86 @@
+//! The scope of one request: its deadline, what it has written so far, and the statements it has sent.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::time::Instant;
+
+use crate::lsn::Lsn;
+
+tokio::task_local! {
+    static CURRENT: Scope;
+}
+
+/// What belongs to one request; a cheap clone of a shared handle.
+///
+/// Inside [`run`](Self::run) every pool knows the request: borrowing ends at its deadline, a replica must have seen
+/// its writes, and its statements are counted together.
+#[derive(Clone)]
+pub struct Scope(Arc<Inner>);
+
+struct Inner {
+    deadline: Option<Instant>,
+    written: AtomicU64,
+}
+
+impl Scope {
+    /// A scope without a deadline.
+    pub fn new() -> Self {
+        Self::with_deadline(None)
+    }
+
+    /// A scope that ends at `deadline`, if there is one: nobody waits for a connection any longer than that.
+    pub fn with_deadline(deadline: Option<Instant>) -> Self {
+        Self(Arc::new(Inner {
+            deadline,
+            written: AtomicU64::new(0),
+        }))
+    }
+
+    /// Runs `future` inside this scope.
+    ///
+    /// Tasks that `future` spawns are outside; give them a clone. Dropping the returned future drops `future`.
+    pub async fn run<F: Future>(&self, future: F) -> F::Output {
+        CURRENT.scope(self.clone(), future).await
+    }
+
+    /// The scope that the caller runs in.
+    pub fn current() -> Option<Self> {
+        CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// When the request ends.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+
+    /// Where its last commit lies in the log of the primary; reads of this request see at least that.
+    pub fn written(&self) -> Option<Lsn> {
+        match self.0.written.load(Ordering::Acquire) {
+            0 => None,
+            bytes => Some(Lsn::new(bytes)),
+        }
+    }
+
+    /// Remembers a commit; also one of an earlier request, handed on by the client.
+    pub fn wrote(&self, at: Lsn) {
+        self.0.written.fetch_max(at.bytes(), Ordering::AcqRel);
+    }
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scope")
+            .field("deadline", &self.deadline())
+            .field("written", &self.written())
+            .finish()
+    }
+}
