@@ -1,9 +1,12 @@
 //! What every part of one pool shares: counters, the closed flag, the generation, and the count of open connections.
 
+use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::metrics::Metrics;
@@ -16,6 +19,9 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     closed: AtomicBool,
     generation: AtomicU64,
+    started: Instant,
+    /// Microseconds after `started`; 0 for never.
+    suspected: AtomicU64,
     open: watch::Sender<usize>,
 }
 
@@ -44,6 +50,8 @@ impl Shared {
             counters: Counters::default(),
             closed: AtomicBool::new(false),
             generation: AtomicU64::new(0),
+            started: Instant::now(),
+            suspected: AtomicU64::new(0),
             open: watch::Sender::new(0),
         }
     }
@@ -61,15 +69,31 @@ impl Shared {
     }
 
     /// Makes every open connection stale: it is replaced before it is lent again.
-    #[cfg(feature = "migrations")]
+    #[cfg_attr(
+        not(any(feature = "migrations", feature = "postgres")),
+        expect(dead_code, reason = "SQLite notices by itself that a plan is stale")
+    )]
     pub(crate) fn next_generation(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// A connection was lost, so others may be: each is asked for a sign of life before it is lent, unless it was
+    /// used since.
+    pub(crate) fn suspect(&self) {
+        let now = self.started.elapsed().as_micros() as u64;
+        self.suspected.fetch_max(now.max(1), Ordering::AcqRel);
+    }
+
+    /// Whether a connection whose last sign of life was at `alive` is under suspicion.
+    pub(crate) fn is_suspect(&self, alive: Instant) -> bool {
+        let since = self.suspected.load(Ordering::Acquire);
+        since != 0 && alive.duration_since(self.started).as_micros() as u64 <= since
+    }
+
     /// Counts a connection as open until the token is dropped, which is when its file or socket is closed.
-    pub(crate) fn open_token(&self) -> OpenToken {
+    pub(crate) fn open_token(self: &Arc<Self>) -> OpenToken {
         self.open.send_modify(|count| *count += 1);
-        OpenToken(self.open.clone())
+        OpenToken(Arc::clone(self))
     }
 
     /// Returns when no connection is open any more.
@@ -92,16 +116,38 @@ impl Shared {
     }
 }
 
-/// Proof that a connection's file or socket may still be open.
+/// Proof that a connection's file or socket may still be open, and the connection's line to its pool.
 #[expect(
     unnameable_types,
     reason = "part of the sealed supertrait of `Backend`"
 )]
-#[derive(Debug)]
-pub struct OpenToken(watch::Sender<usize>);
+pub struct OpenToken(Arc<Shared>);
+
+#[cfg_attr(
+    not(feature = "postgres"),
+    expect(dead_code, reason = "SQLite connections do not get lost")
+)]
+impl OpenToken {
+    /// Call when a connection is lost, or the server says something that concerns all of them.
+    pub(crate) fn suspect(&self) {
+        self.0.suspect();
+    }
+
+    /// Call when every open connection has to be replaced: the schema or the role of the server has changed.
+    pub(crate) fn outdated(&self) {
+        self.0.next_generation();
+    }
+}
+
+impl fmt::Debug for OpenToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenToken").finish_non_exhaustive()
+    }
+}
 
 impl Drop for OpenToken {
     fn drop(&mut self) {
-        self.0.send_modify(|count| *count = count.saturating_sub(1));
+        let open = &self.0.open;
+        open.send_modify(|count| *count = count.saturating_sub(1));
     }
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::backend::{Backend, Condition, Role};
 use crate::error::{AcquireError, ConnectError, ConnectErrorKind};
 use crate::guard::Checkout;
-use crate::manager::Manager;
+use crate::manager::{Managed, Manager};
 use crate::shared::Shared;
 
 pub(crate) struct Slots<B: Backend> {
@@ -61,6 +61,28 @@ impl<B: Backend> Slots<B> {
 
     pub(crate) fn size(&self) -> u32 {
         self.size
+    }
+
+    /// Takes `count` connections out of what is lent, for good: for lanes, which open theirs by `dedicated`.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite has no lanes of its own")
+    )]
+    pub(crate) fn reserve(&self, count: u32) {
+        self.permits.forget_permits(count as usize);
+    }
+
+    /// Opens a connection that is never lent; it counts in `Status` until it is dropped.
+    #[cfg_attr(
+        not(feature = "postgres"),
+        expect(dead_code, reason = "SQLite has no lanes of its own")
+    )]
+    pub(crate) async fn dedicated(&self) -> Result<Managed<B::Connection>, ConnectError> {
+        let Ok(managed) = self.bb8.dedicated_connection().await;
+        match managed.slot {
+            Err(error) => Err(error),
+            Ok(_) => Ok(managed),
+        }
     }
 
     /// Borrows a connection within `acquire_timeout`.
@@ -183,7 +205,8 @@ impl<B: Backend> Slots<B> {
             Ok(_) if outdated => return Verdict::Unfit,
             Ok(connection) => connection,
         };
-        if now.duration_since(last_used) < config.validate_after_idle {
+        let fresh = now.duration_since(last_used) < config.validate_after_idle;
+        if fresh && !self.shared.is_suspect(last_used) {
             return match B::condition(connection) {
                 Condition::Clean => Verdict::Fit,
                 Condition::Dirty | Condition::Broken => Verdict::Unfit,
@@ -195,6 +218,7 @@ impl<B: Backend> Slots<B> {
             Ok(Ok(())) => Verdict::Fit,
             failed => {
                 tracing::info!(pool = %config.name, timed_out = failed.is_err(), "an idle connection is dead");
+                self.shared.suspect();
                 Verdict::Unfit
             }
         }
