@@ -26,6 +26,10 @@ mod migrations;
 mod observability;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_support;
+#[cfg(feature = "postgres")]
+mod proxy;
 #[cfg(feature = "sqlite")]
 mod queue;
 #[cfg(feature = "sqlite")]

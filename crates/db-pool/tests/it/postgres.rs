@@ -1,6 +1,5 @@
 //! PostgreSQL, where `TEST_DATABASE_URL` names a server; every test makes a database of its own.
 
-use std::io::Write;
 use std::time::Duration;
 
 use db_pool::{AcquireError, ConnectErrorKind, Pool, PoolConfig, Postgres, TransactionOptions};
@@ -9,76 +8,8 @@ use diesel::sql_query;
 use diesel_async::{AsyncConnection, RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::timeout;
 
+use crate::postgres_support::Database;
 use crate::support::{Count, Word, chain, eventually};
-
-/// A database that is dropped by [`Database::drop_it`]; a failed test leaves it for inspection.
-struct Database {
-    admin: Pool<Postgres>,
-    name: String,
-    url: String,
-}
-
-impl Database {
-    /// `None`, after saying so, where no server is named.
-    async fn new() -> Option<Self> {
-        let Ok(server) = std::env::var("TEST_DATABASE_URL") else {
-            let _ = writeln!(std::io::stderr(), "skipped: TEST_DATABASE_URL is not set");
-            return None;
-        };
-        let mut config = PoolConfig::web(&*server);
-        (config.max_size, config.min_idle) = (1, 0);
-        let admin = Pool::<Postgres>::connect(config).await.unwrap();
-        let unique = std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap();
-        let name = format!("db_pool_{}_{}", std::process::id(), unique.as_nanos());
-        let create = format!("CREATE DATABASE {name}");
-        admin
-            .acquire()
-            .await
-            .unwrap()
-            .batch_execute(&create)
-            .await
-            .unwrap();
-        let (start, parameters) = match server.split_once('?') {
-            Some((start, parameters)) => (start, format!("?{parameters}")),
-            None => (&*server, String::new()),
-        };
-        let (authority, _) = start.rsplit_once('/').unwrap();
-        let url = format!("{authority}/{name}{parameters}");
-        Some(Self { admin, name, url })
-    }
-
-    async fn pool(&self, change: impl FnOnce(&mut PoolConfig)) -> Pool<Postgres> {
-        let mut config = PoolConfig::web(&*self.url);
-        (config.max_size, config.min_idle) = (4, 0);
-        change(&mut config);
-        Pool::connect(config).await.unwrap()
-    }
-
-    /// Asks the server through a connection of its own.
-    async fn count(&self, sql: &str) -> i64 {
-        let mut lane = self.admin.read().await.unwrap();
-        let sql = sql.replace("$database", &format!("'{}'", self.name));
-        sql_query(sql)
-            .get_result::<Count>(&mut lane)
-            .await
-            .unwrap()
-            .n
-    }
-
-    async fn drop_it(self) {
-        let sql = format!("DROP DATABASE {} WITH (FORCE)", self.name);
-        self.admin
-            .acquire()
-            .await
-            .unwrap()
-            .batch_execute(&sql)
-            .await
-            .unwrap();
-        assert_eq!(self.admin.close().await, 0);
-    }
-}
 
 async fn notes(pool: &Pool<Postgres>) -> i64 {
     let mut lane = pool.read().await.unwrap();
@@ -99,7 +30,7 @@ async fn create_notes(pool: &Pool<Postgres>) {
         .unwrap();
 }
 
-const IN_TRANSACTION: &str = "SELECT count(*) AS n FROM pg_stat_activity \
+const IN_TRANSACTION: &str = "SELECT count(*) FROM pg_stat_activity \
      WHERE datname = $database AND state LIKE 'idle in transaction%'";
 
 const INSERT: &str = "INSERT INTO notes (text) VALUES ('x')";
@@ -136,7 +67,6 @@ async fn a_wrong_password_fails_fast_and_for_good() {
         }
         Ok(_) => eprintln!("skipped: this server trusts everybody"),
     }
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -153,7 +83,6 @@ async fn a_missing_database_fails_fast_with_its_code() {
         (connect.kind(), connect.sqlstate()),
         (ConnectErrorKind::NoSuchDatabase, Some("3D000"))
     );
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -165,10 +94,8 @@ async fn a_connect_failure_after_opening_reaches_the_caller_at_once() {
         .pool(|c| c.acquire_timeout = Duration::from_secs(30))
         .await;
     let held = pool.acquire().await.unwrap();
-    let mut admin = database.admin.acquire().await.unwrap();
     let forbid = format!("ALTER DATABASE {} ALLOW_CONNECTIONS false", database.name);
-    admin.batch_execute(&forbid).await.unwrap();
-    drop(admin);
+    database.admin(&forbid).await;
     let started = tokio::time::Instant::now();
     let error = pool.acquire().await.unwrap_err();
     assert!(
@@ -192,7 +119,6 @@ async fn a_connect_failure_after_opening_reaches_the_caller_at_once() {
     // The one that works still works.
     assert!(pool.acquire().await.is_ok());
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -215,7 +141,6 @@ async fn session_settings_arrive_with_the_login() {
     }
     drop(lane);
     assert_eq!(pool.close().await, 0);
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -254,7 +179,6 @@ async fn a_transaction_commits_rolls_back_and_survives_being_dropped() {
         "{status}"
     );
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -288,7 +212,6 @@ async fn a_transaction_dropped_at_any_await_never_reaches_the_next_borrower() {
     }
     assert_eq!(pool.status().in_use, 0);
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -312,7 +235,6 @@ async fn a_panic_in_a_transaction_rolls_back() {
     assert_eq!(notes(&pool).await, 0);
     assert_eq!(pool.status().recovered_total, 1);
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -346,7 +268,6 @@ async fn a_body_that_ignores_a_failed_statement_gets_an_error_and_not_a_silent_r
     assert_eq!(notes(&pool).await, 1);
     assert_eq!(pool.status().recovered_total, 0);
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -363,7 +284,7 @@ async fn a_statement_dropped_and_never_ending_is_cancelled_on_the_server() {
     drop(connection);
     eventually("given up", || pool.status().discarded_total == 1).await;
     assert!(pool.acquire().await.is_ok());
-    let running = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = $database AND query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()";
+    let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = $database AND query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()";
     let mut left = i64::MAX;
     for _ in 0..200 {
         left = database.count(running).await;
@@ -374,7 +295,6 @@ async fn a_statement_dropped_and_never_ending_is_cancelled_on_the_server() {
     }
     assert_eq!(left, 0, "the server stopped working on it");
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -386,8 +306,7 @@ async fn connections_killed_by_the_server_are_replaced_unnoticed() {
         .pool(|c| c.validate_after_idle = Duration::ZERO)
         .await;
     drop(futures_util::future::join_all((0..4).map(|_| pool.acquire())).await);
-    let kill = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE datname = $database";
-    assert_eq!(database.count(kill).await, 4);
+    assert_eq!(database.terminate_all().await, 4);
     for _ in 0..8 {
         let mut lane = pool.read().await.unwrap();
         sql_query("SELECT 1::bigint AS n")
@@ -396,7 +315,6 @@ async fn connections_killed_by_the_server_are_replaced_unnoticed() {
             .unwrap();
     }
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[tokio::test]
@@ -406,8 +324,7 @@ async fn a_statement_on_a_killed_connection_says_that_it_is_closed() {
     };
     let pool = database.pool(|_| {}).await;
     let mut connection = pool.acquire().await.unwrap();
-    let kill = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE datname = $database";
-    assert_eq!(database.count(kill).await, 1);
+    assert_eq!(database.terminate_all().await, 1);
     eventually("the driver hears of it", || {
         format!("{:?}", &*connection).contains("Some(")
     })
@@ -422,7 +339,6 @@ async fn a_statement_on_a_killed_connection_says_that_it_is_closed() {
     drop(connection);
     assert!(pool.ping().await.is_ok());
     pool.close().await;
-    database.drop_it().await;
 }
 
 #[cfg(feature = "migrations")]
@@ -442,7 +358,7 @@ async fn concurrent_migrators_apply_each_migration_once() {
     assert_eq!(applied, ["0001", "0002"]);
     assert_eq!(pools[0].migrate(MIGRATIONS).await.unwrap(), [""; 0]);
     assert_eq!(notes(&pools[1]).await, 0);
-    let locks = "SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = $database)";
+    let locks = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = $database)";
     for pool in &pools {
         assert_eq!(pool.close().await, 0);
     }
@@ -452,7 +368,6 @@ async fn concurrent_migrators_apply_each_migration_once() {
     // Version 0001 counts as applied, 0002 too: the list goes by version.
     assert_eq!(error.unwrap(), [""; 0]);
     other.close().await;
-    database.drop_it().await;
 }
 
 #[cfg(feature = "migrations")]
@@ -473,5 +388,4 @@ async fn a_failed_migration_is_named_and_earlier_ones_stay() {
     );
     assert_eq!(pool.migrate(MIGRATIONS).await.unwrap(), ["0002"]);
     pool.close().await;
-    database.drop_it().await;
 }
