@@ -43,6 +43,8 @@ mod transaction_text;
 mod url;
 
 pub use crate::backend::Backend;
+#[cfg(feature = "query-cache")]
+pub use crate::cache::QueryCacheStats;
 pub use crate::class::ErrorClass;
 pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};

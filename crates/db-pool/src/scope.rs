@@ -23,6 +23,9 @@ pub struct Scope(Arc<Inner>);
 struct Inner {
     deadline: Option<Instant>,
     written: AtomicU64,
+    /// Open transactions that have written.
+    #[cfg(feature = "query-cache")]
+    writing: std::sync::atomic::AtomicUsize,
 }
 
 impl Scope {
@@ -36,6 +39,8 @@ impl Scope {
         Self(Arc::new(Inner {
             deadline,
             written: AtomicU64::new(0),
+            #[cfg(feature = "query-cache")]
+            writing: std::sync::atomic::AtomicUsize::new(0),
         }))
     }
 
@@ -67,6 +72,22 @@ impl Scope {
     /// Remembers a commit; also one of an earlier request, handed on by the client.
     pub fn wrote(&self, at: Lsn) {
         self.0.written.fetch_max(at.bytes(), Ordering::AcqRel);
+    }
+}
+
+#[cfg(feature = "query-cache")]
+impl Scope {
+    pub(crate) fn begin_writing(&self) {
+        self.0.writing.fetch_add(1, Ordering::AcqRel);
+    }
+
+    pub(crate) fn end_writing(&self) {
+        self.0.writing.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Whether a transaction is open that has written: what it wrote is in no cached result.
+    pub(crate) fn is_writing(&self) -> bool {
+        self.0.writing.load(Ordering::Acquire) > 0
     }
 }
 

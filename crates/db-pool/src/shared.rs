@@ -17,6 +17,8 @@ pub(crate) struct Shared {
     /// Guards may be dropped on a thread that is no worker of the runtime; repairs are spawned here.
     pub(crate) runtime: Handle,
     pub(crate) counters: Counters,
+    #[cfg(feature = "query-cache")]
+    pub(crate) ledger: Arc<crate::cache::Ledger>,
     closed: AtomicBool,
     generation: AtomicU64,
     started: Instant,
@@ -43,11 +45,15 @@ pub(crate) struct Counters {
 impl Shared {
     pub(crate) fn new(config: PoolConfig, runtime: Handle) -> Self {
         let metrics = Metrics::new(&config.name);
+        #[cfg(feature = "query-cache")]
+        let ledger = crate::cache::Ledger::new(&config);
         Self {
             config,
             metrics,
             runtime,
             counters: Counters::default(),
+            #[cfg(feature = "query-cache")]
+            ledger,
             closed: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             started: Instant::now(),

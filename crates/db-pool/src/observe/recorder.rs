@@ -5,11 +5,16 @@ use std::sync::Arc;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 
+#[cfg(not(feature = "query-cache"))]
+use super::unfollowed::Writes;
+#[cfg(feature = "query-cache")]
+use crate::cache::Writes;
 use crate::shared::Shared;
 
 /// Hears every statement of one connection; shared between the connection and whoever lends it.
 pub(crate) struct Recorder {
     shared: Arc<Shared>,
+    writes: Writes,
 }
 
 /// In what state a connection came back.
@@ -23,16 +28,20 @@ pub(crate) enum Returned {
 
 impl Recorder {
     pub(crate) fn new(shared: Arc<Shared>) -> Arc<Self> {
-        Arc::new(Self { shared })
+        let writes = Writes::of(&shared);
+        Arc::new(Self { shared, writes })
     }
 
     /// Called when the connection is lent.
     pub(crate) fn lend(&self, _at: &'static Location<'static>) {}
 
     /// Called when it is ready for the next borrower, or closed.
-    pub(crate) fn returned(&self, _how: Returned) {}
+    pub(crate) fn returned(&self, how: Returned) {
+        self.writes.returned(how);
+    }
 
     fn event(&self, event: &InstrumentationEvent<'_>) {
+        self.writes.event(event);
         if let InstrumentationEvent::FinishQuery {
             error: Some(error), ..
         } = event
