@@ -28,7 +28,7 @@ impl<B: Backend> Connection<B> {
     }
 
     /// Makes sure that the connection is closed when it comes back, however it is dropped.
-    #[cfg(all(feature = "migrations", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn retire(this: &mut Self) {
         this.0.managed_mut().broken = true;
     }

@@ -17,6 +17,7 @@ mod durations;
 mod error;
 mod guard;
 mod health;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
 mod lane;
 mod loader;
@@ -34,6 +35,8 @@ mod replicas;
 mod scope;
 mod shared;
 mod slots;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod sql_words;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod status;
@@ -49,6 +52,10 @@ pub use crate::class::ErrorClass;
 pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 pub use crate::guard::Connection;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use crate::indexes::{
+    Index, IndexEntry, IndexError, IndexNotUsed, IndexReport, IndexState, Indexed, assert_uses_index,
+};
 pub use crate::lane::Lane;
 pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
