@@ -184,10 +184,7 @@ fn dollar(rest: &str) -> (Word, usize) {
     let fence = &rest[..=tag];
     let body = &rest[fence.len()..];
     match body.find(fence) {
-        Some(end) => (
-            Word::Text(body[..end].to_owned()),
-            end + 2 * fence.len(),
-        ),
+        Some(end) => (Word::Text(body[..end].to_owned()), end + 2 * fence.len()),
         None => (Word::Text(body.to_owned()), rest.len()),
     }
 }
@@ -247,7 +244,10 @@ mod tests {
 
     #[test]
     fn quoting_survives_hostile_names() {
-        assert_eq!(quote("a\"; DROP TABLE b; --"), "\"a\"\"; DROP TABLE b; --\"");
+        assert_eq!(
+            quote("a\"; DROP TABLE b; --"),
+            "\"a\"\"; DROP TABLE b; --\""
+        );
         assert_eq!(words(&quote("a\"b")), [Word::Quoted("a\"b".to_owned())]);
     }
 }

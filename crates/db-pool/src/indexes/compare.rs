@@ -64,12 +64,15 @@ fn verdict(declared: &Index, index: &Existing, filter: SameFilter) -> Verdict {
     let shown = || index.filter.clone().unwrap_or_default();
     match filter {
         _ if declared.unique && !index.unique => Verdict::Different("it is not unique".to_owned()),
-        _ if index.special.is_some() => {
-            Verdict::Different(format!("it uses {}", index.special.clone().unwrap_or_default()))
-        }
+        _ if index.special.is_some() => Verdict::Different(format!(
+            "it uses {}",
+            index.special.clone().unwrap_or_default()
+        )),
         SameFilter::Yes => Verdict::Fits,
         SameFilter::OnlyDeclared => Verdict::Different("it covers all rows".to_owned()),
-        SameFilter::OnlyFound => Verdict::Different(format!("it covers only rows where {}", shown())),
+        SameFilter::OnlyFound => {
+            Verdict::Different(format!("it covers only rows where {}", shown()))
+        }
         SameFilter::Unclear => Verdict::Unclear(format!(
             "whether its condition `{}` is the declared one cannot be told from the text",
             shown()
@@ -91,12 +94,7 @@ fn columns(index: &Existing) -> String {
         let order = if *falls { " desc" } else { "" };
         format!("{}{order}", name.as_deref().unwrap_or("an expression"))
     };
-    index
-        .columns
-        .iter()
-        .map(one)
-        .collect::<Vec<_>>()
-        .join(", ")
+    index.columns.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,7 +131,12 @@ fn plain(condition: &str) -> Vec<Word> {
                 // A type is a name, perhaps with a length in brackets or further words.
                 rest.next();
                 while rest
-                    .next_if(|word| matches!(word.name(), Some("varying" | "precision" | "zone" | "without" | "with" | "time")))
+                    .next_if(|word| {
+                        matches!(
+                            word.name(),
+                            Some("varying" | "precision" | "zone" | "without" | "with" | "time")
+                        )
+                    })
                     .is_some()
                 {}
             }
@@ -192,7 +195,10 @@ mod tests {
     #[test]
     fn columns_count_in_their_order_and_direction() {
         let good = existing(&[("author_id", false)]);
-        assert_eq!(told(&WANTED, std::slice::from_ref(&good)), "present as posts_author_id_idx");
+        assert_eq!(
+            told(&WANTED, std::slice::from_ref(&good)),
+            "present as posts_author_id_idx"
+        );
         let elsewhere = Existing {
             name: "other".to_owned(),
             ..good
@@ -206,7 +212,10 @@ mod tests {
             &[("at", false)],
         ] {
             let told = told(&WANTED, &[existing(other)]);
-            assert!(told.starts_with("different: posts_author_id_idx: it covers ("), "{told}");
+            assert!(
+                told.starts_with("different: posts_author_id_idx: it covers ("),
+                "{told}"
+            );
         }
     }
 
@@ -217,14 +226,21 @@ mod tests {
             unique: true,
             ..plain.clone()
         };
-        assert_eq!(told(&WANTED, std::slice::from_ref(&unique)), "present as posts_author_id_idx");
+        assert_eq!(
+            told(&WANTED, std::slice::from_ref(&unique)),
+            "present as posts_author_id_idx"
+        );
         let wanted = WANTED.unique().named("posts_author_id_idx");
         assert_eq!(told(&wanted, &[unique]), "present as posts_author_id_idx");
         assert_eq!(
             told(&wanted, std::slice::from_ref(&plain)),
             "different: posts_author_id_idx: it is not unique"
         );
-        assert_eq!(told(&WANTED.unique(), &[plain]), "missing", "another name is free");
+        assert_eq!(
+            told(&WANTED.unique(), &[plain]),
+            "missing",
+            "another name is free"
+        );
     }
 
     #[test]
@@ -233,12 +249,18 @@ mod tests {
             valid: false,
             ..existing(&[("author_id", false)])
         };
-        assert_eq!(told(&WANTED, std::slice::from_ref(&invalid)), "invalid: posts_author_id_idx");
+        assert_eq!(
+            told(&WANTED, std::slice::from_ref(&invalid)),
+            "invalid: posts_author_id_idx"
+        );
         let building = Existing {
             building: true,
             ..invalid.clone()
         };
-        assert_eq!(told(&WANTED, &[building]), "being built: posts_author_id_idx");
+        assert_eq!(
+            told(&WANTED, &[building]),
+            "being built: posts_author_id_idx"
+        );
         let other = Existing {
             name: "other".to_owned(),
             ..invalid
@@ -250,7 +272,10 @@ mod tests {
     fn conditions_are_equal_whatever_the_database_adds_when_it_writes_them_down() {
         for (declared, found) in [
             ("deleted_at IS NULL", "(deleted_at IS NULL)"),
-            ("kind = 'A b' AND n > 3", "((kind = 'A b'::text) AND (n > 3))"),
+            (
+                "kind = 'A b' AND n > 3",
+                "((kind = 'A b'::text) AND (n > 3))",
+            ),
             ("kind != 'x'", "((kind)::text <> 'x'::character varying)"),
             ("\"state\" = 1", "(state = 1)"),
             ("a = 1 AND (b = 2 OR c = 3)", "(a = 1 AND (b = 2 OR c = 3))"),
@@ -272,7 +297,10 @@ mod tests {
             ..existing(&[("author_id", false)])
         };
         let wanted = WANTED.filter("n > 3");
-        assert!(told(&wanted, std::slice::from_ref(&partial)).starts_with("unclear: posts_author_id_idx"));
+        assert!(
+            told(&wanted, std::slice::from_ref(&partial))
+                .starts_with("unclear: posts_author_id_idx")
+        );
         assert_eq!(
             told(&WANTED, &[partial]),
             "different: posts_author_id_idx: it covers only rows where (3 < n)"

@@ -13,8 +13,8 @@ use std::future::Future;
 
 pub use self::declare::Index;
 pub use self::report::{IndexEntry, IndexError, IndexReport, IndexState};
-pub use self::usage::{IndexNotUsed, assert_uses_index};
 use self::usage::Explain;
+pub use self::usage::{IndexNotUsed, assert_uses_index};
 use crate::backend::Backend;
 use crate::pool::Pool;
 
@@ -85,10 +85,7 @@ impl<B: Indexed> Pool<B> {
     }
 }
 
-fn report(
-    declared: &[Index],
-    state: impl Fn(&Index) -> IndexState,
-) -> IndexReport {
+fn report(declared: &[Index], state: impl Fn(&Index) -> IndexState) -> IndexReport {
     let entries = declared
         .iter()
         .map(|index| IndexEntry {

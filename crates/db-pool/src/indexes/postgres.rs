@@ -144,7 +144,10 @@ async fn clear(session: &mut Session, index: &Index) -> Result<(), IndexError> {
         .find(|row| row.name.as_deref() == Some(&*name));
     let Some(row) = leftover else { return Ok(()) };
     let schema = quote(&row.schema);
-    let sql = format!("DROP INDEX CONCURRENTLY IF EXISTS {schema}.{}", quote(&name));
+    let sql = format!(
+        "DROP INDEX CONCURRENTLY IF EXISTS {schema}.{}",
+        quote(&name)
+    );
     let dropped = session.batch_execute(&sql).await;
     dropped.map_err(|error| failed(index, error))
 }
@@ -163,11 +166,7 @@ fn is_lock_timeout(error: &Error) -> bool {
 }
 
 impl Explain for Postgres {
-    async fn explain<Q>(
-        pool: &Pool<Self>,
-        query: Q,
-        index: &str,
-    ) -> Result<Explained, IndexNotUsed>
+    async fn explain<Q>(pool: &Pool<Self>, query: Q, index: &str) -> Result<Explained, IndexNotUsed>
     where
         Q: QueryFragment<diesel::pg::Pg> + QueryId + Send,
     {
@@ -198,8 +197,12 @@ where
 /// Whether a line of a plan is a scan of this index, whose name it shows in quotes where it needs them.
 fn uses(line: &str, index: &str) -> bool {
     let name = match line.split_once(" using ") {
-        Some((scan, rest)) if scan.contains("Index") => rest.split_once(" on ").map(|(name, _)| name),
-        _ => line.split_once("Bitmap Index Scan on ").map(|(_, name)| name),
+        Some((scan, rest)) if scan.contains("Index") => {
+            rest.split_once(" on ").map(|(name, _)| name)
+        }
+        _ => line
+            .split_once("Bitmap Index Scan on ")
+            .map(|(_, name)| name),
     };
     name.is_some_and(|name| name == index || name == quote(index))
 }
@@ -298,7 +301,11 @@ mod tests {
             assert!(uses(line, "a_idx") && !uses(line, "a_id"), "{line}");
         }
         assert!(uses("Index Scan using \"a \"\"b\" on t", "a \"b"));
-        for line in ["Seq Scan on a_idx", "  Index Cond: (a_idx = 1)", "  Filter: (x = ' using a_idx on ')"] {
+        for line in [
+            "Seq Scan on a_idx",
+            "  Index Cond: (a_idx = 1)",
+            "  Filter: (x = ' using a_idx on ')",
+        ] {
             assert!(!uses(line, "a_idx"), "{line}");
         }
     }

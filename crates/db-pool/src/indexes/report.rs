@@ -151,7 +151,11 @@ impl fmt::Display for IndexReport {
         for (at, entry) in self.entries.iter().enumerate() {
             let line = if at > 0 { "\n" } else { "" };
             let mark = if entry.state.is_present() { ' ' } else { '!' };
-            write!(f, "{line}{mark} {:widest$}  {}", entry.declared, entry.state)?;
+            write!(
+                f,
+                "{line}{mark} {:widest$}  {}",
+                entry.declared, entry.state
+            )?;
         }
         Ok(())
     }
@@ -168,7 +172,9 @@ pub enum IndexError {
     #[error("the indexes of the database could not be read")]
     Catalog(#[source] diesel::result::Error),
     /// Another process held the lock under which indexes are created all the time.
-    #[error("another process has been creating indexes for {waited:?}; see what it does, then try again")]
+    #[error(
+        "another process has been creating indexes for {waited:?}; see what it does, then try again"
+    )]
     Locked {
         /// How long this one waited.
         waited: Duration,

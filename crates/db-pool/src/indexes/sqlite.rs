@@ -26,7 +26,11 @@ impl Indexed for Sqlite {
 
     async fn ensure(pool: &Pool<Self>, declared: &[Index]) -> Result<IndexReport, IndexError> {
         let found = Self::check(pool, declared).await?;
-        if found.entries.iter().all(|it| it.state != IndexState::Missing) {
+        if found
+            .entries
+            .iter()
+            .all(|it| it.state != IndexState::Missing)
+        {
             return Ok(found);
         }
         let mut writer = pool.acquire().await?;
@@ -118,15 +122,16 @@ fn condition(sql: &str) -> Option<String> {
 }
 
 impl Explain for Sqlite {
-    async fn explain<Q>(
-        pool: &Pool<Self>,
-        query: Q,
-        index: &str,
-    ) -> Result<Explained, IndexNotUsed>
+    async fn explain<Q>(pool: &Pool<Self>, query: Q, index: &str) -> Result<Explained, IndexNotUsed>
     where
         Q: QueryFragment<diesel::sqlite::Sqlite> + QueryId + Send,
     {
         let mut lane = pool.read().await?;
+        // First: EXPLAIN does not look whether the schema has changed since this connection read it; this does.
+        let found: Vec<Table> = sql_query(NAMED)
+            .bind::<Text, _>(index)
+            .load(&mut lane)
+            .await?;
         let asked = Asked::<_, Step>::new("EXPLAIN QUERY PLAN ", query);
         let steps: Vec<(i32, i32, i32, String)> = asked.load(&mut lane).await?;
         let uses = |detail: &str| {
@@ -137,7 +142,6 @@ impl Explain for Sqlite {
             })
         };
         let used = steps.iter().any(|(.., detail)| uses(detail));
-        let found: Vec<Table> = sql_query(NAMED).bind::<Text, _>(index).load(&mut lane).await?;
         let plan: Vec<String> = steps.into_iter().map(|(.., detail)| detail).collect();
         Ok(Explained {
             used,

@@ -18,6 +18,8 @@ mod support;
 mod abandoned;
 #[cfg(feature = "sqlite")]
 mod files;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod indexes;
 #[cfg(feature = "sqlite")]
 mod lifecycle;
 #[cfg(all(feature = "migrations", any(feature = "sqlite", feature = "postgres")))]
