@@ -2,12 +2,14 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::sync::Arc;
 
 use diesel::QueryResult;
 use diesel_async::{AnsiTransactionManager, AsyncConnection};
 
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
 use crate::url::BackendKind;
@@ -36,6 +38,8 @@ pub trait Driver<C>: Sized {
         role: Role,
         open: OpenToken,
     ) -> impl Future<Output = Result<C, ConnectError>> + Send;
+    /// Lets `recorder` hear every statement from now on, whatever instrumentation the user sets.
+    fn listen(connection: &mut C, recorder: Arc<Recorder>);
     /// In what state the borrower left the connection; flags only, no input or output.
     fn condition(connection: &mut C) -> Condition;
     /// Waits for an abandoned statement and rolls back what is open. The caller bounds it.

@@ -60,10 +60,13 @@ pub use crate::lane::Lane;
 pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
 pub use crate::migrate::{Migratable, MigrateError};
+pub use crate::observe::{CallSite, StatementStats};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};
-pub use crate::scope::Scope;
+pub use crate::scope::{Scope, ScopeReport, ScopeStatement};
+#[cfg(feature = "tower")]
+pub use crate::scope::{ScopeLayer, ScopeService};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteConnection};
 pub use crate::status::Status;

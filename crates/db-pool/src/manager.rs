@@ -10,13 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use diesel_async::AsyncConnection;
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition, Role};
 use crate::error::{ConnectError, ConnectErrorKind};
-use crate::observe::{Recorder, Tap};
+use crate::observe::Recorder;
 use crate::shared::Shared;
 
 pub(crate) struct Manager<B: Backend> {
@@ -48,7 +47,7 @@ impl<B: Backend> bb8::ManageConnection for Manager<B> {
         let mut slot = self.open().await;
         let recorder = Recorder::new(Arc::clone(&self.shared));
         if let Ok(connection) = &mut slot {
-            connection.set_instrumentation(Tap(Arc::clone(&recorder)));
+            B::listen(connection, Arc::clone(&recorder));
         }
         self.shared.metrics.connect.record(started.elapsed());
         Ok(self.manage(slot, generation, recorder))

@@ -174,6 +174,7 @@ impl<B: Backend> Pool<B> {
     /// The state of the pool now; reads counters only.
     pub fn status(&self) -> Status {
         let shared = &self.inner.shared;
+        shared.metrics.flush();
         let counters = &shared.counters;
         let size = counters.size.load(Relaxed);
         let in_use = counters.in_use.load(Relaxed);
@@ -228,7 +229,6 @@ impl<B: Backend> Pool<B> {
         shared.open_count()
     }
 
-    #[cfg(feature = "migrations")]
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.inner.shared
     }

@@ -10,10 +10,12 @@ use tokio::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::metrics::Metrics;
+use crate::observe::Observed;
 
 pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
     pub(crate) metrics: Metrics,
+    pub(crate) observed: Observed,
     /// Guards may be dropped on a thread that is no worker of the runtime; repairs are spawned here.
     pub(crate) runtime: Handle,
     pub(crate) counters: Counters,
@@ -50,6 +52,7 @@ impl Shared {
         Self {
             config,
             metrics,
+            observed: Observed::new(Instant::now()),
             runtime,
             counters: Counters::default(),
             #[cfg(feature = "query-cache")]

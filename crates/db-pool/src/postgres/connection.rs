@@ -22,6 +22,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::driver::Driver;
 use crate::backend::Condition;
+use crate::observe::{Recorder, Tap, Ticket};
 use crate::transaction_text::MaybeOpen;
 
 /// A PostgreSQL connection for diesel-async.
@@ -34,6 +35,7 @@ pub struct PgConnection {
     tls: MakeRustlsConnect,
     abandoned: Arc<AtomicBool>,
     maybe_open: MaybeOpen,
+    recorder: Option<Arc<Recorder>>,
 }
 
 impl PgConnection {
@@ -44,7 +46,14 @@ impl PgConnection {
             tls,
             abandoned: Arc::default(),
             maybe_open: MaybeOpen::default(),
+            recorder: None,
         }
+    }
+
+    pub(super) fn listen(&mut self, recorder: Arc<Recorder>) {
+        self.inner
+            .set_instrumentation(Tap::new(Arc::clone(&recorder)));
+        self.recorder = Some(recorder);
     }
 
     pub(super) fn condition(&mut self) -> Condition {
@@ -114,6 +123,7 @@ impl PgConnection {
             driver: self.driver.clone(),
             abandoned: Arc::clone(&self.abandoned),
             running: false,
+            _ticket: self.recorder.as_ref().map(Recorder::next_ticket),
         }
     }
 }
@@ -167,10 +177,8 @@ impl AsyncConnectionCore for PgConnection {
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
         let watch = self.watch();
-        Watched {
-            watch,
-            statement: AsyncConnectionCore::load(&mut self.inner, source),
-        }
+        let statement = AsyncConnectionCore::load(&mut self.inner, source);
+        Watched { watch, statement }
     }
 
     fn execute_returning_count<'conn, 'query, T>(
@@ -204,7 +212,13 @@ impl AsyncConnection for PgConnection {
     }
 
     fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
-        self.inner.set_instrumentation(instrumentation);
+        match &self.recorder {
+            Some(recorder) => {
+                let tap = Tap::with(Arc::clone(recorder), instrumentation);
+                self.inner.set_instrumentation(tap);
+            }
+            None => self.inner.set_instrumentation(instrumentation),
+        }
     }
 
     fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
@@ -225,6 +239,8 @@ struct Watch {
     driver: Driver,
     abandoned: Arc<AtomicBool>,
     running: bool,
+    /// Dropped, it tells that the statement is over, answered or not.
+    _ticket: Option<Ticket>,
 }
 
 impl Watch {

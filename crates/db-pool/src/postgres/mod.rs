@@ -4,6 +4,8 @@ mod connect;
 mod connection;
 mod driver;
 
+use std::sync::Arc;
+
 use diesel::QueryResult;
 
 use self::connect::Connector;
@@ -11,6 +13,7 @@ pub use self::connection::PgConnection;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::{Isolation, TransactionOptions};
 use crate::url::BackendKind;
@@ -38,6 +41,10 @@ impl Driver<PgConnection> for Postgres {
         token: OpenToken,
     ) -> Result<PgConnection, ConnectError> {
         connector.connect(token).await
+    }
+
+    fn listen(connection: &mut PgConnection, recorder: Arc<Recorder>) {
+        connection.listen(recorder);
     }
 
     fn condition(connection: &mut PgConnection) -> Condition {

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use diesel::QueryResult;
 use diesel::backend::Backend as DieselBackend;
 use diesel::connection::{
-    CacheSize, DynInstrumentation, Instrumentation, InstrumentationEvent, LoadConnection,
-    SimpleConnection, StrQueryHelper,
+    CacheSize, DebugQuery, DynInstrumentation, Instrumentation, InstrumentationEvent,
+    LoadConnection, SimpleConnection, StrQueryHelper,
 };
 use diesel::query_builder::{
     AsQuery, CollectedQuery, MoveableBindCollector, QueryBuilder, QueryFragment, QueryId,
@@ -28,6 +28,7 @@ use futures_util::stream;
 
 use super::worker::Worker;
 use crate::backend::{Condition, Role};
+use crate::observe::{Recorder, Tap, Ticket};
 use crate::transaction_text::MaybeOpen;
 
 /// A SQLite connection for diesel-async; it lives on a thread of its own.
@@ -40,6 +41,7 @@ pub struct SqliteConnection {
     transactions: AnsiTransactionManager,
     maybe_open: Arc<MaybeOpen>,
     instrumentation: Relay,
+    recorder: Option<Arc<Recorder>>,
 }
 
 type SyncRow<'conn, 'query> = <diesel::SqliteConnection as LoadConnection>::Row<'conn, 'query>;
@@ -56,6 +58,7 @@ impl SqliteConnection {
             transactions: AnsiTransactionManager::default(),
             maybe_open: Arc::default(),
             instrumentation: Relay::default(),
+            recorder: None,
         }
     }
 
@@ -71,12 +74,18 @@ impl SqliteConnection {
         work: impl FnOnce(&mut diesel::SqliteConnection) -> QueryResult<R> + Send + 'static,
     ) -> QueryResult<R> {
         let maybe_open = Arc::clone(&self.maybe_open);
+        let _working = self.recorder.as_ref().map(Recorder::working);
         let call = self.worker.call(move |connection| {
             let result = work(connection);
             maybe_open.set(in_transaction(connection));
             result
         });
         call.await
+    }
+
+    pub(super) fn listen(&mut self, recorder: Arc<Recorder>) {
+        self.instrumentation = Relay::new(Tap::new(Arc::clone(&recorder)));
+        self.recorder = Some(recorder);
     }
 
     pub(super) fn condition(&mut self) -> Condition {
@@ -107,17 +116,17 @@ impl SqliteConnection {
             .await
     }
 
-    /// Runs one statement whose text and values are `collected`.
+    /// Runs one statement; nothing of it but its text and values may leave this thread.
     fn run<R: Send + 'static>(
         &self,
-        collected: QueryResult<(String, bool, BindData)>,
+        query: &impl QueryFragment<Db>,
         run: impl FnOnce(&mut diesel::SqliteConnection, CollectedQuery<BindData>) -> QueryResult<R>
         + Send
         + 'static,
     ) -> BoxFuture<'static, QueryResult<R>> {
-        let instrumentation = self.instrumentation.clone();
+        let started = self.start(&diesel::debug_query::<Db, _>(query));
         let maybe_open = Arc::clone(&self.maybe_open);
-        let (sql, cached, binds) = match collected {
+        let (sql, cached, binds) = match collect(query) {
             Ok(collected) => collected,
             Err(error) => return Box::pin(std::future::ready(Err(error))),
         };
@@ -129,7 +138,17 @@ impl SqliteConnection {
             maybe_open.confirmed(&sql);
             Ok(result)
         });
-        Box::pin(async move { instrumentation.observe(&text, call).await })
+        Box::pin(async move { started.observe(&text, call).await })
+    }
+
+    /// Tells that a statement begins; dropped, what is returned tells that nobody waits for it any more.
+    fn start(&self, query: &dyn DebugQuery) -> Started {
+        let relay = self.instrumentation.clone();
+        relay.tell(InstrumentationEvent::start_query(query));
+        Started {
+            relay,
+            _ticket: self.recorder.as_ref().map(Recorder::ticket),
+        }
     }
 }
 
@@ -148,7 +167,8 @@ impl SimpleAsyncConnection for SqliteConnection {
             maybe_open.confirmed(&sql);
             Ok(())
         });
-        self.instrumentation.observe(query, call).await
+        let started = self.start(&StrQueryHelper::new(query));
+        started.observe(query, call).await
     }
 }
 
@@ -165,7 +185,7 @@ impl AsyncConnectionCore for SqliteConnection {
         T::Query: QueryFragment<Db> + QueryId + 'query,
     {
         let query = source.as_query();
-        self.run(collect(&query), |connection, query| {
+        self.run(&query, |connection, query| {
             let mut cache = <SyncRow<'_, '_> as IntoOwnedRow<'_, Db>>::Cache::default();
             let mut rows = Vec::new();
             for row in LoadConnection::load(connection, query)? {
@@ -182,7 +202,7 @@ impl AsyncConnectionCore for SqliteConnection {
     where
         T: QueryFragment<Db> + QueryId + 'query,
     {
-        self.run(collect(&source), |connection, query| {
+        self.run(&source, |connection, query| {
             diesel::connection::Connection::execute_returning_count(connection, &query)
         })
     }
@@ -206,7 +226,10 @@ impl AsyncConnection for SqliteConnection {
     }
 
     fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
-        self.instrumentation = Relay(Arc::new(Mutex::new(instrumentation.into())));
+        self.instrumentation = match &self.recorder {
+            Some(recorder) => Relay::new(Tap::with(Arc::clone(recorder), instrumentation)),
+            None => Relay::new(instrumentation),
+        };
     }
 
     fn set_prepared_statement_cache_size(&mut self, _: CacheSize) {
@@ -257,20 +280,31 @@ fn roll_back(connection: &mut diesel::SqliteConnection) -> QueryResult<()> {
 #[derive(Clone)]
 struct Relay(Arc<Mutex<DynInstrumentation>>);
 
-impl Relay {
+/// A statement that has been told to begin.
+struct Started {
+    relay: Relay,
+    _ticket: Option<Ticket>,
+}
+
+impl Started {
     async fn observe<R>(
-        &self,
+        self,
         sql: &str,
         call: impl Future<Output = QueryResult<R>>,
     ) -> QueryResult<R> {
-        self.tell(InstrumentationEvent::start_query(&StrQueryHelper::new(sql)));
         let result = call.await;
         let error = result.as_ref().err();
-        self.tell(InstrumentationEvent::finish_query(
+        self.relay.tell(InstrumentationEvent::finish_query(
             &StrQueryHelper::new(sql),
             error,
         ));
         result
+    }
+}
+
+impl Relay {
+    fn new(instrumentation: impl Instrumentation) -> Self {
+        Self(Arc::new(Mutex::new(instrumentation.into())))
     }
 
     fn tell(&self, event: InstrumentationEvent<'_>) {

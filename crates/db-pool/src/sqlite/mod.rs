@@ -4,6 +4,8 @@ mod connection;
 mod open;
 mod worker;
 
+use std::sync::Arc;
+
 use diesel::QueryResult;
 
 pub use self::connection::SqliteConnection;
@@ -12,6 +14,7 @@ use self::worker::Worker;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
 use crate::url::BackendKind;
@@ -43,6 +46,10 @@ impl Driver<SqliteConnection> for Sqlite {
             .await
             .unwrap_or_else(|source| Err(target.error(Box::new(source))))?;
         Ok(SqliteConnection::new(worker, role))
+    }
+
+    fn listen(connection: &mut SqliteConnection, recorder: Arc<Recorder>) {
+        connection.listen(recorder);
     }
 
     fn condition(connection: &mut SqliteConnection) -> Condition {

@@ -26,6 +26,10 @@ mod lifecycle;
 mod migrations;
 #[cfg(feature = "sqlite")]
 mod observability;
+#[cfg(feature = "sqlite")]
+mod scopes;
+#[cfg(feature = "sqlite")]
+mod statements;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]

@@ -21,6 +21,8 @@ fn a_recorder_installed_before_the_pool_sees_every_series() {
             let (folder, pool) = sqlite_with(|c| c.name = "orders".into()).await;
             let mut connection = pool.acquire().await.unwrap();
             sql_query(INSERT).execute(&mut connection).await.unwrap();
+            // Hands over what is otherwise handed over once a second.
+            pool.status();
             (folder, pool, connection)
         })
     });
@@ -31,11 +33,25 @@ fn a_recorder_installed_before_the_pool_sees_every_series() {
         .collect();
     let expected = [
         "db_pool_abandoned_total",
+        "db_pool_acquire_cancelled_total",
         "db_pool_acquire_seconds",
+        "db_pool_closed_total",
         "db_pool_connect_failures_total",
         "db_pool_connect_seconds",
         "db_pool_connections",
+        "db_pool_created_total",
+        "db_pool_duplicate_queries_total",
+        "db_pool_hold_seconds",
+        "db_pool_leaks_total",
+        "db_pool_max_connections",
+        "db_pool_n_plus_one_total",
+        "db_pool_query_seconds",
+        "db_pool_retries_total",
+        "db_pool_slow_acquires_total",
+        "db_pool_slow_queries_total",
+        "db_pool_statement_errors_total",
         "db_pool_timeouts_total",
+        "db_pool_validate_seconds",
         "db_pool_waiters",
     ];
     assert_eq!(names, expected.map(str::to_owned).into());

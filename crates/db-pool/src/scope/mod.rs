@@ -1,5 +1,10 @@
 //! The scope of one request: its deadline, what it has written so far, and the statements it has sent.
 
+#[cfg(feature = "tower")]
+mod layer;
+mod log;
+mod report;
+
 use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
@@ -7,6 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::time::Instant;
 
+#[cfg(feature = "tower")]
+pub use self::layer::{ScopeLayer, ScopeService};
+pub(crate) use self::log::Finding;
+use self::log::Log;
+pub use self::report::{ScopeReport, ScopeStatement};
 use crate::lsn::Lsn;
 
 tokio::task_local! {
@@ -16,7 +26,8 @@ tokio::task_local! {
 /// What belongs to one request; a cheap clone of a shared handle.
 ///
 /// Inside [`run`](Self::run) every pool knows the request: borrowing ends at its deadline, a replica must have seen
-/// its writes, and its statements are counted together.
+/// its writes, and its statements are counted together: what it repeats is told in a log event and a metric, once per
+/// statement, and in full by [`report`](Self::report). That costs a microsecond or two for each statement.
 #[derive(Clone)]
 pub struct Scope(Arc<Inner>);
 
@@ -26,6 +37,7 @@ struct Inner {
     /// Open transactions that have written.
     #[cfg(feature = "query-cache")]
     writing: std::sync::atomic::AtomicUsize,
+    log: Log,
 }
 
 impl Scope {
@@ -41,6 +53,7 @@ impl Scope {
             written: AtomicU64::new(0),
             #[cfg(feature = "query-cache")]
             writing: std::sync::atomic::AtomicUsize::new(0),
+            log: Log::default(),
         }))
     }
 
@@ -54,6 +67,39 @@ impl Scope {
     /// The scope that the caller runs in.
     pub fn current() -> Option<Self> {
         CURRENT.try_with(Self::clone).ok()
+    }
+
+    /// What `look` makes of the scope that the caller runs in, without a clone.
+    pub(crate) fn with_current<R>(look: impl FnOnce(&Self) -> R) -> Option<R> {
+        CURRENT.try_with(look).ok()
+    }
+
+    /// What the request has asked of its databases so far: statements that were answered, those that it repeats, and
+    /// how long they took. Begin and end of transactions are left out, and so is what it asked outside of
+    /// [`run`](Self::run), in tasks of its own.
+    pub fn report(&self) -> ScopeReport {
+        self.0.log.report()
+    }
+
+    /// For tests: panics with the [`report`](Self::report) if a statement ran five times or more with different
+    /// values, one run after another.
+    ///
+    /// Where fewer or more repetitions are right, look at [`ScopeReport::by_statement`] instead.
+    #[track_caller]
+    pub fn assert_no_n_plus_one(&self) {
+        let report = self.report();
+        assert!(report.n_plus_ones.is_empty(), "{report}");
+    }
+
+    /// For tests: panics with the [`report`](Self::report) if more than `most` statements ran.
+    #[track_caller]
+    pub fn assert_statements_at_most(&self, most: u64) {
+        let report = self.report();
+        assert!(report.statements <= most, "more than {most}: {report}");
+    }
+
+    pub(crate) fn log(&self) -> &Log {
+        &self.0.log
     }
 
     /// When the request ends.
