@@ -5,10 +5,13 @@ use std::future::Future;
 use std::sync::Arc;
 
 use diesel::QueryResult;
-use diesel_async::{AnsiTransactionManager, AsyncConnection};
+use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel::row::Row;
+use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncConnectionCore};
 
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::lane::Answer;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
@@ -18,7 +21,10 @@ use crate::url::BackendKind;
 /// [`Postgres`](crate::Postgres) are the only ones.
 pub trait Backend: Driver<<Self as Backend>::Connection> + Debug + Send + Sync + 'static {
     /// The connection that queries run on.
-    type Connection: AsyncConnection<TransactionManager = AnsiTransactionManager> + Send + 'static;
+    type Connection: AsyncConnection<TransactionManager = AnsiTransactionManager>
+        + Send
+        + Sync
+        + 'static;
     /// Which database this is.
     const KIND: BackendKind;
 }
@@ -26,11 +32,15 @@ pub trait Backend: Driver<<Self as Backend>::Connection> + Debug + Send + Sync +
 /// What the pool asks of a backend. Public only because it is a supertrait; its path is private, so nobody else can
 /// implement it.
 #[expect(unnameable_types, reason = "the private path is what seals `Backend`")]
-pub trait Driver<C>: Sized {
+pub trait Driver<C: AsyncConnectionCore>: Sized {
     /// Everything that connecting needs, made from the configuration once.
     type Connector: Send + Sync + 'static;
+    /// A row that belongs to nobody.
+    type Row: for<'row> Row<'row, C::Backend> + Send + 'static;
     /// Whether [`Role::Reader`] connections are a set of their own.
     const SEPARATE_READERS: bool;
+    /// Whether reads share connections of [`Role::Lane`], and are checked to be reads.
+    const LANES: bool;
 
     fn connector(config: &PoolConfig) -> Result<Self::Connector, ConfigError>;
     fn connect(
@@ -48,6 +58,26 @@ pub trait Driver<C>: Sized {
     fn ping(connection: &mut C) -> impl Future<Output = QueryResult<()>> + Send;
     /// Called before a connection that could not be recovered is dropped.
     fn abandon(connection: &mut C);
+    /// Sends a statement and fetches all its rows, beside others on the same connection. `alone` says that the
+    /// connection is lent, so that a dropped statement is for its return to repair.
+    fn read<'conn, 'query, T>(
+        connection: &'conn C,
+        source: T,
+        alone: bool,
+    ) -> Answer<'conn, Self::Row>
+    where
+        T: AsQuery + 'query,
+        T::Query: QueryFragment<C::Backend> + QueryId + 'query;
+    /// The text of a query.
+    fn to_sql<T>(query: &T) -> QueryResult<String>
+    where
+        T: QueryFragment<C::Backend>;
+    /// [`ping`](Self::ping) beside other statements.
+    fn ping_shared(connection: &C) -> impl Future<Output = QueryResult<()>> + Send;
+    /// Why the connection has ended; `None` while it lives.
+    fn fault(connection: &C) -> Option<String>;
+    /// Closes the connection for all who share it.
+    fn hang_up(connection: &C);
     /// The statement that opens a transaction.
     fn begin(options: &TransactionOptions) -> String;
 }
@@ -60,6 +90,8 @@ pub enum Role {
     Writer,
     /// Reads only; refuses writes where the database can enforce it.
     Reader,
+    /// Reads only, for many tasks at once.
+    Lane,
 }
 
 /// In what state a borrower left a connection.

@@ -154,6 +154,8 @@ pub struct PoolConfig {
     /// PostgreSQL: how many of `max_size` connections are lanes, shared by all single reads. Default 2; 0 makes
     /// [`Pool::read`](crate::Pool::read) borrow a connection of its own.
     ///
+    /// They open when reads need them, and are at most half of `max_size`; behind PgBouncer there are none, as it
+    /// refuses the settings that make their sessions read-only.
     /// SQLite reads through its readers and ignores it.
     pub lanes: u32,
 
@@ -380,6 +382,12 @@ impl PoolConfig {
                 .unwrap_or_else(|| self.max_size.saturating_sub(1)),
             BackendKind::Postgres => self.max_size,
         }
+    }
+
+    /// How many lanes there may be: whatever writes needs connections too.
+    pub(crate) fn lanes_at_most(&self) -> usize {
+        let lanes = if self.pgbouncer { 0 } else { self.lanes };
+        lanes.min(self.max_size / 2) as usize
     }
 
     /// The URL without its password.

@@ -13,7 +13,8 @@ use crate::backend::{Backend, Role};
 use crate::config::PoolConfig;
 use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 use crate::guard::Connection;
-use crate::lane::Lane;
+use crate::lane::{Lane, Lanes, Learned};
+use crate::manager::Manager;
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::status::Status;
@@ -31,6 +32,9 @@ struct Inner<B: Backend> {
     main: Slots<B>,
     /// SQLite's readers; `None` where reads share the other connections.
     readers: Option<Slots<B>>,
+    /// `None` where reads borrow a connection each.
+    lanes: Option<Arc<Lanes<B>>>,
+    learned: Arc<Learned>,
 }
 
 impl<B: Backend> Pool<B> {
@@ -75,12 +79,24 @@ impl<B: Backend> Pool<B> {
                 .map_err(|error| open_error(error, &shared))?,
         );
         let readers = B::SEPARATE_READERS.then(|| slots(Role::Reader, reading, min_idle));
+        let learned = Arc::<Learned>::default();
+        let lines_max = shared.config.lanes_at_most();
+        let lanes = (B::LANES && lines_max > 0).then(|| {
+            let manager = Manager {
+                connector,
+                role: Role::Lane,
+                shared: Arc::clone(&shared),
+            };
+            Lanes::new(manager, main.permits(), lines_max, Arc::clone(&learned))
+        });
         tracing::debug!(pool = %shared.config.name, backend = %kind, max_size, "pool opened");
         Ok(Self {
             inner: Arc::new(Inner {
                 shared,
                 main,
                 readers,
+                lanes,
+                learned,
             }),
         })
     }
@@ -95,12 +111,21 @@ impl<B: Backend> Pool<B> {
         self.inner.main.acquire().await.map(Connection)
     }
 
-    /// Borrows a lane for single reading statements; on SQLite one of the readers, which never wait for the writer.
+    /// Gives a lane for single reading statements: on PostgreSQL a place on a connection that many share, on SQLite
+    /// one of the readers, which never wait for the writer.
+    ///
+    /// Waits in the order of asking, at most `acquire_timeout`, for a place among `lane_depth` on each of `lanes`
+    /// connections. The first read opens the first of them. Dropping the future leaves the queue.
     ///
     /// # Errors
     /// As [`Pool::acquire`].
     pub async fn read(&self) -> Result<Lane<B>, AcquireError> {
-        self.reading().acquire().await.map(Lane)
+        if let Some(lanes) = &self.inner.lanes {
+            return lanes.read().await.map(Lane::shared);
+        }
+        let learned = B::LANES.then(|| Arc::clone(&self.inner.learned));
+        let checkout = self.reading().acquire().await?;
+        Ok(Lane::alone(checkout, learned))
     }
 
     /// Runs `body` inside a transaction: commits if it returns `Ok`, rolls back on `Err`, on a panic, and when the
@@ -211,6 +236,9 @@ impl<B: Backend> Pool<B> {
         let shared = &self.inner.shared;
         shared.set_closed();
         let all = || self.inner.readers.iter().chain([&self.inner.main]);
+        if let Some(lanes) = &self.inner.lanes {
+            lanes.close();
+        }
         let closing = async {
             loop {
                 for slots in all() {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::backend::{Backend, Condition, Role};
 use crate::error::{AcquireError, ConnectError, ConnectErrorKind};
 use crate::guard::Checkout;
-use crate::manager::{Managed, Manager};
+use crate::manager::Manager;
 use crate::shared::Shared;
 
 pub(crate) struct Slots<B: Backend> {
@@ -63,26 +63,9 @@ impl<B: Backend> Slots<B> {
         self.size
     }
 
-    /// Takes `count` connections out of what is lent, for good: for lanes, which open theirs by `dedicated`.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "SQLite has no lanes of its own")
-    )]
-    pub(crate) fn reserve(&self, count: u32) {
-        self.permits.forget_permits(count as usize);
-    }
-
-    /// Opens a connection that is never lent; it counts in `Status` until it is dropped.
-    #[cfg_attr(
-        not(feature = "postgres"),
-        expect(dead_code, reason = "SQLite has no lanes of its own")
-    )]
-    pub(crate) async fn dedicated(&self) -> Result<Managed<B::Connection>, ConnectError> {
-        let Ok(managed) = self.bb8.dedicated_connection().await;
-        match managed.slot {
-            Err(error) => Err(error),
-            Ok(_) => Ok(managed),
-        }
+    /// What entitles to one connection each; for connections that are not lent but count all the same.
+    pub(crate) fn permits(&self) -> Arc<Semaphore> {
+        Arc::clone(&self.permits)
     }
 
     /// Borrows a connection within `acquire_timeout`.

@@ -136,15 +136,12 @@ impl<W> Board<W> {
         gone.into_iter().map(|(_, who)| who).collect()
     }
 
-    /// Whether nothing is under way on a line and nobody is bound to it.
+    /// Whether a line takes no new statements, nothing is under way on it, and nobody is bound to it.
     pub(crate) fn is_drained(&self, id: u64) -> bool {
         let bound = |want: &Want| matches!(want, Want::Line { id: bound, .. } if *bound == id);
-        self.taken(id) == 0 && !self.queue.iter().any(|(want, _)| bound(want))
-    }
-
-    pub(crate) fn taken(&self, id: u64) -> u32 {
         let line = self.lines.iter().find(|line| line.id == id);
-        line.map_or(0, |line| line.taken)
+        line.is_none_or(|line| !line.open && line.taken == 0)
+            && !self.queue.iter().any(|(want, _)| bound(want))
     }
 
     /// Whether another open line would help: none is open, or all are busy or held up by slow statements.
@@ -212,24 +209,54 @@ mod tests {
         for who in [1, 2, 3] {
             assert_eq!(board.wait(Want::Any, who, |_| false), Ok(()));
         }
-        assert_eq!(board.wait(Want::Any, 4, |_| false), Err(4), "the queue is full");
-        assert_eq!(board.wait(Want::Any, 4, |who| *who == 2), Ok(()), "one had left");
+        assert_eq!(
+            board.wait(Want::Any, 4, |_| false),
+            Err(4),
+            "the queue is full"
+        );
+        assert_eq!(
+            board.wait(Want::Any, 4, |who| *who == 2),
+            Ok(()),
+            "one had left"
+        );
         assert_eq!(board.give(0, false), [(1, Want::Any, 0)]);
         assert_eq!(board.give(0, false), [(3, Want::Any, 0)]);
-        assert_eq!(board.open(1), [(4, Want::Any, 1)], "a new line serves the queue");
+        assert_eq!(
+            board.open(1),
+            [(4, Want::Any, 1)],
+            "a new line serves the queue"
+        );
     }
 
     #[test]
     fn quick_statements_keep_off_a_line_with_a_slow_one() {
         let mut board = board(2, 2);
         let slow = board.choose(true, |_| true).expect("a line is open");
-        assert_eq!(board.take(Want::Line { id: slow, slow: true }), Some(slow));
-        assert_eq!(board.choose(true, |_| true), Some(slow), "slow ones share a line");
+        assert_eq!(
+            board.take(Want::Line {
+                id: slow,
+                slow: true
+            }),
+            Some(slow)
+        );
+        assert_eq!(
+            board.choose(true, |_| true),
+            Some(slow),
+            "slow ones share a line"
+        );
         assert_eq!(board.take(Want::Any), Some(1));
         assert_eq!(board.take(Want::Any), Some(1));
-        assert_eq!(board.take(Want::Any), None, "rather waits than queue behind a slow one");
+        assert_eq!(
+            board.take(Want::Any),
+            None,
+            "rather waits than queue behind a slow one"
+        );
         assert_eq!(board.wait(Want::Any, 7, |_| false), Ok(()));
-        assert_eq!(board.give(slow, true), [(7, Want::Any, slow)], "the slow one is over");
+        assert_eq!(
+            board.give(slow, true),
+            [(7, Want::Any, slow)],
+            "the slow one is over"
+        );
     }
 
     #[test]
@@ -264,6 +291,10 @@ mod tests {
         assert_eq!(board.wait(bound, 2, |_| false), Ok(()));
         assert!(!board.is_drained(0));
         assert_eq!(board.remove(0), [2]);
-        assert_eq!(board.give(0, false), [], "a place of a forgotten line is nobody's");
+        assert_eq!(
+            board.give(0, false),
+            [],
+            "a place of a forgotten line is nobody's"
+        );
     }
 }

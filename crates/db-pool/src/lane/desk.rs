@@ -43,7 +43,10 @@ impl Desk {
     }
 
     /// A place if one is free, else one in the queue; the length of the queue if it is full.
-    pub(crate) fn take_or_wait(self: &Arc<Self>, want: Want) -> Result<Result<Place, Waiting>, usize> {
+    pub(crate) fn take_or_wait(
+        self: &Arc<Self>,
+        want: Want,
+    ) -> Result<Result<Place, Waiting>, usize> {
         let (sender, waiting) = oneshot::channel();
         let mut board = self.board();
         if let Some(id) = board.take(want) {

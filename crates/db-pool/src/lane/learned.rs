@@ -109,10 +109,16 @@ mod tests {
     fn the_text_of_a_type_is_made_once() {
         let learned = Learned::default();
         let id = Some(TypeId::of::<u8>());
-        let first = learned.know(id, || Ok("SELECT 1".to_owned())).expect("known");
-        let again = learned.know(id, || Err(diesel::result::Error::NotFound)).expect("known");
+        let first = learned
+            .know(id, || Ok("SELECT 1".to_owned()))
+            .expect("known");
+        let again = learned
+            .know(id, || Err(diesel::result::Error::NotFound))
+            .expect("known");
         assert!(Arc::ptr_eq(&first, &again));
-        let refused = learned.know(None, || Ok("BEGIN".to_owned())).expect("known");
+        let refused = learned
+            .know(None, || Ok("BEGIN".to_owned()))
+            .expect("known");
         assert!(refused.refusal.is_some());
     }
 

@@ -77,7 +77,9 @@ impl<'a> Tokens<'a> {
     /// Cuts off everything up to and with the first `end` behind `from`; all of it if there is none.
     fn cut_behind(&mut self, from: usize, end: &str) {
         let tail = self.rest.get(from..).unwrap_or_default();
-        let length = tail.find(end).map_or(self.rest.len(), |at| from + at + end.len());
+        let length = tail
+            .find(end)
+            .map_or(self.rest.len(), |at| from + at + end.len());
         self.cut(length);
     }
 
@@ -102,7 +104,11 @@ impl<'a> Tokens<'a> {
     fn cut_dollar(&mut self) {
         let tag = self.rest[1..].find('$').map(|at| &self.rest[..at + 2]);
         match tag {
-            Some(tag) if tag[1..tag.len() - 1].chars().all(|c| c.is_alphanumeric() || c == '_') => {
+            Some(tag)
+                if tag[1..tag.len() - 1]
+                    .chars()
+                    .all(|c| c.is_alphanumeric() || c == '_') =>
+            {
                 // `$1 .. $2` has no tag: tags do not begin with a digit.
                 if !tag[1..].starts_with(|c: char| c.is_ascii_digit()) {
                     return self.cut_behind(tag.len(), tag);
@@ -159,7 +165,10 @@ impl<'a> Tokens<'a> {
             '"' => self.cut_behind(1, "\""),
             '$' => self.cut_dollar(),
             _ if part_of_word(first) => {
-                let length = self.rest.find(|c| !part_of_word(c)).unwrap_or(self.rest.len());
+                let length = self
+                    .rest
+                    .find(|c| !part_of_word(c))
+                    .unwrap_or(self.rest.len());
                 let word = self.cut(length);
                 if same(word, "e") && self.rest.starts_with('\'') {
                     self.cut_escaped();
@@ -219,10 +228,19 @@ mod tests {
             ("CALL p()", "begin with"),
             ("SELECT 1; DROP TABLE t", "more than one"),
             ("SELECT 1;;", "more than one"),
-            ("WITH a AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM a", "changes rows"),
-            ("WITH a AS MATERIALIZED (update t SET a = 1 RETURNING *) TABLE a", "changes rows"),
+            (
+                "WITH a AS (INSERT INTO t VALUES (1) RETURNING *) SELECT * FROM a",
+                "changes rows",
+            ),
+            (
+                "WITH a AS MATERIALIZED (update t SET a = 1 RETURNING *) TABLE a",
+                "changes rows",
+            ),
             ("WITH a AS (SELECT 1) DELETE FROM t", "changes rows"),
-            ("WITH a AS (/* x */ MERGE INTO t USING s ON true) SELECT 1", "changes rows"),
+            (
+                "WITH a AS (/* x */ MERGE INTO t USING s ON true) SELECT 1",
+                "changes rows",
+            ),
             ("EXPLAIN ANALYZE SELECT 1", "EXPLAIN ANALYZE"),
             ("EXPLAIN (ANALYZE, BUFFERS) SELECT 1", "EXPLAIN ANALYZE"),
             ("SELECT set_config('a.b', 'c', false)", "the session"),
@@ -236,7 +254,15 @@ mod tests {
 
     #[test]
     fn broken_text_ends_the_look_without_a_panic() {
-        for sql in ["SELECT '", "SELECT $", "SELECT $a$", "SELECT \"", "SELECT /*", "SELECT E'\\", "é'"] {
+        for sql in [
+            "SELECT '",
+            "SELECT $",
+            "SELECT $a$",
+            "SELECT \"",
+            "SELECT /*",
+            "SELECT E'\\",
+            "é'",
+        ] {
             let _ = refusal(sql);
         }
     }

@@ -153,6 +153,11 @@ impl Recorder {
         self.ticket()
     }
 
+    /// On a lane: the oldest statement was answered, and nobody waited for it any more.
+    pub(crate) fn answered_unheard(&self) {
+        self.state().running.pop_front();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

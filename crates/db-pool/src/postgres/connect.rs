@@ -12,6 +12,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::connection::PgConnection;
 use super::driver::{AbortOnDrop, Driver};
+use super::lane;
+use crate::backend::Role;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError, ConnectErrorKind};
 use crate::shared::OpenToken;
@@ -23,6 +25,8 @@ use crate::shared::OpenToken;
 )]
 pub struct Connector {
     config: tokio_postgres::Config,
+    /// The same with the session of a lane.
+    lane: tokio_postgres::Config,
     tls: MakeRustlsConnect,
     shown_url: String,
 }
@@ -55,18 +59,28 @@ impl Connector {
             .keepalives_interval(Duration::from_secs(10))
             .keepalives_retries(3)
             .tcp_user_timeout(Duration::from_secs(20));
+        let mut lane = parsed.clone();
+        lane.options(format!("{options} {}", lane::session_options(config)));
         let tls = MakeRustlsConnect::new(tls_config().ok_or_else(|| bad("cannot use TLS"))?);
         Ok(Self {
             config: parsed,
+            lane,
             tls,
             shown_url,
         })
     }
 
     /// Connects and sets the session up. The caller bounds it; dropping the future closes the socket.
-    pub(super) async fn connect(&self, token: OpenToken) -> Result<PgConnection, ConnectError> {
-        let (client, connection) = self
-            .config
+    pub(super) async fn connect(
+        &self,
+        role: Role,
+        token: OpenToken,
+    ) -> Result<PgConnection, ConnectError> {
+        let config = match role {
+            Role::Writer | Role::Reader => &self.config,
+            Role::Lane => &self.lane,
+        };
+        let (client, connection) = config
             .connect(self.tls.clone())
             .await
             .map_err(|error| self.error(error))?;

@@ -118,6 +118,22 @@ impl PgConnection {
         result
     }
 
+    /// A statement sent through a shared reference; dropped unfinished, it leaves the connection to be repaired.
+    pub(super) fn watched<F>(&self, statement: F) -> Watched<F> {
+        let watch = self.watch();
+        Watched { watch, statement }
+    }
+
+    /// Why it has ended; `None` while it lives.
+    pub(super) fn fault(&self) -> Option<String> {
+        self.driver.fault().map(str::to_owned)
+    }
+
+    /// Closes the socket now.
+    pub(super) fn hang_up(&self) {
+        self.driver.abort();
+    }
+
     fn watch(&self) -> Watch {
         Watch {
             driver: self.driver.clone(),

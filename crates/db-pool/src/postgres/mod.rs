@@ -3,16 +3,21 @@
 mod connect;
 mod connection;
 mod driver;
+mod lane;
 
 use std::sync::Arc;
 
 use diesel::QueryResult;
+use diesel::pg::{Pg, PgQueryBuilder};
+use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment, QueryId};
+use diesel_async::{AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection};
 
 use self::connect::Connector;
 pub use self::connection::PgConnection;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::lane::Answer;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::{Isolation, TransactionOptions};
@@ -29,7 +34,9 @@ impl Backend for Postgres {
 
 impl Driver<PgConnection> for Postgres {
     type Connector = Connector;
+    type Row = <PgConnection as AsyncConnectionCore>::Row<'static, 'static>;
     const SEPARATE_READERS: bool = false;
+    const LANES: bool = true;
 
     fn connector(config: &PoolConfig) -> Result<Connector, ConfigError> {
         Connector::new(config)
@@ -37,10 +44,10 @@ impl Driver<PgConnection> for Postgres {
 
     async fn connect(
         connector: &Connector,
-        _: Role,
+        role: Role,
         token: OpenToken,
     ) -> Result<PgConnection, ConnectError> {
-        connector.connect(token).await
+        connector.connect(role, token).await
     }
 
     fn listen(connection: &mut PgConnection, recorder: Arc<Recorder>) {
@@ -61,6 +68,37 @@ impl Driver<PgConnection> for Postgres {
 
     fn abandon(connection: &mut PgConnection) {
         connection.abandon();
+    }
+
+    fn read<'conn, 'query, T>(
+        connection: &'conn PgConnection,
+        source: T,
+        alone: bool,
+    ) -> Answer<'conn, Self::Row>
+    where
+        T: AsQuery + 'query,
+        T::Query: QueryFragment<Pg> + QueryId + 'query,
+    {
+        lane::read(connection, source, alone)
+    }
+
+    fn to_sql<T: QueryFragment<Pg>>(query: &T) -> QueryResult<String> {
+        let mut text = PgQueryBuilder::new();
+        query.to_sql(&mut text, &Pg)?;
+        Ok(text.finish())
+    }
+
+    async fn ping_shared(connection: &PgConnection) -> QueryResult<()> {
+        let mut shared: &AsyncPgConnection = connection;
+        shared.batch_execute("").await
+    }
+
+    fn fault(connection: &PgConnection) -> Option<String> {
+        connection.fault()
+    }
+
+    fn hang_up(connection: &PgConnection) {
+        connection.hang_up();
     }
 
     fn begin(options: &TransactionOptions) -> String {

@@ -116,6 +116,24 @@ impl SqliteConnection {
             .await
     }
 
+    /// Runs one statement and fetches its rows.
+    pub(super) fn read<T>(
+        &self,
+        query: &T,
+    ) -> BoxFuture<'static, QueryResult<Vec<QueryResult<OwnedRow>>>>
+    where
+        T: QueryFragment<Db> + QueryId,
+    {
+        self.run(query, |connection, query| {
+            let mut cache = <SyncRow<'_, '_> as IntoOwnedRow<'_, Db>>::Cache::default();
+            let mut rows = Vec::new();
+            for row in LoadConnection::load(connection, query)? {
+                rows.push(Ok(row?.into_owned(&mut cache)));
+            }
+            Ok(rows)
+        })
+    }
+
     /// Runs one statement; nothing of it but its text and values may leave this thread.
     fn run<R: Send + 'static>(
         &self,
@@ -184,15 +202,8 @@ impl AsyncConnectionCore for SqliteConnection {
         T: AsQuery + 'query,
         T::Query: QueryFragment<Db> + QueryId + 'query,
     {
-        let query = source.as_query();
-        self.run(&query, |connection, query| {
-            let mut cache = <SyncRow<'_, '_> as IntoOwnedRow<'_, Db>>::Cache::default();
-            let mut rows = Vec::new();
-            for row in LoadConnection::load(connection, query)? {
-                rows.push(Ok(row?.into_owned(&mut cache)));
-            }
-            Ok(stream::iter(rows))
-        })
+        let rows = self.read(&source.as_query());
+        Box::pin(async move { rows.await.map(stream::iter) })
     }
 
     fn execute_returning_count<'conn, 'query, T>(

@@ -7,6 +7,9 @@ mod worker;
 use std::sync::Arc;
 
 use diesel::QueryResult;
+use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment, QueryId};
+use diesel::sqlite::SqliteQueryBuilder;
+use diesel_async::AsyncConnectionCore;
 
 pub use self::connection::SqliteConnection;
 use self::open::{Target, open};
@@ -14,6 +17,7 @@ use self::worker::Worker;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::lane::Answer;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
@@ -30,7 +34,9 @@ impl Backend for Sqlite {
 
 impl Driver<SqliteConnection> for Sqlite {
     type Connector = Target;
+    type Row = <SqliteConnection as AsyncConnectionCore>::Row<'static, 'static>;
     const SEPARATE_READERS: bool = true;
+    const LANES: bool = false;
 
     fn connector(config: &PoolConfig) -> Result<Target, ConfigError> {
         Target::new(config)
@@ -67,6 +73,38 @@ impl Driver<SqliteConnection> for Sqlite {
     fn abandon(_: &mut SqliteConnection) {
         // The thread ends its statement, closes the file and then ends itself; SQLite rolls back what is open.
     }
+
+    fn read<'conn, 'query, T>(
+        connection: &'conn SqliteConnection,
+        source: T,
+        _: bool,
+    ) -> Answer<'conn, Self::Row>
+    where
+        T: AsQuery + 'query,
+        T::Query: QueryFragment<diesel::sqlite::Sqlite> + QueryId + 'query,
+    {
+        connection.read(&source.as_query())
+    }
+
+    fn to_sql<T>(query: &T) -> QueryResult<String>
+    where
+        T: QueryFragment<diesel::sqlite::Sqlite>,
+    {
+        let mut text = SqliteQueryBuilder::new();
+        query.to_sql(&mut text, &diesel::sqlite::Sqlite)?;
+        Ok(text.finish())
+    }
+
+    // Readers are lent one by one.
+    async fn ping_shared(_: &SqliteConnection) -> QueryResult<()> {
+        Ok(())
+    }
+
+    fn fault(_: &SqliteConnection) -> Option<String> {
+        None
+    }
+
+    fn hang_up(_: &SqliteConnection) {}
 
     fn begin(options: &TransactionOptions) -> String {
         // A writer that begins deferred can fail half-way, when it first writes after another process has.

@@ -61,7 +61,7 @@ impl Target {
         let busy_timeout = self.busy_timeout_ms;
         let role = match role {
             Role::Writer => "",
-            Role::Reader => "PRAGMA query_only = ON;",
+            Role::Reader | Role::Lane => "PRAGMA query_only = ON;",
         };
         format!(
             "PRAGMA busy_timeout = {busy_timeout};

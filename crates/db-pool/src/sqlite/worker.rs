@@ -49,7 +49,7 @@ impl Worker {
         let seen = Arc::clone(&state);
         let name = match role {
             Role::Writer => "sqlite-writer",
-            Role::Reader => "sqlite-reader",
+            Role::Reader | Role::Lane => "sqlite-reader",
         };
         thread::Builder::new()
             .name(name.to_owned())

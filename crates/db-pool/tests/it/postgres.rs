@@ -127,7 +127,7 @@ async fn session_settings_arrive_with_the_login() {
         return;
     };
     let pool = database.pool(|c| c.name = "orders".into()).await;
-    let mut lane = pool.read().await.unwrap();
+    let mut connection = pool.acquire().await.unwrap();
     for (name, value) in [
         ("statement_timeout", "30s"),
         ("lock_timeout", "5s"),
@@ -136,10 +136,10 @@ async fn session_settings_arrive_with_the_login() {
         ("TimeZone", "UTC"),
     ] {
         let sql = format!("SELECT current_setting('{name}') AS word");
-        let word: Word = sql_query(sql).get_result(&mut lane).await.unwrap();
+        let word: Word = sql_query(sql).get_result(&mut connection).await.unwrap();
         assert_eq!(word.word, value, "{name}");
     }
-    drop(lane);
+    drop(connection);
     assert_eq!(pool.close().await, 0);
 }
 

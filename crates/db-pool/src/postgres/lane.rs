@@ -1,0 +1,37 @@
+//! Statements of many tasks on one PostgreSQL connection.
+
+use diesel::pg::Pg;
+use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel_async::{AsyncConnectionCore, AsyncPgConnection};
+use futures_util::StreamExt;
+
+use super::connection::PgConnection;
+use crate::config::PoolConfig;
+use crate::lane::Answer;
+
+pub(super) type PgRow = <AsyncPgConnection as AsyncConnectionCore>::Row<'static, 'static>;
+
+/// Sends one statement behind those that are under way, and fetches all its rows.
+pub(super) fn read<'conn, 'query, T>(
+    connection: &'conn PgConnection,
+    source: T,
+    alone: bool,
+) -> Answer<'conn, PgRow>
+where
+    T: AsQuery + 'query,
+    T::Query: QueryFragment<Pg> + QueryId + 'query,
+{
+    let mut shared: &'conn AsyncPgConnection = connection;
+    let statement = AsyncConnectionCore::load(&mut shared, source);
+    if alone {
+        let watched = connection.watched(statement);
+        return Box::pin(async move { Ok(watched.await?.collect().await) });
+    }
+    Box::pin(async move { Ok(statement.await?.collect().await) })
+}
+
+/// What a lane asks of its session, on top of what every session is asked for.
+pub(super) fn session_options(config: &PoolConfig) -> String {
+    let limit = config.lane_statement_timeout.as_millis();
+    format!("-c default_transaction_read_only=on -c statement_timeout={limit}")
+}
