@@ -8,6 +8,8 @@
     )
 )]
 
+#[cfg(feature = "postgres")]
+mod cluster;
 mod config;
 #[cfg(feature = "sqlite")]
 mod sqlite_support;
