@@ -223,6 +223,12 @@ pub enum OpenError {
     /// The first connection failed.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Of several servers not one answered.
+    #[error("no server answers: {}", servers.join("; "))]
+    NoServer {
+        /// What each said.
+        servers: Vec<String>,
+    },
 }
 
 impl OpenError {
@@ -245,7 +251,7 @@ impl OpenError {
     pub fn connect(&self) -> Option<&ConnectError> {
         match self {
             Self::Connect(error) => Some(error),
-            Self::Config(_) => None,
+            Self::Config(_) | Self::NoServer { .. } => None,
         }
     }
 }
@@ -287,6 +293,20 @@ pub enum AcquireError {
         /// What the database or the driver said; `None` when `validation_timeout` passed.
         source: Option<diesel::result::Error>,
     },
+    /// Of several servers none took writes for `failover_wait`.
+    #[error("no server takes writes after {waited:?}: {}", servers.join("; "))]
+    NoPrimary {
+        /// How long this caller waited.
+        waited: Duration,
+        /// What each server said.
+        servers: Vec<String>,
+    },
+    /// Of several servers none may serve this read now.
+    #[error("no server can serve this read: {}", servers.join("; "))]
+    NoServer {
+        /// What each server said.
+        servers: Vec<String>,
+    },
     /// The pool is closed.
     #[error("the pool is closed")]
     Closed,
@@ -296,10 +316,10 @@ impl AcquireError {
     /// Whether time ran out: waiting for a free connection, opening one, or waiting for a ping.
     pub fn is_timeout(&self) -> bool {
         match self {
-            Self::Exhausted { .. } => true,
+            Self::Exhausted { .. } | Self::NoPrimary { .. } => true,
             Self::ConnectFailed { source, .. } => source.is_timeout(),
             Self::PingFailed { source } => source.is_none(),
-            Self::Overloaded { .. } | Self::Closed => false,
+            Self::Overloaded { .. } | Self::NoServer { .. } | Self::Closed => false,
         }
     }
 

@@ -54,7 +54,8 @@ pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind
 pub use crate::guard::Connection;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use crate::indexes::{
-    Index, IndexEntry, IndexError, IndexNotUsed, IndexReport, IndexState, Indexed, assert_uses_index,
+    Index, IndexEntry, IndexError, IndexNotUsed, IndexReport, IndexState, Indexed,
+    assert_uses_index,
 };
 pub use crate::lane::Lane;
 pub use crate::lsn::{Lsn, LsnError};
@@ -64,6 +65,11 @@ pub use crate::observe::{CallSite, StatementStats};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};
+#[cfg(feature = "postgres")]
+pub use crate::replicas::{
+    PrimaryConnection, PrimaryReads, ReplicaLane, Replicas, ReplicasConfig, ReplicasStatus, Server,
+    ServerRole, ServerStatus,
+};
 pub use crate::scope::{Scope, ScopeReport, ScopeStatement};
 #[cfg(feature = "tower")]
 pub use crate::scope::{ScopeLayer, ScopeService};

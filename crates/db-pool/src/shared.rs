@@ -2,6 +2,8 @@
 
 use std::fmt;
 use std::sync::Arc;
+#[cfg(feature = "postgres")]
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
@@ -26,6 +28,8 @@ pub(crate) struct Shared {
     started: Instant,
     /// Microseconds after `started`; 0 for never.
     suspected: AtomicU64,
+    #[cfg(feature = "postgres")]
+    pub(crate) alarm: Alarm,
     open: watch::Sender<usize>,
 }
 
@@ -61,6 +65,8 @@ impl Shared {
             generation: AtomicU64::new(0),
             started: Instant::now(),
             suspected: AtomicU64::new(0),
+            #[cfg(feature = "postgres")]
+            alarm: Alarm::default(),
             open: watch::Sender::new(0),
         }
     }
@@ -91,6 +97,8 @@ impl Shared {
     pub(crate) fn suspect(&self) {
         let now = self.started.elapsed().as_micros() as u64;
         self.suspected.fetch_max(now.max(1), Ordering::AcqRel);
+        #[cfg(feature = "postgres")]
+        self.alarm.raise();
     }
 
     /// Whether a connection whose last sign of life was at `alive` is under suspicion.
@@ -122,6 +130,25 @@ impl Shared {
         let in_use = self.counters.in_use.load(Ordering::Relaxed);
         self.metrics.idle.set(size.saturating_sub(in_use) as f64);
         self.metrics.in_use.set(in_use as f64);
+    }
+}
+
+/// Somebody outside the pool who wants to know when the life or the role of the server is in doubt.
+#[cfg(feature = "postgres")]
+#[derive(Default)]
+pub(crate) struct Alarm(OnceLock<Box<dyn Fn() + Send + Sync>>);
+
+#[cfg(feature = "postgres")]
+impl Alarm {
+    /// The first one stays.
+    pub(crate) fn set(&self, tell: impl Fn() + Send + Sync + 'static) {
+        let _ = self.0.set(Box::new(tell));
+    }
+
+    pub(crate) fn raise(&self) {
+        if let Some(tell) = self.0.get() {
+            tell();
+        }
     }
 }
 

@@ -191,7 +191,14 @@ impl Recorder {
         self.writes.event(event);
         match event {
             InstrumentationEvent::StartQuery { query, .. } => self.start(*query),
-            InstrumentationEvent::FinishQuery { query, error, .. } => self.finish(*query, *error),
+            InstrumentationEvent::FinishQuery { query, error, .. } => {
+                // The server may be the primary no more.
+                #[cfg(feature = "postgres")]
+                if error.is_some_and(|error| ErrorClass::of(error) == ErrorClass::ReadOnly) {
+                    self.shared.alarm.raise();
+                }
+                self.finish(*query, *error);
+            }
             _ => {}
         }
     }

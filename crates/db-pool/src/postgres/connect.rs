@@ -16,6 +16,7 @@ use super::lane;
 use crate::backend::Role;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError, ConnectErrorKind};
+use crate::replicas::Line;
 use crate::shared::OpenToken;
 
 /// Everything that connecting needs; made once, so that a bad URL shows before anything is opened.
@@ -32,7 +33,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    pub(super) fn new(config: &PoolConfig) -> Result<Self, ConfigError> {
+    pub(crate) fn new(config: &PoolConfig) -> Result<Self, ConfigError> {
         let shown_url = config.shown_url();
         let bad = |problem| ConfigError::new("url", &shown_url, problem);
         // Certificates are always verified against name and roots, so these two mean the same as `require` here.
@@ -92,6 +93,20 @@ impl Connector {
         })?;
         unfinished.defuse();
         Ok(PgConnection::new(inner, driver, self.tls.clone()))
+    }
+
+    /// A connection beside the pool for somebody who watches the server; bare, without any set-up.
+    pub(crate) async fn line(&self) -> Result<Line, ConnectError> {
+        let connecting = self.config.connect(self.tls.clone());
+        let (client, connection) = connecting.await.map_err(|error| self.error(error))?;
+        let driver = tokio::spawn(async move {
+            // Its end shows to whoever asks next.
+            let _ = connection.await;
+        });
+        Ok(Line {
+            client,
+            driver: driver.abort_handle(),
+        })
     }
 
     fn error(&self, error: tokio_postgres::Error) -> ConnectError {

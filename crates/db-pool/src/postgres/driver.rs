@@ -90,7 +90,7 @@ impl Drop for AbortOnDrop {
 }
 
 /// The server's message and code if it sent one, else the driver's words with their causes.
-pub(super) fn describe(error: &tokio_postgres::Error) -> String {
+pub(crate) fn describe(error: &tokio_postgres::Error) -> String {
     if let Some(server) = error.as_db_error() {
         return format!("{} (SQLSTATE {})", server.message(), server.code().code());
     }

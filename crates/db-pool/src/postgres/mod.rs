@@ -12,8 +12,9 @@ use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection};
 
-use self::connect::Connector;
+pub(crate) use self::connect::Connector;
 pub use self::connection::PgConnection;
+pub(crate) use self::driver::describe;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};

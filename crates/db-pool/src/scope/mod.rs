@@ -34,6 +34,8 @@ pub struct Scope(Arc<Inner>);
 struct Inner {
     deadline: Option<Instant>,
     written: AtomicU64,
+    #[cfg(feature = "postgres")]
+    unplaced: crate::replicas::Unplaced,
     /// Open transactions that have written.
     #[cfg(feature = "query-cache")]
     writing: std::sync::atomic::AtomicUsize,
@@ -51,6 +53,8 @@ impl Scope {
         Self(Arc::new(Inner {
             deadline,
             written: AtomicU64::new(0),
+            #[cfg(feature = "postgres")]
+            unplaced: crate::replicas::Unplaced::default(),
             #[cfg(feature = "query-cache")]
             writing: std::sync::atomic::AtomicUsize::new(0),
             log: Log::default(),
@@ -113,6 +117,12 @@ impl Scope {
             0 => None,
             bytes => Some(Lsn::new(bytes)),
         }
+    }
+
+    /// Its writes whose place in the log is not known.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn unplaced(&self) -> &crate::replicas::Unplaced {
+        &self.0.unplaced
     }
 
     /// Remembers a commit; also one of an earlier request, handed on by the client.

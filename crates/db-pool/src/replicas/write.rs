@@ -1,0 +1,91 @@
+//! Writes: the primary, and while there is none a bounded wait for the next.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::connection::PrimaryConnection;
+use super::core::Core;
+use super::handle::Replicas;
+use super::read::is_gone;
+use crate::error::AcquireError;
+use crate::guard::Connection;
+use crate::postgres::Postgres;
+use crate::scope::Scope;
+
+impl Replicas {
+    /// Borrows a connection of the primary.
+    ///
+    /// While there is no primary, or it cannot be reached, waits for the next one, at most `failover_wait` and no longer
+    /// than the request has. Dropping the future leaves the queue.
+    ///
+    /// # Errors
+    /// [`AcquireError::NoPrimary`] with what each server said; [`AcquireError::Overloaded`] if `max_waiting` others
+    /// wait for a primary already; else as [`Pool::acquire`](crate::Pool::acquire).
+    pub async fn acquire(&self) -> Result<PrimaryConnection, AcquireError> {
+        self.lend().await.map(PrimaryConnection::new)
+    }
+
+    pub(super) async fn lend(&self) -> Result<Connection<Postgres>, AcquireError> {
+        let core = self.core();
+        let started = Instant::now();
+        let deadline = started + core.config.failover_wait;
+        let end = Scope::current().and_then(|scope| scope.deadline());
+        let deadline = end.map_or(deadline, |end| end.min(deadline));
+        let mut waiting = None;
+        loop {
+            if core.is_closed() {
+                return Err(AcquireError::Closed);
+            }
+            let mut news = core.news();
+            let writer = core.servers().writer();
+            if let Some(server) = writer
+                && let Some(pool) = core.pool(server)
+            {
+                match pool.acquire().await {
+                    Err(error) if is_gone(&error) => core.doubt(server),
+                    result => return result,
+                }
+            }
+            if waiting.is_none() {
+                waiting = Some(Waiting::join(core)?);
+            }
+            let now = Instant::now();
+            if now >= deadline {
+                return Err(AcquireError::NoPrimary {
+                    waited: started.elapsed(),
+                    servers: core.said(),
+                });
+            }
+            if core.servers().may_ask_again(now, ASK_AGAIN) {
+                core.ask_all();
+            }
+            // CANCEL: only the place among those who wait is given up.
+            let _ = timeout_at(deadline.min(now + ASK_AGAIN), news.changed()).await;
+        }
+    }
+}
+
+/// One of those who wait for a primary.
+struct Waiting<'a>(&'a Core);
+
+impl<'a> Waiting<'a> {
+    fn join(core: &'a Core) -> Result<Self, AcquireError> {
+        let before = core.waiting.fetch_add(1, Relaxed);
+        let this = Self(core);
+        if before >= core.config.max_waiting as usize {
+            return Err(AcquireError::Overloaded { waiting: before });
+        }
+        Ok(this)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
+    }
+}
+
+/// How often all servers are asked while somebody waits for a primary.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
