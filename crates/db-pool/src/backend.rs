@@ -9,9 +9,11 @@ use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::row::Row;
 use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncConnectionCore};
 
+use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
 use crate::lane::Answer;
+use crate::lsn::Lsn;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
@@ -80,6 +82,22 @@ pub trait Driver<C: AsyncConnectionCore>: Sized {
     fn hang_up(connection: &C);
     /// The statement that opens a transaction.
     fn begin(options: &TransactionOptions) -> String;
+    /// Commits; with `track_lsn` also says where in the log, if there is one.
+    fn commit(
+        connection: &mut C,
+        track_lsn: bool,
+    ) -> impl Future<Output = QueryResult<Option<Lsn>>> + Send;
+    /// What the last failed statement was about, since the last call. Statements that fail because an earlier one
+    /// had do not count.
+    fn take_failure(connection: &mut C) -> Option<ErrorClass>;
+    /// The number of the open transaction; `None` if it has none, because it wrote nothing or the database gives none.
+    fn transaction_id(_: &mut C) -> impl Future<Output = QueryResult<Option<u64>>> + Send {
+        std::future::ready(Ok(None))
+    }
+    /// Whether the transaction with this number was committed; `None` if that is not known or not decided yet.
+    fn was_committed(_: &mut C, _: u64) -> impl Future<Output = QueryResult<Option<bool>>> + Send {
+        std::future::ready(Ok(None))
+    }
 }
 
 /// What a connection is opened for.

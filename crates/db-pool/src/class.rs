@@ -2,6 +2,9 @@
 //!
 //! diesel-async keeps the SQLSTATE of a few errors only; the rest is recognised by the server's message.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use diesel::QueryResult;
 use diesel::result::{DatabaseErrorKind, Error};
 
 /// What a failed statement means, whatever the database.
@@ -42,6 +45,32 @@ pub enum ErrorClass {
     Corrupt,
     /// Anything else; the statement itself is usually wrong.
     Other,
+}
+
+/// The last failure of a connection, for whoever decides what to do about it without seeing the error.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<ErrorClass>>>);
+
+impl Failure {
+    /// Passes `result` on and keeps what its error means, unless that is only that an earlier one counts.
+    pub(crate) fn note<R>(&self, result: QueryResult<R>) -> QueryResult<R> {
+        if let Err(error) = &result {
+            let class = ErrorClass::of(error);
+            if class != ErrorClass::TransactionAborted {
+                *self.lock() = Some(class);
+            }
+        }
+        result
+    }
+
+    pub(crate) fn take(&self) -> Option<ErrorClass> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<ErrorClass>> {
+        // Nothing panics under the lock, so a poisoned one protects as well.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl ErrorClass {

@@ -1,12 +1,13 @@
 //! A borrowed connection, and what happens when the borrower lets go of it: back at once, repaired first, or closed.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition};
@@ -78,6 +79,19 @@ impl<B: Backend> Checkout<B> {
             pooled: Some(pooled),
             permit: Some(permit),
             lent: Some(lent),
+        }
+    }
+
+    /// Gives the connection back; the future ends when it is ready for the next borrower, or closed.
+    pub(crate) fn ended(mut self) -> impl Future<Output = ()> + Send + 'static {
+        let (ended, end) = oneshot::channel();
+        if let Some(lent) = &mut self.lent {
+            lent.ended = Some(ended);
+        }
+        drop(self);
+        async move {
+            // Nothing is ever sent: the sender is dropped.
+            let _ = end.await;
         }
     }
 
@@ -186,6 +200,8 @@ struct Lent {
     shared: Arc<Shared>,
     counts: bool,
     recovering: bool,
+    /// Dropped with this, for whoever waits for the end.
+    ended: Option<oneshot::Sender<Infallible>>,
 }
 
 impl Lent {
@@ -198,6 +214,7 @@ impl Lent {
             shared,
             counts,
             recovering: false,
+            ended: None,
         }
     }
 

@@ -76,5 +76,8 @@ pub use crate::scope::{ScopeLayer, ScopeService};
 #[cfg(feature = "sqlite")]
 pub use crate::sqlite::{Sqlite, SqliteConnection};
 pub use crate::status::Status;
-pub use crate::transaction::{AsyncFunc, Isolation, TransactionOptions};
+pub use crate::transaction::{
+    AsyncFunc, HookError, Isolation, Outcome, Transaction, TransactionError, TransactionHook,
+    TransactionOptions,
+};
 pub use crate::url::{BackendKind, redact};

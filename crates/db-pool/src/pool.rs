@@ -1,24 +1,23 @@
 //! The pool: a cheap handle that lends connections, runs transactions, reports and closes.
 
 use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use diesel_async::{AnsiTransactionManager, TransactionManager};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Role};
 use crate::config::PoolConfig;
 use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
-use crate::guard::Connection;
+use crate::guard::{Checkout, Connection};
 use crate::lane::{Lane, Lanes, Learned};
 use crate::manager::Manager;
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::status::Status;
-use crate::transaction::{AsyncFunc, TransactionOptions};
 
 /// A pool of connections to one database; a cheap clone of a shared handle.
 ///
@@ -128,57 +127,6 @@ impl<B: Backend> Pool<B> {
         Ok(Lane::alone(checkout, learned))
     }
 
-    /// Runs `body` inside a transaction: commits if it returns `Ok`, rolls back on `Err`, on a panic, and when the
-    /// returned future is dropped.
-    ///
-    /// On PostgreSQL a failed statement spoils the whole transaction: a `body` that ignores its error and returns `Ok`
-    /// gets "current transaction is aborted", and nothing is committed.
-    ///
-    /// On SQLite it begins with `BEGIN IMMEDIATE`, so it never fails half-way for want of the write lock; as there is
-    /// one writer, borrowing a second connection inside `body` waits until `acquire_timeout`. When the connection
-    /// breaks during `COMMIT`, whether it took effect is unknown; nothing is tried twice.
-    ///
-    /// # Errors
-    /// What `body` returns; an [`AcquireError`] or a diesel error turned into `E`.
-    pub async fn transaction<'a, R, E, F>(
-        &'a self,
-        options: TransactionOptions,
-        body: F,
-    ) -> Result<R, E>
-    where
-        for<'r> F: AsyncFnOnce(&'r mut B::Connection) -> Result<R, E>
-            + AsyncFunc<&'r mut B::Connection, Result<R, E>, Fut: Send>
-            + Send
-            + 'a,
-        E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
-        R: Send + 'a,
-    {
-        let slots = if options.read_only {
-            self.reading()
-        } else {
-            &self.inner.main
-        };
-        let mut checkout = slots.acquire().await?;
-        let connection = checkout.connection_mut();
-        // Dropped at any await below, the checkout finds the transaction open and has it rolled back.
-        AnsiTransactionManager::begin_transaction_sql(connection, &B::begin(&options)).await?;
-        match body(&mut *connection).await {
-            Ok(value) => {
-                AnsiTransactionManager::commit_transaction(connection).await?;
-                Ok(value)
-            }
-            Err(error) => {
-                // What the caller needs to know is why the body failed; a failed rollback is the pool's to repair.
-                if let Err(rollback) =
-                    AnsiTransactionManager::rollback_transaction(connection).await
-                {
-                    tracing::debug!(error = %rollback, "rollback failed; the connection is repaired or closed");
-                }
-                Err(error)
-            }
-        }
-    }
-
     /// Asks the database for a sign of life and returns how long the answer took, without the wait for a connection.
     ///
     /// # Errors
@@ -255,6 +203,20 @@ impl<B: Backend> Pool<B> {
             tracing::warn!(pool = %shared.config.name, open, "closed with connections still in use");
         }
         shared.open_count()
+    }
+
+    /// A connection for a transaction.
+    pub(crate) async fn checkout(
+        &self,
+        read_only: bool,
+        _at: &'static Location<'static>,
+    ) -> Result<Checkout<B>, AcquireError> {
+        let slots = if read_only {
+            self.reading()
+        } else {
+            &self.inner.main
+        };
+        slots.acquire().await
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use crate::config::PoolConfig;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
+use crate::transaction::Transactions;
 
 pub(crate) struct Shared {
     pub(crate) config: PoolConfig,
@@ -23,6 +24,7 @@ pub(crate) struct Shared {
     pub(crate) counters: Counters,
     #[cfg(feature = "query-cache")]
     pub(crate) ledger: Arc<crate::cache::Ledger>,
+    pub(crate) transactions: Transactions,
     closed: AtomicBool,
     generation: AtomicU64,
     started: Instant,
@@ -53,6 +55,7 @@ impl Shared {
         let metrics = Metrics::new(&config.name);
         #[cfg(feature = "query-cache")]
         let ledger = crate::cache::Ledger::new(&config);
+        let transactions = Transactions::new(&config.name);
         Self {
             config,
             metrics,
@@ -61,6 +64,7 @@ impl Shared {
             counters: Counters::default(),
             #[cfg(feature = "query-cache")]
             ledger,
+            transactions,
             closed: AtomicBool::new(false),
             generation: AtomicU64::new(0),
             started: Instant::now(),

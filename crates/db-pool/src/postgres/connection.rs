@@ -18,10 +18,14 @@ use diesel_async::{
     SimpleAsyncConnection, TransactionManager,
 };
 use futures_core::future::BoxFuture;
+use futures_util::future::join;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::commit::insert_lsn;
 use super::driver::Driver;
 use crate::backend::Condition;
+use crate::class::{ErrorClass, Failure};
+use crate::lsn::Lsn;
 use crate::observe::{Recorder, Tap, Ticket};
 use crate::transaction_text::MaybeOpen;
 
@@ -36,6 +40,10 @@ pub struct PgConnection {
     abandoned: Arc<AtomicBool>,
     maybe_open: MaybeOpen,
     recorder: Option<Arc<Recorder>>,
+    failure: Failure,
+    /// Whether the next COMMIT asks for its place in the log, and the answer.
+    track_lsn: bool,
+    lsn: Option<Lsn>,
 }
 
 impl PgConnection {
@@ -47,6 +55,9 @@ impl PgConnection {
             abandoned: Arc::default(),
             maybe_open: MaybeOpen::default(),
             recorder: None,
+            failure: Failure::default(),
+            track_lsn: false,
+            lsn: None,
         }
     }
 
@@ -107,10 +118,32 @@ impl PgConnection {
         });
     }
 
+    pub(super) fn take_failure(&mut self) -> Option<ErrorClass> {
+        self.failure.take()
+    }
+
+    /// Commits what diesel's transaction manager has open; with `track_lsn` also learns its place in the log.
+    pub(super) async fn commit_at(&mut self, track_lsn: bool) -> QueryResult<Option<Lsn>> {
+        self.track_lsn = track_lsn;
+        let result = AnsiTransactionManager::commit_transaction(self).await;
+        self.track_lsn = false;
+        let lsn = self.lsn.take();
+        result.map(|()| lsn)
+    }
+
     /// After a failed statement PostgreSQL answers COMMIT by rolling back, and calls that a success. Anything else it
     /// refuses then, so something else goes first, in the same message.
     async fn commit(&mut self) -> QueryResult<()> {
-        let result = self.inner.batch_execute("SELECT 1; COMMIT").await;
+        let mut pipeline = &self.inner;
+        let commit = pipeline.batch_execute("SELECT 1; COMMIT");
+        let result = if self.track_lsn {
+            // Sent together, answered in order: the place is that of this commit or a later one.
+            let (result, lsn) = join(commit, insert_lsn(&self.inner)).await;
+            self.lsn = lsn.ok();
+            result
+        } else {
+            commit.await
+        };
         if result.is_err() && self.inner.batch_execute("ROLLBACK").await.is_ok() {
             // Over, as it is after a COMMIT of any outcome.
             self.maybe_open.set(false);
@@ -140,6 +173,7 @@ impl PgConnection {
             abandoned: Arc::clone(&self.abandoned),
             running: false,
             _ticket: self.recorder.as_ref().map(Recorder::next_ticket),
+            failure: self.failure.clone(),
         }
     }
 }
@@ -257,6 +291,7 @@ struct Watch {
     running: bool,
     /// Dropped, it tells that the statement is over, answered or not.
     _ticket: Option<Ticket>,
+    failure: Failure,
 }
 
 impl Watch {
@@ -272,7 +307,7 @@ impl Watch {
 
     /// Replaces "connection closed" by the reason, which only the driver task has seen.
     fn explain<R>(&self, result: QueryResult<R>) -> QueryResult<R> {
-        match (result, self.driver.fault()) {
+        let result = match (result, self.driver.fault()) {
             (Err(Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _)), Some(fault)) => {
                 let text = Box::new(fault.to_owned());
                 Err(Error::DatabaseError(
@@ -281,7 +316,8 @@ impl Watch {
                 ))
             }
             (result, _) => result,
-        }
+        };
+        self.failure.note(result)
     }
 }
 

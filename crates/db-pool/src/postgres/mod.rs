@@ -1,5 +1,6 @@
 //! PostgreSQL by tokio-postgres and rustls: connecting, the connection, and repairing it.
 
+mod commit;
 mod connect;
 mod connection;
 mod driver;
@@ -16,9 +17,11 @@ pub(crate) use self::connect::Connector;
 pub use self::connection::PgConnection;
 pub(crate) use self::driver::describe;
 use crate::backend::{Backend, Condition, Driver, Role};
+use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
 use crate::lane::Answer;
+use crate::lsn::Lsn;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::{Isolation, TransactionOptions};
@@ -117,5 +120,21 @@ impl Driver<PgConnection> for Postgres {
             sql.push_str(" DEFERRABLE");
         }
         sql
+    }
+
+    async fn commit(connection: &mut PgConnection, track_lsn: bool) -> QueryResult<Option<Lsn>> {
+        connection.commit_at(track_lsn).await
+    }
+
+    fn take_failure(connection: &mut PgConnection) -> Option<ErrorClass> {
+        connection.take_failure()
+    }
+
+    async fn transaction_id(connection: &mut PgConnection) -> QueryResult<Option<u64>> {
+        commit::transaction_id(connection).await
+    }
+
+    async fn was_committed(connection: &mut PgConnection, id: u64) -> QueryResult<Option<bool>> {
+        commit::was_committed(connection, id).await
     }
 }

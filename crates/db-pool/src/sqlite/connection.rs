@@ -28,6 +28,7 @@ use futures_util::stream;
 
 use super::worker::Worker;
 use crate::backend::{Condition, Role};
+use crate::class::{ErrorClass, Failure};
 use crate::observe::{Recorder, Tap, Ticket};
 use crate::transaction_text::MaybeOpen;
 
@@ -42,6 +43,7 @@ pub struct SqliteConnection {
     maybe_open: Arc<MaybeOpen>,
     instrumentation: Relay,
     recorder: Option<Arc<Recorder>>,
+    failure: Failure,
 }
 
 type SyncRow<'conn, 'query> = <diesel::SqliteConnection as LoadConnection>::Row<'conn, 'query>;
@@ -59,6 +61,7 @@ impl SqliteConnection {
             maybe_open: Arc::default(),
             instrumentation: Relay::default(),
             recorder: None,
+            failure: Failure::default(),
         }
     }
 
@@ -80,7 +83,11 @@ impl SqliteConnection {
             maybe_open.set(in_transaction(connection));
             result
         });
-        call.await
+        self.failure.note(call.await)
+    }
+
+    pub(super) fn take_failure(&mut self) -> Option<ErrorClass> {
+        self.failure.take()
     }
 
     pub(super) fn listen(&mut self, recorder: Arc<Recorder>) {
@@ -156,7 +163,8 @@ impl SqliteConnection {
             maybe_open.confirmed(&sql);
             Ok(result)
         });
-        Box::pin(async move { started.observe(&text, call).await })
+        let failure = self.failure.clone();
+        Box::pin(async move { failure.note(started.observe(&text, call).await) })
     }
 
     /// Tells that a statement begins; dropped, what is returned tells that nobody waits for it any more.
@@ -186,7 +194,8 @@ impl SimpleAsyncConnection for SqliteConnection {
             Ok(())
         });
         let started = self.start(&StrQueryHelper::new(query));
-        started.observe(query, call).await
+        let result = started.observe(query, call).await;
+        self.failure.note(result)
     }
 }
 

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use diesel::QueryResult;
 use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment, QueryId};
 use diesel::sqlite::SqliteQueryBuilder;
-use diesel_async::AsyncConnectionCore;
+use diesel_async::{AnsiTransactionManager, AsyncConnectionCore, TransactionManager};
 
 pub use self::connection::SqliteConnection;
 use self::open::{Target, open};
 use self::worker::Worker;
 use crate::backend::{Backend, Condition, Driver, Role};
+use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
 use crate::lane::Answer;
+use crate::lsn::Lsn;
 use crate::observe::Recorder;
 use crate::shared::OpenToken;
 use crate::transaction::TransactionOptions;
@@ -114,5 +116,17 @@ impl Driver<SqliteConnection> for Sqlite {
             "BEGIN IMMEDIATE"
         };
         sql.to_owned()
+    }
+
+    async fn commit(
+        connection: &mut SqliteConnection,
+        _track_lsn: bool,
+    ) -> QueryResult<Option<Lsn>> {
+        AnsiTransactionManager::commit_transaction(connection).await?;
+        Ok(None)
+    }
+
+    fn take_failure(connection: &mut SqliteConnection) -> Option<ErrorClass> {
+        connection.take_failure()
     }
 }

@@ -72,7 +72,8 @@ impl Store {
     /// [`StoreError::Conflict`] when one of the identifiers is taken. Nothing is stored then.
     pub async fn import_records(&self, queue: mpsc::Receiver<Batch>) -> Result<u64, StoreError> {
         let mut queue = queue;
-        transaction!(self, |conn| {
+        // What came through the queue is gone, so it cannot run again.
+        transaction!(self, once, |conn| {
             let mut stored = 0;
             loop {
                 // Dropped here, as everywhere before the commit, the transaction is rolled back.

@@ -42,15 +42,24 @@ macro_rules! write_on {
 
 /// Runs statements in one transaction, rolled back unless the body ends with `Ok`:
 /// `transaction!(self, |conn| { ...; Ok(()) })`. The body's error type is the enclosing function's.
+///
+/// It runs again where others were in the way, so what it captures must be `Clone`; with
+/// `transaction!(self, once, |conn| ...)` it does not.
 macro_rules! transaction {
     ($store:expr, |$conn:ident| $body:expr) => {
+        transaction!(@run $store, transaction, $conn, $body)
+    };
+    ($store:expr, once, |$conn:ident| $body:expr) => {
+        transaction!(@run $store, transaction_once, $conn, $body)
+    };
+    (@run $store:expr, $method:ident, $conn:ident, $body:expr) => {
         match &$store.pools {
             $crate::store::Pools::Sqlite(pool) => {
-                pool.transaction(TransactionOptions::default(), async move |$conn| $body)
+                pool.$method(TransactionOptions::default(), async move |$conn| $body)
                     .await
             }
             $crate::store::Pools::Postgres(pool) => {
-                pool.transaction(TransactionOptions::default(), async move |$conn| $body)
+                pool.$method(TransactionOptions::default(), async move |$conn| $body)
                     .await
             }
         }
