@@ -28,7 +28,8 @@ const CONNECT_SECONDS: &str = "db_pool_connect_seconds";
 const VALIDATE_SECONDS: &str = "db_pool_validate_seconds";
 /// Histogram: how long statements took, successful or not.
 const QUERY_SECONDS: &str = "db_pool_query_seconds";
-/// Counter: borrowing given up, by `reason` (`exhausted`, `overloaded`, `connect`, `deadline`).
+/// Counter: borrowing given up, by `reason` (`exhausted`, `overloaded`, `connect`, `deadline`, `validation`,
+/// `suspended`).
 const TIMEOUTS: &str = "db_pool_timeouts_total";
 /// Counter: callers that went away while they waited.
 const ACQUIRE_CANCELLED: &str = "db_pool_acquire_cancelled_total";
@@ -71,8 +72,10 @@ pub(crate) struct Metrics {
     pub(crate) exhausted: Count,
     pub(crate) overloaded: Count,
     pub(crate) connect_timeouts: Count,
-    /// Turned away because the deadline of the scope was too close.
-    pub(crate) too_late: Count,
+    /// Turned away because the deadline was too close.
+    pub(crate) deadline: Count,
+    pub(crate) validation: Count,
+    pub(crate) suspended: Count,
     pub(crate) acquire_cancelled: Count,
     pub(crate) created: Count,
     pub(crate) connect_failures: Count,
@@ -110,7 +113,9 @@ impl Metrics {
             exhausted: timeouts("exhausted"),
             overloaded: timeouts("overloaded"),
             connect_timeouts: timeouts("connect"),
-            too_late: timeouts("deadline"),
+            deadline: timeouts("deadline"),
+            validation: timeouts("validation"),
+            suspended: timeouts("suspended"),
             acquire_cancelled: make.count(ACQUIRE_CANCELLED, &[]),
             created: make.count(CREATED, &[]),
             connect_failures: make.count(CONNECT_FAILURES, &[]),
@@ -142,7 +147,9 @@ impl Metrics {
             &self.exhausted,
             &self.overloaded,
             &self.connect_timeouts,
-            &self.too_late,
+            &self.deadline,
+            &self.validation,
+            &self.suspended,
             &self.acquire_cancelled,
             &self.created,
             &self.connect_failures,

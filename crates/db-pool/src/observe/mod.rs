@@ -1,6 +1,7 @@
 //! What statements tell about themselves: times, slow ones, repeated ones, and what they write.
 
 mod buckets;
+mod plan;
 mod pool;
 mod recorder;
 mod sites;
@@ -20,6 +21,7 @@ use serde::Serializer;
 use tokio::time::Instant;
 
 pub(crate) use self::buckets::{Buckets, Filled};
+pub(crate) use self::plan::{capture, quietly};
 pub use self::recorder::Recorder;
 pub(crate) use self::recorder::{Returned, Tap, Ticket};
 pub use self::sites::CallSite;
@@ -29,7 +31,7 @@ pub(crate) use self::slow_log::slow_acquire;
 pub(crate) use self::spans::Span;
 pub use self::statements::StatementStats;
 pub(crate) use self::statements::{Statement, Statements};
-pub(crate) use self::text::{Kind, TextHash};
+pub(crate) use self::text::{Kind, TextHash, placeholders};
 
 /// What the connections of one pool have told, together.
 pub(crate) struct Observed {

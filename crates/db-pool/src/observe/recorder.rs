@@ -11,6 +11,7 @@ use diesel::connection::{
 use diesel::result::Error;
 use tokio::time::Instant;
 
+use super::plan::is_quiet;
 use super::sites::{Address, Site, address};
 use super::slow_log;
 use super::spans::Span;
@@ -52,7 +53,6 @@ struct State {
     /// Since when at least one is under way.
     busy_since: Option<Instant>,
     hold: Option<Hold>,
-    quiet: bool,
     /// What was seen last under each few bits of its key, so that the tables of the pool are rarely asked.
     statements: Recent<u64, Statement>,
     sites: Recent<Address, Site>,
@@ -120,11 +120,6 @@ impl Recorder {
         }
         drop(state);
         self.shared.metrics.hold.record(held);
-    }
-
-    /// Whether the statements that follow are the pool's own, which nobody wants to see among theirs.
-    pub(crate) fn set_quiet(&self, quiet: bool) {
-        self.state().quiet = quiet;
     }
 
     /// Stands for the statement that was started last; for whoever may drop it unfinished.
@@ -225,7 +220,7 @@ impl Recorder {
             state.settle(now);
         }
         // An empty text is a sign of life and no statement.
-        let (Some(running), Some(text), false) = (running, text, state.quiet) else {
+        let (Some(running), Some(text), false) = (running, text, is_quiet()) else {
             return;
         };
         let known = &shared.observed.statements;

@@ -257,6 +257,26 @@ fn word(rest: &str, first: char) -> usize {
     first.len_utf8()
 }
 
+/// How many values the PostgreSQL statement wants: the highest number after a `$`.
+pub(crate) fn placeholders(sql: &str) -> usize {
+    let mut rest = sql;
+    let mut most = 0;
+    while let Some(first) = rest.chars().next() {
+        let length = match literal(rest) {
+            Some(length) => {
+                let number = rest[..length].strip_prefix('$');
+                most = most.max(number.and_then(|it| it.parse().ok()).unwrap_or(0));
+                length
+            }
+            None if rest.starts_with("--") => rest.find('\n').unwrap_or(rest.len()),
+            None if rest.starts_with("/*") => rest.find("*/").map_or(rest.len(), |end| end + 2),
+            None => word(rest, first),
+        };
+        rest = &rest[length..];
+    }
+    most
+}
+
 /// What a statement in its [`normal`] form does.
 pub(crate) fn kind(normal: &str) -> Kind {
     let mut words = words(normal);
@@ -382,6 +402,20 @@ mod tests {
             ("", Kind::Other, ""),
         ] {
             assert_eq!((kind(sql), &*summary(sql)), (does, short), "{sql}");
+        }
+    }
+
+    #[test]
+    fn places_for_values_are_counted_where_they_are_places() {
+        for (sql, count) in [
+            ("SELECT $2, $1, $2", 2),
+            (
+                "SELECT '$9', $$ $8 $$, \"$7\" -- $6\n /* $5 */ , $4::text, a$3",
+                4,
+            ),
+            ("SELECT 1", 0),
+        ] {
+            assert_eq!(placeholders(sql), count, "{sql}");
         }
     }
 

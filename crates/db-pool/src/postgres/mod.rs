@@ -4,6 +4,7 @@ mod commit;
 mod connect;
 mod connection;
 mod driver;
+mod explain;
 mod lane;
 
 use std::sync::Arc;
@@ -103,6 +104,10 @@ impl Driver<PgConnection> for Postgres {
 
     fn hang_up(connection: &PgConnection) {
         connection.hang_up();
+    }
+
+    async fn explain(connection: &mut PgConnection, sql: &str) -> QueryResult<String> {
+        explain::explain(connection, sql).await
     }
 
     fn begin(options: &TransactionOptions) -> String {

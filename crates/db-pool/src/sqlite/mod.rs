@@ -1,6 +1,7 @@
 //! SQLite: one writer and several readers on one file in WAL mode, each with a thread of its own.
 
 mod connection;
+mod explain;
 mod open;
 mod worker;
 
@@ -107,6 +108,10 @@ impl Driver<SqliteConnection> for Sqlite {
     }
 
     fn hang_up(_: &SqliteConnection) {}
+
+    async fn explain(connection: &mut SqliteConnection, sql: &str) -> QueryResult<String> {
+        explain::explain(connection, sql).await
+    }
 
     fn begin(options: &TransactionOptions) -> String {
         // A writer that begins deferred can fail half-way, when it first writes after another process has.
