@@ -81,7 +81,7 @@ pub trait Driver<C: AsyncConnectionCore>: Sized {
     /// Closes the connection for all who share it.
     fn hang_up(connection: &C);
     /// How the database would run `sql` with unknown values, as text; executes nothing. The caller bounds it.
-    fn explain(connection: &mut C, sql: &str) -> impl Future<Output = QueryResult<String>> + Send;
+    fn plan(connection: &mut C, sql: &str) -> impl Future<Output = QueryResult<String>> + Send;
     /// The statement that opens a transaction.
     fn begin(options: &TransactionOptions) -> String;
     /// Commits; with `track_lsn` also says where in the log, if there is one.

@@ -116,7 +116,6 @@ async fn drain<B: Backend>(line: Arc<Line<B>>) {
         }
         for place in places {
             line.pace.end(Instant::now());
-            line.managed.recorder.answered_unheard();
             drop(place);
         }
     }

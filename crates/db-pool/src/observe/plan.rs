@@ -34,7 +34,7 @@ pub(crate) async fn capture<B: Backend>(
     statement: &Arc<Statement>,
 ) {
     let Some(sent) = &statement.sent else { return };
-    let explained = timeout(LIMIT, quietly(B::explain(connection, sent))).await;
+    let explained = timeout(LIMIT, quietly(B::plan(connection, sent))).await;
     let (pool, sql) = (&*shared.config.name, &*statement.sql);
     match explained {
         Ok(Ok(plan)) => statement.slow.set_plan(cut(&plan)),

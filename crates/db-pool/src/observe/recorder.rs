@@ -1,5 +1,6 @@
 //! The one place where all statements of one connection pass: it measures them and hears what they write.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,6 +44,11 @@ pub(crate) enum Returned {
     Settled,
     /// It is closed, and nobody knows what became of its last statement.
     Unknown,
+}
+
+thread_local! {
+    /// The number of the statement that was started last; the caller asks right after.
+    static STARTED: Cell<u64> = const { Cell::new(0) };
 }
 
 #[derive(Default)]
@@ -122,9 +128,10 @@ impl Recorder {
         self.shared.metrics.hold.record(held);
     }
 
-    /// Stands for the statement that was started last; for whoever may drop it unfinished.
+    /// Stands for the statement that this thread started last, whichever others share the connection; for whoever
+    /// may drop it unfinished.
     pub(crate) fn ticket(self: &Arc<Self>) -> Ticket {
-        let id = self.state().last_id;
+        let id = STARTED.get();
         self.ticket_of(id, id)
     }
 
@@ -144,13 +151,8 @@ impl Recorder {
 
     /// Stands for work that tells no statements of its own.
     pub(crate) fn working(self: &Arc<Self>) -> Ticket {
-        self.state().push(None, Instant::now(), Span::default());
-        self.ticket()
-    }
-
-    /// On a lane: the oldest statement was answered, and nobody waited for it any more.
-    pub(crate) fn answered_unheard(&self) {
-        self.state().running.pop_front();
+        let id = self.state().push(None, Instant::now(), Span::default());
+        self.ticket_of(id, id)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -207,7 +209,7 @@ impl Recorder {
             Some(text.sql())
         });
         let span = Span::statement(&self.shared.config);
-        self.state().push(text.flatten(), now, span);
+        STARTED.set(self.state().push(text.flatten(), now, span));
     }
 
     fn finish(&self, query: &dyn DebugQuery, error: Option<&Error>) {
@@ -252,7 +254,7 @@ impl Recorder {
 }
 
 impl State {
-    fn push(&mut self, text: Option<u64>, since: Instant, span: Span) {
+    fn push(&mut self, text: Option<u64>, since: Instant, span: Span) -> u64 {
         if self.running.len() >= MOST_RUNNING {
             self.running.pop_front();
         }
@@ -264,6 +266,7 @@ impl State {
             since,
             span,
         });
+        self.last_id
     }
 
     /// The statement that has ended: the one known by its text, else the oldest of unknown text, as they are answered

@@ -153,8 +153,14 @@ impl PgConnection {
 
     /// A statement sent through a shared reference; dropped unfinished, it leaves the connection to be repaired.
     pub(super) fn watched<F>(&self, statement: F) -> Watched<F> {
-        let watch = self.watch();
+        let mut watch = self.watch();
+        watch.ticket = self.started();
         Watched { watch, statement }
+    }
+
+    /// Stands for the statement that this thread sent last; dropped, the recorder waits for it no longer.
+    pub(super) fn started(&self) -> Option<Ticket> {
+        self.recorder.as_ref().map(Recorder::ticket)
     }
 
     /// Why it has ended; `None` while it lives.
@@ -172,7 +178,7 @@ impl PgConnection {
             driver: self.driver.clone(),
             abandoned: Arc::clone(&self.abandoned),
             running: false,
-            _ticket: self.recorder.as_ref().map(Recorder::next_ticket),
+            ticket: self.recorder.as_ref().map(Recorder::next_ticket),
             failure: self.failure.clone(),
         }
     }
@@ -290,7 +296,8 @@ struct Watch {
     abandoned: Arc<AtomicBool>,
     running: bool,
     /// Dropped, it tells that the statement is over, answered or not.
-    _ticket: Option<Ticket>,
+    #[expect(dead_code, reason = "dropping it is all that it is for")]
+    ticket: Option<Ticket>,
     failure: Failure,
 }
 

@@ -27,7 +27,11 @@ where
         let watched = connection.watched(statement);
         return Box::pin(async move { Ok(watched.await?.collect().await) });
     }
-    Box::pin(async move { Ok(statement.await?.collect().await) })
+    let started = connection.started();
+    Box::pin(async move {
+        let _started = started;
+        Ok(statement.await?.collect().await)
+    })
 }
 
 /// What a lane asks of its session, on top of what every session is asked for.

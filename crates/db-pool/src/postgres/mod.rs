@@ -106,7 +106,7 @@ impl Driver<PgConnection> for Postgres {
         connection.hang_up();
     }
 
-    async fn explain(connection: &mut PgConnection, sql: &str) -> QueryResult<String> {
+    async fn plan(connection: &mut PgConnection, sql: &str) -> QueryResult<String> {
         explain::explain(connection, sql).await
     }
 

@@ -109,7 +109,7 @@ impl Driver<SqliteConnection> for Sqlite {
 
     fn hang_up(_: &SqliteConnection) {}
 
-    async fn explain(connection: &mut SqliteConnection, sql: &str) -> QueryResult<String> {
+    async fn plan(connection: &mut SqliteConnection, sql: &str) -> QueryResult<String> {
         explain::explain(connection, sql).await
     }
 
