@@ -41,7 +41,7 @@ mod sql_words;
 mod sqlite;
 mod status;
 mod transaction;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
+#[cfg(feature = "sqlite")]
 mod transaction_text;
 mod url;
 

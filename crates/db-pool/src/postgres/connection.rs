@@ -1,15 +1,12 @@
 //! diesel-async's PostgreSQL connection, watched: what was abandoned, whether the socket lives, and how to repair it.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel::connection::{CacheSize, Instrumentation};
+use diesel::connection::{CacheSize, Instrumentation, InstrumentationEvent};
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::result::{ConnectionError, ConnectionResult, DatabaseErrorKind, Error};
@@ -19,107 +16,223 @@ use diesel_async::{
 };
 use futures_core::future::BoxFuture;
 use futures_util::future::join;
-use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio::time::timeout;
 
+use super::cancel::Cancel;
 use super::commit::insert_lsn;
-use super::driver::Driver;
+use super::connect::limits;
+use super::driver::{Driver, State};
+use super::statement::{Uncached, Watched};
 use crate::backend::Condition;
-use crate::class::{ErrorClass, Failure};
+use crate::class::ErrorClass;
+use crate::config::PoolConfig;
 use crate::lsn::Lsn;
 use crate::observe::{Recorder, Tap, Ticket};
-use crate::transaction_text::MaybeOpen;
 
 /// A PostgreSQL connection for diesel-async.
 ///
-/// It derefs to `AsyncPgConnection` for reading, so statements can be pipelined through `&*conn`; those are not
-/// watched: if they are dropped unfinished, the next borrower waits for them.
+/// It derefs to `AsyncPgConnection` for reading, so statements can be pipelined through `&*conn`. What is dropped
+/// unfinished is noticed either way, and the connection repaired before it is lent again.
+///
+/// A cached plan that a change of the schema made stale is made anew without an error, outside of transactions and for
+/// statements that are not pipelined.
 pub struct PgConnection {
     inner: AsyncPgConnection,
     driver: Driver,
-    tls: MakeRustlsConnect,
-    abandoned: Arc<AtomicBool>,
-    maybe_open: MaybeOpen,
+    cancel: Cancel,
+    settings: Arc<Settings>,
+    server_version: u32,
+    cache_size: CacheSize,
+    /// The count of stale plans in the pool that this connection's cache of statements takes account of.
+    plans: u64,
+    /// The doubts of the pool, and the count of answers, when this connection last proved to be alive.
+    doubts: u64,
+    answered: u64,
     recorder: Option<Arc<Recorder>>,
-    failure: Failure,
     /// Whether the next COMMIT asks for its place in the log, and the answer.
     track_lsn: bool,
     lsn: Option<Lsn>,
 }
 
+/// What all connections of one pool share.
+#[derive(Debug)]
+pub(super) struct Settings {
+    cancel_after: Duration,
+    /// Behind `BEGIN`, where the session cannot hold the limits.
+    transaction_limits: Option<String>,
+    /// Grows when a connection did not answer a question for its life: then others are given less time.
+    doubts: AtomicU64,
+}
+
+impl Settings {
+    pub(super) fn new(config: &PoolConfig) -> Self {
+        let transaction_limits = config.pgbouncer.then(|| {
+            limits(config)
+                .map(|(name, millis)| format!("; SET LOCAL {name} = {millis}"))
+                .collect()
+        });
+        Self {
+            cancel_after: config.cancel_after,
+            transaction_limits,
+            doubts: AtomicU64::new(0),
+        }
+    }
+}
+
 impl PgConnection {
-    pub(super) fn new(inner: AsyncPgConnection, driver: Driver, tls: MakeRustlsConnect) -> Self {
+    pub(super) fn new(
+        inner: AsyncPgConnection,
+        driver: Driver,
+        cancel: Cancel,
+        settings: Arc<Settings>,
+        server_version: u32,
+    ) -> Self {
+        let doubts = settings.doubts.load(Ordering::Acquire);
         Self {
             inner,
+            plans: driver.wire().plans(),
+            answered: driver.wire().answered(),
             driver,
-            tls,
-            abandoned: Arc::default(),
-            maybe_open: MaybeOpen::default(),
+            cancel,
+            settings,
+            server_version,
+            cache_size: CacheSize::Unbounded,
+            doubts,
             recorder: None,
-            failure: Failure::default(),
             track_lsn: false,
             lsn: None,
         }
     }
 
+    /// Lets `recorder` hear every statement, in front of what the user sets.
     pub(super) fn listen(&mut self, recorder: Arc<Recorder>) {
-        self.inner
-            .set_instrumentation(Tap::new(Arc::clone(&recorder)));
+        self.hear_with(Tap::new(Arc::clone(&recorder)));
         self.recorder = Some(recorder);
+    }
+
+    fn hear_with(&mut self, next: impl Instrumentation) {
+        let state = Arc::clone(self.driver.state());
+        self.inner.set_instrumentation(Ear { state, next });
+    }
+
+    /// Whether the server follows a primary and only reads, by its own last word; no round trip. PostgreSQL 14 and
+    /// newer say so at login and when they are promoted; older ones count as primaries.
+    pub fn is_standby(&self) -> bool {
+        self.driver.is_standby()
+    }
+
+    /// The server's version as it counts: 150018 is 15.18. 0 if it did not say. No round trip.
+    pub fn server_version(&self) -> u32 {
+        self.server_version
+    }
+
+    /// The number of the server's process for this session, as in `pg_stat_activity`.
+    pub fn backend_pid(&self) -> i32 {
+        self.cancel.process
     }
 
     pub(super) fn condition(&mut self) -> Condition {
         if self.driver.fault().is_some() {
             return Condition::Broken;
         }
-        let unsettled = self.abandoned.load(Ordering::Acquire) || self.in_transaction();
-        if unsettled {
-            Condition::Dirty
-        } else {
-            Condition::Clean
+        let wire = self.driver.wire();
+        let unsettled = wire.in_flight() > 0 || !wire.is_settled() || wire.in_transaction();
+        if unsettled || AnsiTransactionManager::is_broken_transaction_manager(self) {
+            return Condition::Dirty;
         }
+        self.freshen();
+        let answered = self.driver.wire().answered();
+        if answered != self.answered {
+            self.answered = answered;
+            self.doubts = self.settings.doubts.load(Ordering::Acquire);
+        }
+        Condition::Clean
     }
 
-    fn in_transaction(&mut self) -> bool {
-        self.maybe_open.get() || AnsiTransactionManager::is_broken_transaction_manager(self)
-    }
-
-    /// Waits behind an abandoned statement, then ends what is open.
+    /// Waits behind abandoned statements, has the server stop them after a while, and ends what is open.
     pub(super) async fn recover(&mut self) -> QueryResult<()> {
-        let sql = if self.in_transaction() {
-            "ROLLBACK"
-        } else {
-            ""
-        };
-        self.inner.batch_execute(sql).await?;
-        self.abandoned.store(false, Ordering::Release);
-        self.maybe_open.set(false);
+        let wire = Arc::clone(self.driver.wire());
+        if wire.in_flight() > 0 || !wire.is_settled() {
+            self.drain().await?;
+        }
+        if wire.in_transaction() {
+            self.inner.batch_execute("ROLLBACK").await?;
+        }
+        wire.take_failure();
+        wire.nothing_in_flight();
         *self.inner.transaction_state() = AnsiTransactionManager::default();
         Ok(())
     }
 
+    /// The server answers in order: when an empty query is answered, all before it is over.
+    async fn drain(&mut self) -> QueryResult<()> {
+        let mut patience = self.settings.cancel_after;
+        let mut cancelled = false;
+        let mut empty = Box::pin(self.inner.batch_execute(""));
+        let drained = loop {
+            match timeout(patience, &mut empty).await {
+                Ok(drained) => break drained,
+                Err(_) => {
+                    // Waits until the server has passed it on; another one goes out if there are more statements.
+                    if let Err(error) = self.cancel.run().await {
+                        tracing::debug!(%error, "an abandoned statement could not be cancelled");
+                    }
+                    cancelled = true;
+                    patience = CANCEL_AGAIN;
+                }
+            }
+        };
+        drop(empty);
+        unless_cancelled(drained)?;
+        if cancelled {
+            // The statement may have ended just before the signal came: this one takes it instead.
+            unless_cancelled(self.inner.batch_execute("").await)?;
+        }
+        Ok(())
+    }
+
     /// An empty query: one round trip, nothing to plan.
+    ///
+    /// When another connection of the pool has just failed to answer, this one is given little time.
     pub(super) async fn ping(&mut self) -> QueryResult<()> {
-        self.batch_execute("").await
+        let settings = Arc::clone(&self.settings);
+        let doubts = settings.doubts.load(Ordering::Acquire);
+        let limit = if doubts == self.doubts {
+            NO_LIMIT
+        } else {
+            DOUBTFUL_PING
+        };
+        let unanswered = Doubt(Some(&settings));
+        let Ok(answer) = timeout(limit, self.batch_execute("")).await else {
+            return Err(lost(
+                "the connection did not answer; another one had not either",
+            ));
+        };
+        unanswered.dispel();
+        if answer.is_ok() {
+            self.doubts = doubts;
+        }
+        answer
     }
 
     /// Asks the server to stop a statement that nobody waits for. Harmless when late: nobody uses the session again.
     pub(super) fn abandon(&mut self) {
-        if !self.abandoned.load(Ordering::Acquire) || self.driver.fault().is_some() {
+        let wire = self.driver.wire();
+        if (wire.in_flight() == 0 && wire.is_settled()) || self.driver.fault().is_some() {
             return;
         }
-        let (cancel, tls) = (self.inner.cancel_token(), self.tls.clone());
+        let cancel = self.cancel.clone();
         tokio::spawn(async move {
-            if !matches!(
-                tokio::time::timeout(CANCEL_LIMIT, cancel.cancel_query(tls)).await,
-                Ok(Ok(()))
-            ) {
-                tracing::debug!("an abandoned statement could not be cancelled on the server");
+            if let Err(error) = cancel.run().await {
+                tracing::debug!(%error, "an abandoned statement could not be cancelled on the server");
             }
         });
     }
 
+    /// The class of the last failure since this was asked: the server's code, or the end of the connection.
     pub(super) fn take_failure(&mut self) -> Option<ErrorClass> {
-        self.failure.take()
+        let told = self.driver.wire().take_failure();
+        self.driver.fault_class().or(told)
     }
 
     /// Commits what diesel's transaction manager has open; with `track_lsn` also learns its place in the log.
@@ -131,31 +244,62 @@ impl PgConnection {
         result.map(|()| lsn)
     }
 
-    /// After a failed statement PostgreSQL answers COMMIT by rolling back, and calls that a success. Anything else it
-    /// refuses then, so something else goes first, in the same message.
+    /// After a failed statement PostgreSQL answers COMMIT by rolling back, and calls that a success.
     async fn commit(&mut self) -> QueryResult<()> {
+        let wire = Arc::clone(self.driver.wire());
+        let known = wire.in_flight() == 0 && wire.is_settled();
+        // In a failed transaction the first of the two is refused.
+        let text = if known { COMMIT } else { "SELECT 1; COMMIT" };
         let mut pipeline = &self.inner;
-        let commit = pipeline.batch_execute("SELECT 1; COMMIT");
-        let result = if self.track_lsn {
+        let result = if known && wire.has_failed_transaction() {
+            Err(aborted())
+        } else if self.track_lsn {
             // Sent together, answered in order: the place is that of this commit or a later one.
+            let commit = pipeline.batch_execute(text);
             let (result, lsn) = join(commit, insert_lsn(&self.inner)).await;
             self.lsn = lsn.ok();
             result
         } else {
-            commit.await
+            pipeline.batch_execute(text).await
         };
-        if result.is_err() && self.inner.batch_execute("ROLLBACK").await.is_ok() {
-            // Over, as it is after a COMMIT of any outcome.
-            self.maybe_open.set(false);
+        if result.is_err() && wire.in_transaction() && self.driver.fault().is_none() {
+            // The error matters more than what becomes of this; an open transaction is noticed later.
+            drop(self.inner.batch_execute("ROLLBACK").await);
         }
         result
     }
 
+    /// Empties the cache of statements when a plan went stale somewhere in the pool, or when it has grown too large:
+    /// each statement costs memory on the server, and those of varying shape are never used again.
+    fn freshen(&mut self) {
+        let wire = self.driver.wire();
+        let (plans, statements) = (wire.plans(), wire.statements());
+        if (plans == self.plans && statements <= MAX_STATEMENTS) || wire.in_flight() > 0 {
+            return;
+        }
+        wire.forget_statements();
+        self.plans = plans;
+        self.inner
+            .set_prepared_statement_cache_size(CacheSize::Disabled);
+        self.inner
+            .set_prepared_statement_cache_size(self.cache_size);
+    }
+
+    /// Whether a statement may be sent again when its plan is stale: nothing else is under way or open.
+    fn may_send_again(&self, query: &impl QueryFragment<Pg>) -> bool {
+        let wire = self.driver.wire();
+        wire.statements() > 0
+            && !wire.in_transaction()
+            && wire.in_flight() == 0
+            && matches!(query.is_safe_to_cache_prepared(&Pg), Ok(true))
+    }
+
     /// A statement sent through a shared reference; dropped unfinished, it leaves the connection to be repaired.
-    pub(super) fn watched<F>(&self, statement: F) -> Watched<F> {
-        let mut watch = self.watch();
-        watch.ticket = self.started();
-        Watched { watch, statement }
+    pub(super) fn watched<'conn, R>(
+        &'conn self,
+        statement: BoxFuture<'conn, QueryResult<R>>,
+    ) -> Watched<'conn, R> {
+        Watched::new(self.driver.state(), self.started(), None, statement)
     }
 
     /// Stands for the statement that this thread sent last; dropped, the recorder waits for it no longer.
@@ -172,22 +316,13 @@ impl PgConnection {
     pub(super) fn hang_up(&self) {
         self.driver.abort();
     }
-
-    fn watch(&self) -> Watch {
-        Watch {
-            driver: self.driver.clone(),
-            abandoned: Arc::clone(&self.abandoned),
-            running: false,
-            ticket: self.recorder.as_ref().map(Recorder::next_ticket),
-            failure: self.failure.clone(),
-        }
-    }
 }
 
 impl Drop for PgConnection {
     fn drop(&mut self) {
         // Left alone, the driver would wait for the end of the abandoned statement.
-        if self.abandoned.load(Ordering::Acquire) {
+        let wire = self.driver.wire();
+        if wire.in_flight() > 0 || !wire.is_settled() {
             self.driver.abort();
         }
     }
@@ -203,26 +338,23 @@ impl std::ops::Deref for PgConnection {
 
 impl SimpleAsyncConnection for PgConnection {
     async fn batch_execute(&mut self, query: &str) -> QueryResult<()> {
-        self.maybe_open.sending(query);
-        let mut watch = self.watch();
-        watch.start();
-        // Dropped here, `watch` marks the connection as abandoned.
-        let result = match query {
-            COMMIT => self.commit().await,
+        // Dropped, it tells that the statement is over, answered or not.
+        let _ticket = self.recorder.as_ref().map(Recorder::next_ticket);
+        let result = match (query, &self.settings.transaction_limits) {
+            (COMMIT, _) => self.commit().await,
+            (begin, Some(limits)) if begin.starts_with("BEGIN") && !begin.contains(';') => {
+                let begin = format!("{begin}{limits}");
+                self.inner.batch_execute(&begin).await
+            }
             _ => self.inner.batch_execute(query).await,
         };
-        watch.finish();
-        if result.is_ok() {
-            self.maybe_open.confirmed(query);
-        }
-        watch.explain(result)
+        self.driver.state().explain(result)
     }
 }
 
 impl AsyncConnectionCore for PgConnection {
-    type ExecuteFuture<'conn, 'query> = Watched<BoxFuture<'conn, QueryResult<usize>>>;
-    type LoadFuture<'conn, 'query> =
-        Watched<BoxFuture<'conn, QueryResult<Self::Stream<'conn, 'query>>>>;
+    type ExecuteFuture<'conn, 'query> = Watched<'conn, usize>;
+    type LoadFuture<'conn, 'query> = Watched<'conn, Self::Stream<'conn, 'query>>;
     type Stream<'conn, 'query> = <AsyncPgConnection as AsyncConnectionCore>::Stream<'conn, 'query>;
     type Row<'conn, 'query> = <AsyncPgConnection as AsyncConnectionCore>::Row<'conn, 'query>;
     type Backend = Pg;
@@ -232,9 +364,17 @@ impl AsyncConnectionCore for PgConnection {
         T: AsQuery + 'query,
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
-        let watch = self.watch();
-        let statement = AsyncConnectionCore::load(&mut self.inner, source);
-        Watched { watch, statement }
+        self.freshen();
+        let query = source.as_query();
+        let state: &'conn State = self.driver.state();
+        let mut inner: &'conn AsyncPgConnection = &self.inner;
+        let again = self.may_send_again(&query).then(|| {
+            let _silent = state.wire.unannounced();
+            AsyncConnectionCore::load(&mut inner, Uncached(&query))
+        });
+        let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
+        let statement = AsyncConnectionCore::load(&mut inner, query);
+        Watched::new(state, ticket, again, statement)
     }
 
     fn execute_returning_count<'conn, 'query, T>(
@@ -244,9 +384,16 @@ impl AsyncConnectionCore for PgConnection {
     where
         T: QueryFragment<Pg> + QueryId + 'query,
     {
-        let watch = self.watch();
-        let statement = AsyncConnectionCore::execute_returning_count(&mut self.inner, source);
-        Watched { watch, statement }
+        self.freshen();
+        let state: &'conn State = self.driver.state();
+        let mut inner: &'conn AsyncPgConnection = &self.inner;
+        let again = self.may_send_again(&source).then(|| {
+            let _silent = state.wire.unannounced();
+            AsyncConnectionCore::execute_returning_count(&mut inner, Uncached(&source))
+        });
+        let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
+        let statement = AsyncConnectionCore::execute_returning_count(&mut inner, source);
+        Watched::new(state, ticket, again, statement)
     }
 }
 
@@ -269,15 +416,13 @@ impl AsyncConnection for PgConnection {
 
     fn set_instrumentation(&mut self, instrumentation: impl Instrumentation) {
         match &self.recorder {
-            Some(recorder) => {
-                let tap = Tap::with(Arc::clone(recorder), instrumentation);
-                self.inner.set_instrumentation(tap);
-            }
-            None => self.inner.set_instrumentation(instrumentation),
+            Some(recorder) => self.hear_with(Tap::with(Arc::clone(recorder), instrumentation)),
+            None => self.hear_with(instrumentation),
         }
     }
 
     fn set_prepared_statement_cache_size(&mut self, size: CacheSize) {
+        self.cache_size = size;
         self.inner.set_prepared_statement_cache_size(size);
     }
 }
@@ -290,87 +435,81 @@ impl fmt::Debug for PgConnection {
     }
 }
 
-/// One statement's share in the state of the connection.
-struct Watch {
-    driver: Driver,
-    abandoned: Arc<AtomicBool>,
-    running: bool,
-    /// Dropped, it tells that the statement is over, answered or not.
-    #[expect(dead_code, reason = "dropping it is all that it is for")]
-    ticket: Option<Ticket>,
-    failure: Failure,
+/// Counts statements under way, also those sent through `&AsyncPgConnection`, and passes events on.
+struct Ear<I> {
+    state: Arc<State>,
+    next: I,
 }
 
-impl Watch {
-    fn start(&mut self) {
-        self.running = true;
-    }
-
-    /// The server answers in order: an answer to this statement means that all before it are over too.
-    fn finish(&mut self) {
-        self.running = false;
-        self.abandoned.store(false, Ordering::Release);
-    }
-
-    /// Replaces "connection closed" by the reason, which only the driver task has seen.
-    fn explain<R>(&self, result: QueryResult<R>) -> QueryResult<R> {
-        let result = match (result, self.driver.fault()) {
-            (Err(Error::DatabaseError(DatabaseErrorKind::UnableToSendCommand, _)), Some(fault)) => {
-                let text = Box::new(fault.to_owned());
-                Err(Error::DatabaseError(
-                    DatabaseErrorKind::ClosedConnection,
-                    text,
-                ))
+impl<I: Instrumentation> Instrumentation for Ear<I> {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        let wire = &self.state.wire;
+        match &event {
+            InstrumentationEvent::StartQuery { .. } => {
+                if !wire.announce() {
+                    return;
+                }
             }
-            (result, _) => result,
-        };
-        self.failure.note(result)
+            InstrumentationEvent::FinishQuery { error, .. } => {
+                // Sent again, it will finish once more.
+                if error.is_some() && wire.is_healing() && wire.failed_by_stale_plan() {
+                    return;
+                }
+                wire.finished();
+            }
+            InstrumentationEvent::CacheQuery { .. } => wire.cached(),
+            _ => {}
+        }
+        self.next.on_connection_event(event);
     }
 }
 
-impl Drop for Watch {
+/// Spreads the doubt that an unanswered question raises, unless dispelled.
+struct Doubt<'a>(Option<&'a Settings>);
+
+impl Doubt<'_> {
+    fn dispel(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Doubt<'_> {
     fn drop(&mut self) {
-        if self.running {
-            self.abandoned.store(true, Ordering::Release);
+        if let Some(settings) = self.0 {
+            settings.doubts.fetch_add(1, Ordering::AcqRel);
         }
     }
 }
 
-/// A statement; dropping it unfinished leaves the connection to be repaired.
-#[expect(
-    unnameable_types,
-    reason = "an associated type that nobody needs to name"
-)]
-pub struct Watched<F> {
-    watch: Watch,
-    statement: F,
-}
-
-impl<R, F> Future for Watched<F>
-where
-    F: Future<Output = QueryResult<R>> + Unpin,
-{
-    type Output = QueryResult<R>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        this.watch.start();
-        let result = std::task::ready!(Pin::new(&mut this.statement).poll(cx));
-        this.watch.finish();
-        Poll::Ready(this.watch.explain(result))
+fn unless_cancelled(result: QueryResult<()>) -> QueryResult<()> {
+    match result {
+        Err(error) if ErrorClass::of(&error) == ErrorClass::Cancelled => Ok(()),
+        result => result,
     }
 }
 
-impl<F> fmt::Debug for Watched<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watched")
-            .field("running", &self.watch.running)
-            .finish_non_exhaustive()
-    }
+/// The server's words for it.
+fn aborted() -> Error {
+    let text = "current transaction is aborted, commands ignored until end of transaction block";
+    Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(text.to_owned()))
+}
+
+fn lost(text: &str) -> Error {
+    let text = Box::new(text.to_owned());
+    Error::DatabaseError(DatabaseErrorKind::ClosedConnection, text)
 }
 
 /// What diesel's transaction manager sends.
 const COMMIT: &str = "COMMIT";
 
-/// How long to try to cancel an abandoned statement.
-const CANCEL_LIMIT: Duration = Duration::from_secs(1);
+/// When a cancelled statement is followed by another one that was abandoned as well.
+const CANCEL_AGAIN: Duration = Duration::from_millis(100);
+
+/// For an answer on a connection whose neighbour has just failed to give one.
+const DOUBTFUL_PING: Duration = Duration::from_millis(100);
+
+/// Whoever asks sets the real limit.
+const NO_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Kept in the cache of one connection: far more than a program has queries, unless their shapes vary without bound.
+const MAX_STATEMENTS: u32 = 1_000;

@@ -1,11 +1,18 @@
 //! PostgreSQL by tokio-postgres and rustls: connecting, the connection, and repairing it.
 
+mod cancel;
 mod commit;
 mod connect;
 mod connection;
+mod dial;
 mod driver;
 mod explain;
+mod frames;
 mod lane;
+mod statement;
+mod stream;
+mod tls;
+mod wire;
 
 use std::sync::Arc;
 
