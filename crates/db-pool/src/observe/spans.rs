@@ -41,16 +41,15 @@ impl Span {
         })
     }
 
-    /// A transaction from its begin to its end; its statements are inside when its future is instrumented with
-    /// [`Span::inner`].
-    pub(crate) fn transaction(config: &PoolConfig) -> Self {
+    /// An attempt at a transaction, borrowing included; its statements are inside when its future is instrumented
+    /// with [`Span::inner`].
+    pub(crate) fn transaction(config: &PoolConfig, attempt: u32) -> Self {
         Self::enabled(|| {
             tracing::debug_span!(
                 "db.transaction",
                 db.system.name = system(config),
                 db.client.connection.pool.name = %config.name,
-                db.transaction.attempts = tracing::field::Empty,
-                error.r#type = tracing::field::Empty,
+                db.transaction.attempt = attempt,
             )
         })
     }

@@ -1,11 +1,9 @@
-//! The metrics of transactions: how they ended, and how often one was run again.
+//! The metrics of transactions: how they ended, and how often one was not run again.
 
 use ::metrics::{Counter, Unit};
 
 /// Counter: ends of attempts, by `outcome` (`committed`, `rolled_back`, `unknown`).
 const TRANSACTIONS: &str = "db_pool_transactions_total";
-/// Counter: attempts after the first.
-const RETRIES: &str = "db_pool_transaction_retries_total";
 /// Counter: attempts that were not made, since too many were.
 const RETRIES_REFUSED: &str = "db_pool_transaction_retries_refused_total";
 
@@ -13,14 +11,12 @@ pub(crate) struct Metrics {
     pub(super) committed: Counter,
     pub(super) rolled_back: Counter,
     pub(super) unknown: Counter,
-    pub(super) retries: Counter,
     pub(super) refused: Counter,
 }
 
 impl Metrics {
     pub(crate) fn new(pool: &str) -> Self {
         ::metrics::describe_counter!(TRANSACTIONS, Unit::Count, "Transactions, by outcome.");
-        ::metrics::describe_counter!(RETRIES, Unit::Count, "Transactions that were run again.");
         ::metrics::describe_counter!(
             RETRIES_REFUSED,
             Unit::Count,
@@ -32,7 +28,6 @@ impl Metrics {
             committed: ended("committed"),
             rolled_back: ended("rolled_back"),
             unknown: ended("unknown"),
-            retries: ::metrics::counter!(RETRIES, "pool" => pool.clone()),
             refused: ::metrics::counter!(RETRIES_REFUSED, "pool" => pool.clone()),
         }
     }

@@ -13,6 +13,7 @@ use super::{AsyncFunc, Transaction, TransactionError, TransactionOptions, commit
 use crate::backend::{Backend, Condition};
 use crate::class::ErrorClass;
 use crate::error::AcquireError;
+use crate::observe::Span;
 use crate::pool::Pool;
 
 impl<B: Backend> Pool<B> {
@@ -146,8 +147,7 @@ impl<B: Backend> Pool<B> {
         R: Send,
     {
         let shared = self.shared();
-        let span =
-            tracing::debug_span!("transaction", pool = %shared.config.name, attempt = number);
+        let span = Span::transaction(&shared.config, number).inner();
         async {
             let deadline = options.timeout.map(|limit| started + limit);
             let acquired = by(deadline, self.checkout(options.read_only, at)).await;
@@ -200,7 +200,7 @@ impl<B: Backend> Pool<B> {
         let transactions = &self.shared().transactions;
         let pool = &self.config().name;
         if transactions.budget.take(Instant::now()) {
-            transactions.metrics.retries.increment(1);
+            self.shared().metrics.retries.increment(class);
             tracing::debug!(%pool, ?class, next, "the transaction is run again");
             Some(pause)
         } else {
