@@ -11,6 +11,8 @@
 #[cfg(feature = "postgres")]
 mod cluster;
 mod config;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod log_support;
 #[cfg(feature = "sqlite")]
 mod sqlite_support;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -28,10 +30,6 @@ mod lifecycle;
 mod migrations;
 #[cfg(feature = "sqlite")]
 mod observability;
-#[cfg(feature = "sqlite")]
-mod scopes;
-#[cfg(feature = "sqlite")]
-mod statements;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -42,6 +40,14 @@ mod proxy;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod reading;
+#[cfg(feature = "tower")]
+mod scope_layer;
+#[cfg(feature = "sqlite")]
+mod scopes;
+#[cfg(feature = "sqlite")]
+mod statements;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod telling;
 #[cfg(feature = "sqlite")]
 mod transactions;
 #[cfg(feature = "postgres")]
