@@ -425,4 +425,4 @@ fn redacted<S: Serializer>(url: &str, to: S) -> Result<S::Ok, S::Error> {
 /// A size beyond any sense; keeps arithmetic and allocations small.
 const MAX_SIZE: u32 = 10_000;
 /// PostgreSQL keeps these settings as milliseconds in 31 bits.
-const MAX_DURATION: Duration = Duration::from_secs(20 * 24 * 3600);
+pub(crate) const MAX_DURATION: Duration = Duration::from_secs(20 * 24 * 3600);

@@ -2,9 +2,12 @@
 
 use std::error::Error;
 use std::fmt;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use crate::registry::Holder;
 
 /// A setting that cannot work.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -260,21 +263,41 @@ impl OpenError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// All connections stayed in use for `acquire_timeout`.
+    /// All connections stayed in use for as long as the caller could wait.
     #[error(
-        "no connection became free within {waited:?}; all {max_size} stayed in use: hold them shorter or raise max_size"
+        "no connection became free within {waited:?}; all {max_size} stayed in use{}{}: hold them shorter or raise max_size",
+        Held(holders), Nested(*held_by_caller)
     )]
+    #[non_exhaustive]
     Exhausted {
         /// How long this caller waited.
         waited: Duration,
-        /// The size of the set it waited for.
+        /// The most connections that could be lent.
         max_size: u32,
+        /// Who holds them, the longest first; at most eight.
+        holders: Vec<Holder>,
+        /// Where the same task had borrowed a connection that it still holds: it may have waited for itself.
+        held_by_caller: Option<&'static Location<'static>>,
+        /// Why no further connection could be opened, if that was tried and failed last.
+        #[source]
+        last_connect_error: Option<ConnectError>,
     },
     /// The queue was full already: `max_waiting` others were waiting.
     #[error("{waiting} callers wait for a connection already, which is max_waiting: shed load")]
     Overloaded {
         /// How many were waiting.
         waiting: usize,
+    },
+    /// The queue is so long that the wait would outlast the caller's deadline; it was not begun.
+    #[error(
+        "a connection would become free in about {predicted:?}, but only {remaining:?} remain: shed load or raise max_size"
+    )]
+    #[non_exhaustive]
+    DeadlineTooClose {
+        /// How long the wait would be, judged by how long connections were held lately.
+        predicted: Duration,
+        /// The time that the caller had left.
+        remaining: Duration,
     },
     /// A new connection was needed and could not be opened.
     #[error("no connection could be opened")]
@@ -286,6 +309,13 @@ pub enum AcquireError {
         sqlstate: Option<String>,
         /// Whether trying again is pointless.
         permanent: bool,
+    },
+    /// Idle connections were there but gave no sign of life, and no time was left to open another.
+    #[error("idle connections did not answer within {waited:?}; the database or the network hangs")]
+    #[non_exhaustive]
+    ValidationFailed {
+        /// How long this caller waited.
+        waited: Duration,
     },
     /// A connection was there but did not answer; only [`Pool::ping`](crate::Pool::ping) returns this.
     #[error("the database did not answer a ping")]
@@ -307,25 +337,89 @@ pub enum AcquireError {
         /// What each server said.
         servers: Vec<String>,
     },
+    /// The pool stayed suspended for as long as the caller could wait.
+    #[error("the pool was suspended for all of {waited:?}; `resume` lends again")]
+    #[non_exhaustive]
+    Suspended {
+        /// How long this caller waited.
+        waited: Duration,
+    },
     /// The pool is closed.
     #[error("the pool is closed")]
     Closed,
 }
 
 impl AcquireError {
-    /// Whether time ran out: waiting for a free connection, opening one, or waiting for a ping.
+    /// Whether time ran out: waiting for a free connection, opening one, or waiting for an answer.
     pub fn is_timeout(&self) -> bool {
         match self {
-            Self::Exhausted { .. } | Self::NoPrimary { .. } => true,
+            Self::Exhausted { .. }
+            | Self::ValidationFailed { .. }
+            | Self::Suspended { .. }
+            | Self::NoPrimary { .. } => true,
             Self::ConnectFailed { source, .. } => source.is_timeout(),
             Self::PingFailed { source } => source.is_none(),
-            Self::Overloaded { .. } | Self::NoServer { .. } | Self::Closed => false,
+            Self::Overloaded { .. }
+            | Self::DeadlineTooClose { .. }
+            | Self::NoServer { .. }
+            | Self::Closed => false,
         }
+    }
+
+    /// Whether there are too many callers for the connections there are: waited in vain, or not let into the queue.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::Exhausted { .. } | Self::Overloaded { .. } | Self::DeadlineTooClose { .. }
+        )
+    }
+
+    /// Whether a connection could not be opened.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::ConnectFailed { .. })
+    }
+
+    /// Whether trying again is pointless until somebody changes something.
+    pub fn is_permanent(&self) -> bool {
+        match self {
+            Self::ConnectFailed { permanent, .. } => *permanent,
+            Self::Closed => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the pool is suspended.
+    pub fn is_suspended(&self) -> bool {
+        matches!(self, Self::Suspended { .. })
     }
 
     /// Whether the pool is closed.
     pub fn is_closed(&self) -> bool {
         matches!(self, Self::Closed)
+    }
+}
+
+/// The longest holder and how many others.
+struct Held<'a>(&'a [Holder]);
+
+impl fmt::Display for Held<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [] => Ok(()),
+            [only] => write!(f, ", held by {only}"),
+            [first, rest @ ..] => write!(f, ", the longest by {first}, and {} more", rest.len()),
+        }
+    }
+}
+
+struct Nested(Option<&'static Location<'static>>);
+
+impl fmt::Display for Nested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(at) => write!(f, "; the same task holds one since {at}"),
+            None => Ok(()),
+        }
     }
 }
 

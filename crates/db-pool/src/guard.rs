@@ -1,19 +1,18 @@
 //! A borrowed connection, and what happens when the borrower lets go of it: back at once, repaired first, or closed.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition};
-use crate::manager::{Managed, Manager};
+use crate::manager::Managed;
 use crate::observe::Returned;
-use crate::shared::Shared;
+use crate::registry::Ended;
+use crate::slots::{Permit, Pooled, Set};
 
 /// A borrowed connection that may write; it goes back when dropped.
 ///
@@ -57,36 +56,30 @@ impl<B: Backend> fmt::Debug for Connection<B> {
     }
 }
 
-type Pooled<B> = bb8::PooledConnection<'static, Manager<B>>;
-
 /// A connection out of bb8 together with the permit that entitles to it.
 pub(crate) struct Checkout<B: Backend> {
     /// `Some` until drop or `close`.
-    pooled: Option<Pooled<B>>,
-    permit: Option<OwnedSemaphorePermit>,
-    lent: Option<Lent>,
+    parts: Option<(Pooled<B>, Permit<B>)>,
 }
 
 impl<B: Backend> Checkout<B> {
+    /// The connection is marked as lent already.
     pub(crate) fn new(
         pooled: Pooled<B>,
-        permit: OwnedSemaphorePermit,
-        shared: Arc<Shared>,
+        permit: Permit<B>,
+        at: &'static Location<'static>,
     ) -> Self {
-        let lent = Lent::new(shared, pooled.slot.is_ok());
-        pooled.recorder.lend(Location::caller());
+        pooled.recorder.lend(at);
         Self {
-            pooled: Some(pooled),
-            permit: Some(permit),
-            lent: Some(lent),
+            parts: Some((pooled, permit)),
         }
     }
 
     /// Gives the connection back; the future ends when it is ready for the next borrower, or closed.
     pub(crate) fn ended(mut self) -> impl Future<Output = ()> + Send + 'static {
         let (ended, end) = oneshot::channel();
-        if let Some(lent) = &mut self.lent {
-            lent.ended = Some(ended);
+        if let Some((_, permit)) = &mut self.parts {
+            permit.ended = Some(ended);
         }
         drop(self);
         async move {
@@ -96,145 +89,111 @@ impl<B: Backend> Checkout<B> {
     }
 
     pub(crate) fn managed_mut(&mut self) -> &mut Managed<B::Connection> {
-        self.pooled.as_mut().expect(HELD)
+        &mut self.parts.as_mut().expect(HELD).0
     }
 
     pub(crate) fn connection(&self) -> &B::Connection {
-        self.pooled
-            .as_ref()
-            .and_then(|pooled| pooled.connection())
-            .expect(LENT)
+        self.parts.as_ref().expect(HELD).0.connection()
     }
 
     pub(crate) fn connection_mut(&mut self) -> &mut B::Connection {
-        self.managed_mut().connection_mut().expect(LENT)
+        self.managed_mut().connection_mut()
     }
 
     /// Closes the connection and keeps the permit, for another attempt.
-    pub(crate) fn close(mut self) -> OwnedSemaphorePermit {
-        let pooled = self.pooled.take().expect(HELD);
-        let lent = self.lent.take().expect(HELD);
-        let permit = self.permit.take().expect(HELD);
-        close(pooled, &lent.shared);
+    pub(crate) fn close(mut self) -> Permit<B> {
+        let (pooled, permit) = self.parts.take().expect(HELD);
+        close_pooled(pooled, &permit.set);
         permit
     }
 }
 
 impl<B: Backend> Drop for Checkout<B> {
     fn drop(&mut self) {
-        let (Some(mut pooled), Some(permit), Some(lent)) =
-            (self.pooled.take(), self.permit.take(), self.lent.take())
-        else {
+        let Some((mut pooled, permit)) = self.parts.take() else {
             return; // closed
         };
-        // bb8 spawns replacements, and the guard may be dropped outside of the runtime.
-        let shared = Arc::clone(&lent.shared);
-        let _entered = shared.runtime.enter();
-        pooled.last_used = Instant::now();
-        let condition = match &mut pooled.slot {
-            Ok(connection) => B::condition(connection),
-            Err(_) => Condition::Broken,
-        };
-        match condition {
-            Condition::Dirty if !shared.is_closed() => {
-                shared.runtime.spawn(repair(pooled, permit, lent));
+        let set = &permit.set;
+        let closed = set.shared.is_closed();
+        match B::condition(pooled.connection_mut()) {
+            Condition::Clean if !closed && !pooled.broken => give_back(pooled, permit),
+            Condition::Dirty if !closed && !pooled.broken => {
+                pooled.seat.recovering();
+                // Closed if the runtime stops in the middle.
+                pooled.broken = true;
+                let runtime = set.shared.runtime.clone();
+                runtime.spawn(repair(pooled, permit));
             }
-            Condition::Dirty | Condition::Broken => close(pooled, &shared),
-            Condition::Clean => {
-                pooled.recorder.returned(Returned::Settled);
-                // Idle before the permit is free: its next holder must find the connection.
-                drop(lent);
-                drop(pooled);
-                drop(permit);
-            }
+            _ => close_pooled(pooled, set),
         }
     }
 }
 
+/// Makes a clean connection idle again.
+fn give_back<B: Backend>(pooled: Pooled<B>, permit: Permit<B>) {
+    let set = &permit.set;
+    let Some(ended) = pooled.seat.come_back(Instant::now()) else {
+        return close_pooled(pooled, set);
+    };
+    set.usual_hold.record(ended.held);
+    if ended.was_told {
+        tell_of_late_return(set, &ended);
+    }
+    if ended.retired || set.has_surplus() {
+        return close_pooled(pooled, set);
+    }
+    pooled.recorder.returned(Returned::Settled);
+    // Idle before the permit is free: its next holder must find the connection.
+    set.put(pooled);
+    set.shared.tell_returned();
+    drop(permit);
+}
+
 /// Makes a connection fit for the next borrower, or closes it; holds the permit meanwhile.
-///
-/// When the runtime stops in the middle, bb8 finds the connection still dirty and closes it.
-async fn repair<B: Backend>(mut pooled: Pooled<B>, permit: OwnedSemaphorePermit, mut lent: Lent) {
-    let shared = Arc::clone(&lent.shared);
-    lent.set_recovering();
-    let limit = shared.config.recovery_timeout;
-    let repaired = match pooled.connection_mut() {
-        Some(connection) => match timeout(limit, B::recover(connection)).await {
-            Ok(Ok(())) => B::condition(connection) == Condition::Clean,
-            Ok(Err(_)) | Err(_) => false,
-        },
-        None => false,
+async fn repair<B: Backend>(mut pooled: Pooled<B>, permit: Permit<B>) {
+    let set = &permit.set;
+    let (shared, limit) = (&set.shared, set.shared.config.recovery_timeout);
+    let connection = pooled.connection_mut();
+    let repaired = match timeout(limit, B::recover(connection)).await {
+        Ok(Ok(())) => B::condition(connection) == Condition::Clean,
+        Ok(Err(_)) | Err(_) => false,
     };
     let (counters, metrics) = (&shared.counters, &shared.metrics);
     if repaired {
         counters.recovered.fetch_add(1, Relaxed);
         metrics.recovered.increment(1);
-        pooled.last_used = Instant::now();
+        pooled.broken = false;
+        if !shared.is_closed() {
+            return give_back(pooled, permit);
+        }
     } else {
         counters.discarded.fetch_add(1, Relaxed);
         metrics.discarded.increment(1);
         tracing::warn!(pool = %shared.config.name, "an abandoned connection could not be repaired");
     }
-    drop(lent);
-    if repaired {
-        pooled.recorder.returned(Returned::Settled);
-        drop(pooled);
-    } else {
-        close(pooled, &shared);
-    }
-    drop(permit);
+    close_pooled(pooled, set);
 }
 
-fn close<B: Backend>(mut pooled: Pooled<B>, shared: &Shared) {
-    let _entered = shared.runtime.enter();
-    if let Some(connection) = pooled.connection_mut() {
-        B::abandon(connection);
+/// Closes a connection that was taken out of bb8.
+pub(crate) fn close_pooled<B: Backend>(mut pooled: Pooled<B>, set: &Set<B>) {
+    // A backend may spawn what ends a statement, and the guard may be dropped outside of the runtime.
+    let _entered = set.shared.runtime.enter();
+    if let Some(ended) = pooled.seat.come_back(Instant::now())
+        && ended.was_told
+    {
+        tell_of_late_return(set, &ended);
     }
+    set.left(&pooled.seat);
+    B::abandon(pooled.connection_mut());
     pooled.recorder.returned(Returned::Unknown);
     pooled.uncount();
     drop(pooled);
+    set.shared.tell_returned();
 }
 
-/// Counts a connection as in use, and as recovering while it is repaired.
-struct Lent {
-    shared: Arc<Shared>,
-    counts: bool,
-    recovering: bool,
-    /// Dropped with this, for whoever waits for the end.
-    ended: Option<oneshot::Sender<Infallible>>,
-}
-
-impl Lent {
-    fn new(shared: Arc<Shared>, counts: bool) -> Self {
-        if counts {
-            shared.counters.in_use.fetch_add(1, Relaxed);
-            shared.publish();
-        }
-        Self {
-            shared,
-            counts,
-            recovering: false,
-            ended: None,
-        }
-    }
-
-    fn set_recovering(&mut self) {
-        self.recovering = true;
-        self.shared.counters.recovering.fetch_add(1, Relaxed);
-    }
-}
-
-impl Drop for Lent {
-    fn drop(&mut self) {
-        if self.recovering {
-            self.shared.counters.recovering.fetch_sub(1, Relaxed);
-        }
-        if self.counts {
-            self.shared.counters.in_use.fetch_sub(1, Relaxed);
-            self.shared.publish();
-        }
-    }
+fn tell_of_late_return<B: Backend>(set: &Set<B>, ended: &Ended) {
+    let (pool, Ended { held, at, .. }) = (&set.shared.config.name, ended);
+    tracing::info!(%pool, ?held, %at, "a connection that was told as a leak came back");
 }
 
 const HELD: &str = "a checkout holds its parts until drop or close, which consume it";
-const LENT: &str = "only a checkout whose slot holds a connection is lent";

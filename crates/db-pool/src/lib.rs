@@ -4,6 +4,7 @@
     doc = "A connection pool for diesel-async; the example needs feature `sqlite`."
 )]
 
+mod admission;
 #[cfg(feature = "advice")]
 mod advice;
 mod backend;
@@ -11,12 +12,15 @@ mod backend;
 mod backup;
 #[cfg(feature = "query-cache")]
 mod cache;
+mod care;
 mod class;
 mod config;
 mod durations;
 mod error;
+mod growth;
 mod guard;
 mod health;
+mod housekeeper;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
 mod lane;
@@ -30,6 +34,7 @@ mod observe;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod registry;
 #[cfg(feature = "postgres")]
 mod replicas;
 mod scope;
@@ -65,6 +70,7 @@ pub use crate::observe::{CallSite, StatementStats};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};
+pub use crate::registry::Holder;
 #[cfg(feature = "postgres")]
 pub use crate::replicas::{
     PrimaryConnection, PrimaryReads, ReplicaLane, Replicas, ReplicasConfig, ReplicasStatus, Server,

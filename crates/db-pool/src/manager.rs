@@ -1,157 +1,161 @@
-//! How bb8 opens, checks and discards our connections.
-//!
-//! bb8 tells nobody why a connection could not be opened. So opening never fails here: a failure is put into the
-//! pool as if it were a connection, bb8 hands it to exactly one waiter, and that waiter reports it.
+//! How bb8 opens and discards our connections, and what is kept beside each of them.
 
-use std::convert::Infallible;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use tokio::time::{Instant, timeout};
 
-use crate::backend::{Backend, Condition, Role};
+use crate::backend::{Backend, Role};
 use crate::error::{ConnectError, ConnectErrorKind};
 use crate::observe::Recorder;
+use crate::registry::{Lifetime, Seat, SetId};
 use crate::shared::Shared;
 
+/// bb8 never opens a connection of its own accord: nobody asks it for one before there is one. When to open is decided
+/// by `growth`, since bb8 would open as many at once as callers wait, retry blindly, and tell nobody why it failed.
 pub(crate) struct Manager<B: Backend> {
     pub(crate) connector: Arc<B::Connector>,
     pub(crate) role: Role,
     pub(crate) shared: Arc<Shared>,
 }
 
-/// What bb8 keeps: a connection, or the reason why there is none.
+/// A connection and what the pool knows of it; boxed, as bb8 moves it a few times for each borrower.
+pub(crate) type Kept<C> = Box<Managed<C>>;
+
 pub(crate) struct Managed<C> {
-    pub(crate) slot: Result<C, ConnectError>,
-    pub(crate) last_used: Instant,
+    connection: C,
     /// Set by whoever found the connection unusable.
     pub(crate) broken: bool,
-    born: Instant,
-    expires: Option<Instant>,
-    generation: u64,
+    pub(crate) seat: Arc<Seat>,
     counted: Option<Counted>,
     pub(crate) recorder: Arc<Recorder>,
 }
 
 impl<B: Backend> bb8::ManageConnection for Manager<B> {
-    type Connection = Managed<B::Connection>;
-    type Error = Infallible;
+    type Connection = Kept<B::Connection>;
+    type Error = ConnectError;
 
-    async fn connect(&self) -> Result<Self::Connection, Infallible> {
-        let started = Instant::now();
-        let generation = self.shared.generation();
-        let mut slot = self.open().await;
-        let recorder = Recorder::new(Arc::clone(&self.shared));
-        if let Ok(connection) = &mut slot {
-            B::listen(connection, Arc::clone(&recorder));
-        }
-        self.shared.metrics.connect.record(started.elapsed());
-        Ok(self.manage(slot, generation, recorder))
+    async fn connect(&self) -> Result<Self::Connection, ConnectError> {
+        let set = match self.role {
+            Role::Writer => SetId::Writers,
+            Role::Reader => SetId::Readers,
+            Role::Lane => SetId::Apart,
+        };
+        self.open(set).await.map(Box::new)
     }
 
-    async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), Infallible> {
+    async fn is_valid(&self, _: &mut Self::Connection) -> Result<(), ConnectError> {
         // Checked by `Slots` with a time-out of its own; bb8 would hide that it failed, and has no time-out.
         Ok(())
     }
 
     fn has_broken(&self, managed: &mut Self::Connection) -> bool {
-        let unusable = self.shared.is_closed()
-            || managed.broken
-            || managed.is_outdated(&self.shared, Instant::now());
-        unusable
-            || match &mut managed.slot {
-                Ok(connection) => B::condition(connection) != Condition::Clean,
-                Err(_) => true,
-            }
+        // Whoever gives a connection back has looked at it; looking again could come to another result, and then the
+        // count of idle connections would be wrong.
+        managed.broken
     }
 }
 
 impl<B: Backend> Manager<B> {
-    async fn open(&self) -> Result<B::Connection, ConnectError> {
-        let refused = |kind, why: &str| {
-            let target = self.shared.config.shown_url();
-            Err(ConnectError::with(kind, target, None, None, why.into()))
+    /// Opens a connection within `connect_timeout`. A failure is counted, but not logged.
+    pub(crate) async fn open(&self, set: SetId) -> Result<Managed<B::Connection>, ConnectError> {
+        let (shared, started) = (&self.shared, Instant::now());
+        let generation = shared.generation();
+        let opened = self.connect_in_time().await;
+        shared.metrics.connect.record(started.elapsed());
+        let counter = match &opened {
+            Ok(_) => &shared.counters.connects,
+            // Refused because the pool is closed.
+            Err(_) if shared.is_closed() => {
+                return Err(opened.err().unwrap_or_else(|| self.closed()));
+            }
+            Err(_) => {
+                shared.metrics.connect_failures.increment(1);
+                &shared.counters.connect_failures
+            }
         };
-        let closed = || refused(ConnectErrorKind::Other, "the pool is closed");
+        counter.fetch_add(1, Relaxed);
+        let mut connection = opened?;
+        let recorder = Recorder::new(Arc::clone(shared));
+        B::listen(&mut connection, Arc::clone(&recorder));
+        let now = Instant::now();
+        let lifetime = shared.config.max_lifetime;
+        let seat = shared.registry.open(
+            set,
+            generation,
+            now,
+            lifetime.map(|whole| lifetime_from(now, whole)),
+        );
+        Ok(Managed {
+            connection,
+            broken: false,
+            counted: Some(Counted {
+                shared: Arc::clone(shared),
+                id: seat.id,
+                open: None,
+            }),
+            seat,
+            recorder,
+        })
+    }
+
+    async fn connect_in_time(&self) -> Result<B::Connection, ConnectError> {
         if self.shared.is_closed() {
-            return closed();
+            return Err(self.closed());
         }
         let opening = B::connect(&self.connector, self.role, self.shared.open_token());
-        // bb8 would never give back the slot of a connect that panicked.
         let opening = AssertUnwindSafe(opening).catch_unwind();
         let limit = self.shared.config.connect_timeout;
         // Dropping an unfinished connect closes its socket, or lets its thread end.
         match timeout(limit, opening).await {
-            Ok(Ok(Ok(_))) if self.shared.is_closed() => closed(),
+            Ok(Ok(Ok(_))) if self.shared.is_closed() => Err(self.closed()),
             Ok(Ok(result)) => result,
-            Ok(Err(_)) => refused(ConnectErrorKind::Other, "connecting panicked"),
-            Err(_) => refused(
-                ConnectErrorKind::TimedOut,
-                &format!("nothing after {limit:?}"),
-            ),
+            Ok(Err(_)) => Err(self.refused(ConnectErrorKind::Other, "connecting panicked")),
+            Err(_) => {
+                let why = format!("nothing after {limit:?}");
+                Err(self.refused(ConnectErrorKind::TimedOut, &why))
+            }
         }
     }
 
-    fn manage(
-        &self,
-        slot: Result<B::Connection, ConnectError>,
-        generation: u64,
-        recorder: Arc<Recorder>,
-    ) -> Managed<B::Connection> {
-        let now = Instant::now();
-        let counters = &self.shared.counters;
-        let counted = match &slot {
-            Ok(_) => {
-                counters.connects.fetch_add(1, Relaxed);
-                Some(Counted::new(Arc::clone(&self.shared)))
-            }
-            // Refused by `open` itself.
-            Err(_) if self.shared.is_closed() => None,
-            Err(error) => {
-                counters.connect_failures.fetch_add(1, Relaxed);
-                self.shared.metrics.connect_failures.increment(1);
-                tracing::warn!(pool = %self.shared.config.name, %error, "connecting failed");
-                None
-            }
-        };
-        let expires = self
-            .shared
-            .config
-            .max_lifetime
-            .map(|lifetime| now + jittered(lifetime));
-        Managed {
-            slot,
-            last_used: now,
-            broken: false,
-            born: now,
-            expires,
-            generation,
-            counted,
-            recorder,
-        }
+    fn closed(&self) -> ConnectError {
+        self.refused(ConnectErrorKind::Other, "the pool is closed")
+    }
+
+    fn refused(&self, kind: ConnectErrorKind, why: &str) -> ConnectError {
+        let target = self.shared.config.shown_url();
+        ConnectError::with(kind, target, None, None, why.into())
     }
 }
 
 impl<C> Managed<C> {
-    /// Whether the connection is too old, or older than the last change of the schema.
+    /// Whether the connection must not be lent any more: too old, or older than the last change of the schema.
     pub(crate) fn is_outdated(&self, shared: &Shared, now: Instant) -> bool {
-        self.generation != shared.generation() || self.expires.is_some_and(|expires| now >= expires)
+        let too_old = self
+            .seat
+            .lifetime
+            .is_some_and(|lifetime| now >= lifetime.ends);
+        too_old || self.seat.generation != shared.generation()
     }
 
-    pub(crate) fn is_older_than(&self, moment: Instant) -> bool {
-        self.born < moment
+    pub(crate) fn connection(&self) -> &C {
+        &self.connection
     }
 
-    pub(crate) fn connection(&self) -> Option<&C> {
-        self.slot.as_ref().ok()
+    pub(crate) fn connection_mut(&mut self) -> &mut C {
+        &mut self.connection
     }
 
-    pub(crate) fn connection_mut(&mut self) -> Option<&mut C> {
-        self.slot.as_mut().ok()
+    /// Counts the connection as one of a set, until it is closed.
+    pub(crate) fn join(&mut self, open: &Arc<AtomicUsize>) {
+        if let Some(counted) = &mut self.counted {
+            open.fetch_add(1, AcqRel);
+            counted.open = Some(Arc::clone(open));
+        }
     }
 
     /// Stops counting this connection before it is dropped, so that `Status` never shows it as idle.
@@ -161,29 +165,29 @@ impl<C> Managed<C> {
     }
 }
 
-/// Counts one connection in `Status` for as long as it lives.
-struct Counted(Arc<Shared>);
-
-impl Counted {
-    fn new(shared: Arc<Shared>) -> Self {
-        shared.counters.size.fetch_add(1, Relaxed);
-        shared.publish();
-        Self(shared)
-    }
+/// Counts one connection for as long as it lives.
+struct Counted {
+    shared: Arc<Shared>,
+    id: u64,
+    open: Option<Arc<AtomicUsize>>,
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.counters.size.fetch_sub(1, Relaxed);
-        self.0.publish();
+        self.shared.registry.close(self.id);
+        if let Some(open) = &self.open {
+            debug_assert!(open.load(Acquire) > 0, "counted by `join`");
+            open.fetch_sub(1, AcqRel);
+        }
     }
 }
 
-/// The lifetime less a random quarter of it.
-fn jittered(lifetime: Duration) -> Duration {
-    // The keys of a new `RandomState` are random; hashing nothing with them gives a random number.
-    let random = RandomState::new().build_hasher().finish() as u32;
-    lifetime.mul_f64(1.0 - 0.25 * f64::from(random) / f64::from(u32::MAX))
+/// To be replaced at a random moment of the last quarter, so that connections opened together do not end together.
+fn lifetime_from(now: Instant, whole: Duration) -> Lifetime {
+    Lifetime {
+        replace_at: now + whole.mul_f64(1.0 - 0.25 * fastrand::f64()),
+        ends: now + whole,
+    }
 }
 
 #[cfg(test)]
@@ -192,8 +196,10 @@ mod tests {
 
     #[test]
     fn lifetimes_differ_and_stay_within_a_quarter() {
-        let whole = Duration::from_secs(1000);
-        let drawn: Vec<_> = (0..64).map(|_| jittered(whole)).collect();
+        let (now, whole) = (Instant::now(), Duration::from_secs(1000));
+        let drawn: Vec<_> = (0..64)
+            .map(|_| lifetime_from(now, whole).replace_at - now)
+            .collect();
         assert!(
             drawn
                 .iter()

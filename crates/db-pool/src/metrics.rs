@@ -10,6 +10,7 @@ use std::time::Duration;
 use ::metrics::{Counter, Gauge, Histogram, Unit};
 
 use crate::class::ErrorClass;
+use crate::error::AcquireError;
 use crate::observe::{Buckets, Filled};
 
 /// Gauge: connections by `state` (`idle`, `in_use`, `connecting`, `recovering`).
@@ -69,13 +70,13 @@ pub(crate) struct Metrics {
     pub(crate) connect: Timer,
     pub(crate) validate: Timer,
     pub(crate) query: Timer,
-    pub(crate) exhausted: Count,
-    pub(crate) overloaded: Count,
-    pub(crate) connect_timeouts: Count,
+    exhausted: Count,
+    overloaded: Count,
+    connect_timeouts: Count,
     /// Turned away because the deadline was too close.
-    pub(crate) deadline: Count,
-    pub(crate) validation: Count,
-    pub(crate) suspended: Count,
+    deadline: Count,
+    validation: Count,
+    suspended: Count,
     pub(crate) acquire_cancelled: Count,
     pub(crate) created: Count,
     pub(crate) connect_failures: Count,
@@ -166,6 +167,22 @@ impl Metrics {
         self.closed.0.iter().for_each(|(_, count)| count.flush());
         self.retries.flush();
         self.statement_errors.flush();
+    }
+}
+
+impl Metrics {
+    /// Counts a caller that got no connection.
+    pub(crate) fn refused(&self, error: &AcquireError) {
+        let count = match error {
+            AcquireError::Exhausted { .. } => &self.exhausted,
+            AcquireError::Overloaded { .. } => &self.overloaded,
+            AcquireError::DeadlineTooClose { .. } => &self.deadline,
+            AcquireError::ConnectFailed { .. } => &self.connect_timeouts,
+            AcquireError::ValidationFailed { .. } => &self.validation,
+            AcquireError::Suspended { .. } => &self.suspended,
+            _ => return,
+        };
+        count.increment(1);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::panic::Location;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,9 +11,10 @@ use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Role};
-use crate::config::PoolConfig;
+use crate::config::{MAX_DURATION, PoolConfig};
 use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 use crate::guard::{Checkout, Connection};
+use crate::housekeeper;
 use crate::lane::{Lane, Lanes, Learned};
 use crate::manager::Manager;
 use crate::shared::Shared;
@@ -26,7 +28,7 @@ pub struct Pool<B: Backend> {
     inner: Arc<Inner<B>>,
 }
 
-struct Inner<B: Backend> {
+pub(crate) struct Inner<B: Backend> {
     shared: Arc<Shared>,
     main: Slots<B>,
     /// SQLite's readers; `None` where reads share the other connections.
@@ -36,12 +38,44 @@ struct Inner<B: Backend> {
     learned: Arc<Learned>,
 }
 
+impl<B: Backend> Inner<B> {
+    pub(crate) fn shared_handle(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// What is due once a second.
+    pub(crate) fn upkeep(&self, now: Instant) {
+        for slots in self.sets() {
+            slots.upkeep(now);
+        }
+        self.shared.tell_leaks(now);
+        self.publish();
+    }
+
+    fn publish(&self) {
+        let connecting = self.sets().map(|slots| slots.connecting() as usize).sum();
+        let max = self.sets().map(Slots::size).sum();
+        self.shared.publish(connecting, max);
+    }
+
+    fn sets(&self) -> impl Iterator<Item = &Slots<B>> {
+        self.readers.iter().chain([&self.main])
+    }
+}
+
+/// Ends what the pool runs in the background; borrowed connections close when they come back.
+impl<B: Backend> Drop for Inner<B> {
+    fn drop(&mut self) {
+        self.shared.set_closed();
+    }
+}
+
 impl<B: Backend> Pool<B> {
     /// Checks the configuration and opens the first connection, so that a wrong password or a missing folder shows
     /// here and at once.
     ///
-    /// Needs a running Tokio runtime with time (and, for PostgreSQL, I/O) enabled. Spawns bb8's reaper, which ends
-    /// with the pool.
+    /// Needs a running Tokio runtime with time (and, for PostgreSQL, I/O) enabled. Spawns a task that looks after the
+    /// connections once a second and ends with the pool.
     ///
     /// # Errors
     /// [`OpenError::Config`] for a setting that cannot work, [`OpenError::Connect`] if the first connection fails.
@@ -72,11 +106,7 @@ impl<B: Backend> Pool<B> {
         let main_idle = if B::SEPARATE_READERS { 0 } else { min_idle };
         let main_size = if B::SEPARATE_READERS { 1 } else { max_size };
         let main = slots(Role::Writer, main_size, main_idle);
-        drop(
-            main.acquire()
-                .await
-                .map_err(|error| open_error(error, &shared))?,
-        );
+        main.open_first().await?;
         let readers = B::SEPARATE_READERS.then(|| slots(Role::Reader, reading, min_idle));
         let learned = Arc::<Learned>::default();
         let lines_max = shared.config.lanes_at_most();
@@ -86,28 +116,57 @@ impl<B: Backend> Pool<B> {
                 role: Role::Lane,
                 shared: Arc::clone(&shared),
             };
-            Lanes::new(manager, main.permits(), lines_max, Arc::clone(&learned))
+            Lanes::new(manager, main.clone(), lines_max, Arc::clone(&learned))
         });
+        let inner = Arc::new(Inner {
+            shared: Arc::clone(&shared),
+            main,
+            readers,
+            lanes,
+            learned,
+        });
+        // Opens what `min_idle` asks for.
+        inner.upkeep(Instant::now());
+        shared
+            .runtime
+            .spawn(housekeeper::run(Arc::downgrade(&inner)));
         tracing::debug!(pool = %shared.config.name, backend = %kind, max_size, "pool opened");
-        Ok(Self {
-            inner: Arc::new(Inner {
-                shared,
-                main,
-                readers,
-                lanes,
-                learned,
-            }),
-        })
+        Ok(Self { inner })
     }
 
     /// Borrows a connection that may write; on SQLite there is exactly one.
     ///
-    /// Waits in the order of asking, at most `acquire_timeout`. Dropping the future leaves the queue.
+    /// Waits in the order of asking, at most `acquire_timeout` and not beyond the deadline of the current
+    /// [`Scope`](crate::Scope); where the wait is bound to outlast that, it is not begun. Dropping the future leaves
+    /// the queue. The place of the call is remembered, and shown by [`Pool::status`] and errors for as long as the
+    /// connection is held.
     ///
     /// # Errors
-    /// See [`AcquireError`]. A connection that cannot be opened is reported as soon as that is known.
-    pub async fn acquire(&self) -> Result<Connection<B>, AcquireError> {
-        self.inner.main.acquire().await.map(Connection)
+    /// See [`AcquireError`]. While nothing is open, a connection that cannot be opened for a permanent reason is
+    /// reported as soon as that is known; after other failures the pool tries again until the time is up.
+    #[track_caller]
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<Connection<B>, AcquireError>> + Send + use<'_, B> {
+        let at = Location::caller();
+        async move { self.inner.main.acquire_from(at, None).await.map(Connection) }
+    }
+
+    /// As [`Pool::acquire`], within `limit` instead of `acquire_timeout`.
+    ///
+    /// # Errors
+    /// As [`Pool::acquire`].
+    #[track_caller]
+    pub fn acquire_within(
+        &self,
+        limit: Duration,
+    ) -> impl Future<Output = Result<Connection<B>, AcquireError>> + Send + use<'_, B> {
+        let at = Location::caller();
+        let limit = limit.min(MAX_DURATION);
+        async move {
+            let checkout = self.inner.main.acquire_from(at, Some(limit)).await?;
+            Ok(Connection(checkout))
+        }
     }
 
     /// Gives a lane for single reading statements: on PostgreSQL a place on a connection that many share, on SQLite
@@ -118,56 +177,145 @@ impl<B: Backend> Pool<B> {
     ///
     /// # Errors
     /// As [`Pool::acquire`].
-    pub async fn read(&self) -> Result<Lane<B>, AcquireError> {
-        if let Some(lanes) = &self.inner.lanes {
-            return lanes.read().await.map(Lane::shared);
+    #[track_caller]
+    pub fn read(&self) -> impl Future<Output = Result<Lane<B>, AcquireError>> + Send + use<'_, B> {
+        let at = Location::caller();
+        async move {
+            if let Some(lanes) = &self.inner.lanes {
+                return lanes.read().await.map(Lane::shared);
+            }
+            let learned = B::LANES.then(|| Arc::clone(&self.inner.learned));
+            let checkout = self.reading().acquire_from(at, None).await?;
+            Ok(Lane::alone(checkout, learned))
         }
-        let learned = B::LANES.then(|| Arc::clone(&self.inner.learned));
-        let checkout = self.reading().acquire().await?;
-        Ok(Lane::alone(checkout, learned))
     }
 
-    /// Asks the database for a sign of life and returns how long the answer took, without the wait for a connection.
+    /// Asks the database for a sign of life and returns how long the answer took.
+    ///
+    /// Never queues behind users: where all connections are lent it has one of its own, opened on demand, which comes
+    /// on top of `max_size` for up to a minute. Takes at most `connect_timeout` and twice `validation_timeout`.
     ///
     /// # Errors
-    /// As [`Pool::acquire`], and [`AcquireError::PingFailed`].
-    pub async fn ping(&self) -> Result<Duration, AcquireError> {
-        let mut checkout = self.reading().acquire().await?;
-        let started = Instant::now();
-        let limit = self.inner.shared.config.validation_timeout;
-        match timeout(limit, B::ping(checkout.connection_mut())).await {
-            Ok(Ok(())) => Ok(started.elapsed()),
-            Ok(Err(error)) => Err(AcquireError::PingFailed {
-                source: Some(error),
-            }),
-            Err(_) => Err(AcquireError::PingFailed { source: None }),
+    /// [`AcquireError::Closed`], [`AcquireError::ConnectFailed`] and [`AcquireError::PingFailed`].
+    #[track_caller]
+    pub fn ping(&self) -> impl Future<Output = Result<Duration, AcquireError>> + Send + use<'_, B> {
+        let spare = self.reading().spare();
+        async move {
+            let mut spare = spare.await?;
+            let started = Instant::now();
+            let limit = self.inner.shared.config.validation_timeout;
+            match timeout(limit, B::ping(spare.connection_mut())).await {
+                Ok(Ok(())) => Ok(started.elapsed()),
+                Ok(Err(error)) => Err(AcquireError::PingFailed {
+                    source: Some(error),
+                }),
+                Err(_) => Err(AcquireError::PingFailed { source: None }),
+            }
         }
     }
 
-    /// The state of the pool now; reads counters only.
+    /// The state of the pool now. Brings the gauges up to date as well.
     pub fn status(&self) -> Status {
-        let shared = &self.inner.shared;
-        shared.metrics.flush();
+        let inner = &self.inner;
+        let shared = &inner.shared;
+        inner.publish();
         let counters = &shared.counters;
-        let size = counters.size.load(Relaxed);
-        let in_use = counters.in_use.load(Relaxed);
+        let (size, in_use, recovering) = shared.registry.counts();
+        let waiting = counters.waiting.load(Relaxed);
+        let wanting = inner.sets().map(Slots::wanting).sum::<usize>();
+        let failed = inner.sets().find_map(Slots::last_connect_error);
         Status {
             name: shared.config.name.clone(),
             backend: Status::kind(B::KIND),
-            max_size: self.inner.main.size() + self.inner.readers.as_ref().map_or(0, Slots::size),
+            max_size: inner.sets().map(Slots::size).sum(),
             size,
             idle: size.saturating_sub(in_use),
             in_use,
-            recovering: counters.recovering.load(Relaxed),
-            waiting: counters.waiting.load(Relaxed),
+            recovering,
+            connecting: inner.sets().map(|slots| slots.connecting() as usize).sum(),
+            waiting: waiting + wanting,
             acquired_total: counters.acquired.load(Relaxed),
             timeouts_total: counters.timeouts.load(Relaxed),
             connects_total: counters.connects.load(Relaxed),
             connect_failures_total: counters.connect_failures.load(Relaxed),
             recovered_total: counters.recovered.load(Relaxed),
             discarded_total: counters.discarded.load(Relaxed),
+            leaks_total: counters.leaks.load(Relaxed),
+            last_connect_error: failed.map(|error| error.to_string()),
+            holders: shared.registry.holders(None, Instant::now(), SHOWN_HOLDERS),
+            suspended: shared.is_suspended(),
             closed: shared.is_closed(),
         }
+    }
+
+    // === control ===
+
+    /// Lends nothing until [`resume`](Self::resume): callers wait in their order, each until its own time is up, and
+    /// then get [`AcquireError::Suspended`]. Borrowed connections stay borrowed.
+    ///
+    /// For moments in which the database should be left alone, such as a planned failover. [`Pool::ping`] still works.
+    pub fn suspend(&self) {
+        self.inner.shared.set_suspended(true);
+    }
+
+    /// Lends again; who waits longest is served first.
+    pub fn resume(&self) {
+        self.inner.shared.set_suspended(false);
+    }
+
+    /// Changes the most connections there may be; on SQLite the readers change and the writer stays.
+    ///
+    /// Growing serves waiters at once. Shrinking closes idle connections at once and borrowed ones as they come back.
+    /// [`Pool::config`] keeps the size that the pool was opened with.
+    ///
+    /// # Errors
+    /// [`ConfigError`] on field `max_size` for a size that [`PoolConfig::validate`] refuses beside the other settings;
+    /// nothing has changed then.
+    pub fn resize(&self, max_size: u32) -> Result<(), ConfigError> {
+        let mut config = self.config().clone();
+        let fixed = config.readers.take().is_some();
+        config.max_size = max_size;
+        config.validate()?;
+        let _ = fixed;
+        match &self.inner.readers {
+            Some(readers) => readers.resize(max_size - 1),
+            None => self.inner.main.resize(max_size),
+        }
+        Ok(())
+    }
+
+    /// Has every open connection replaced: one after another, the new one first, and borrowed ones when they come
+    /// back. Nobody waits for it. For a changed password, certificate or address, and after a failover.
+    pub fn refresh(&self) {
+        self.inner.shared.refresh();
+    }
+
+    /// Suspends the pool, waits until all borrowed connections are back, and closes them.
+    ///
+    /// Returns after `close_timeout` at the latest, with the number of connections still borrowed. The pool stays
+    /// suspended; [`resume`](Self::resume) opens connections anew. Dropping the future leaves the pool suspended.
+    pub async fn drain(&self) -> usize {
+        let shared = &self.inner.shared;
+        self.suspend();
+        shared.set_draining(true);
+        let all_back = async {
+            loop {
+                let mut returned = pin!(shared.returned.notified());
+                returned.as_mut().enable();
+                if shared.registry.counts().1 == 0 {
+                    return;
+                }
+                returned.await;
+            }
+        };
+        let drained = timeout(shared.config.close_timeout, all_back).await;
+        shared.set_draining(false);
+        self.inner.sets().for_each(Slots::close_idle);
+        let left = shared.registry.counts().1;
+        if drained.is_err() {
+            tracing::warn!(pool = %shared.config.name, left, "connections did not come back in time");
+        }
+        left
     }
 
     /// The configuration in effect.
@@ -183,15 +331,12 @@ impl<B: Backend> Pool<B> {
     pub async fn close(&self) -> usize {
         let shared = &self.inner.shared;
         shared.set_closed();
-        let all = || self.inner.readers.iter().chain([&self.inner.main]);
         if let Some(lanes) = &self.inner.lanes {
             lanes.close();
         }
         let closing = async {
             loop {
-                for slots in all() {
-                    slots.close().await;
-                }
+                self.inner.sets().for_each(Slots::close);
                 // A connect that was under way may have put its connection among the idle ones since.
                 if timeout(CLOSE_INTERVAL, shared.all_closed()).await.is_ok() {
                     return;
@@ -209,14 +354,14 @@ impl<B: Backend> Pool<B> {
     pub(crate) async fn checkout(
         &self,
         read_only: bool,
-        _at: &'static Location<'static>,
+        at: &'static Location<'static>,
     ) -> Result<Checkout<B>, AcquireError> {
         let slots = if read_only {
             self.reading()
         } else {
             &self.inner.main
         };
-        slots.acquire().await
+        slots.acquire_from(at, None).await
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -246,11 +391,5 @@ impl<B: Backend> fmt::Debug for Pool<B> {
 
 /// How often a closing pool looks for connections that became idle.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Nobody else uses the pool yet, so all that can go wrong is connecting.
-fn open_error(error: AcquireError, shared: &Shared) -> OpenError {
-    match error {
-        AcquireError::ConnectFailed { source, .. } => source.into(),
-        _ => ConnectError::new(ConnectErrorKind::TimedOut, shared.config.shown_url()).into(),
-    }
-}
+/// How many holders a status names.
+const SHOWN_HOLDERS: usize = 16;

@@ -1,18 +1,19 @@
-//! What every part of one pool shares: counters, the closed flag, the generation, and the count of open connections.
+//! What every part of one pool shares: counters, its state, the generation, and the list of open connections.
 
 use std::fmt;
 use std::sync::Arc;
 #[cfg(feature = "postgres")]
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::PoolConfig;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
+use crate::registry::{Holder, Registry};
 use crate::transaction::Transactions;
 
 pub(crate) struct Shared {
@@ -25,22 +26,37 @@ pub(crate) struct Shared {
     #[cfg(feature = "query-cache")]
     pub(crate) ledger: Arc<crate::cache::Ledger>,
     pub(crate) transactions: Transactions,
-    closed: AtomicBool,
+    pub(crate) registry: Registry,
+    /// A copy of what `lending` says, as it is read for each borrower.
+    closed_or_suspended: AtomicU8,
+    lending: watch::Sender<Lending>,
     generation: AtomicU64,
     started: Instant,
     /// Microseconds after `started`; 0 for never.
     suspected: AtomicU64,
     #[cfg(feature = "postgres")]
     pub(crate) alarm: Alarm,
+    refreshed: AtomicU64,
+    /// Wakes the housekeeper before its time.
+    pub(crate) chores: Notify,
+    /// Whether somebody waits for all borrowed connections.
+    draining: AtomicBool,
+    pub(crate) returned: Notify,
     open: watch::Sender<usize>,
+}
+
+/// Whether connections are lent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lending {
+    Open,
+    Suspended,
+    Closed,
 }
 
 /// Numbers for `Status`; each is exact, together they may be a moment apart.
 #[derive(Default)]
 pub(crate) struct Counters {
-    pub(crate) size: AtomicUsize,
-    pub(crate) in_use: AtomicUsize,
-    pub(crate) recovering: AtomicUsize,
+    /// Callers in the queue.
     pub(crate) waiting: AtomicUsize,
     pub(crate) acquired: AtomicU64,
     pub(crate) timeouts: AtomicU64,
@@ -48,6 +64,7 @@ pub(crate) struct Counters {
     pub(crate) connect_failures: AtomicU64,
     pub(crate) recovered: AtomicU64,
     pub(crate) discarded: AtomicU64,
+    pub(crate) leaks: AtomicU64,
 }
 
 impl Shared {
@@ -65,51 +82,122 @@ impl Shared {
             #[cfg(feature = "query-cache")]
             ledger,
             transactions,
-            closed: AtomicBool::new(false),
+            registry: Registry::default(),
+            closed_or_suspended: AtomicU8::new(0),
+            lending: watch::Sender::new(Lending::Open),
             generation: AtomicU64::new(0),
             started: Instant::now(),
             suspected: AtomicU64::new(0),
             #[cfg(feature = "postgres")]
             alarm: Alarm::default(),
+            refreshed: AtomicU64::new(0),
+            chores: Notify::new(),
+            draining: AtomicBool::new(false),
+            returned: Notify::new(),
             open: watch::Sender::new(0),
         }
     }
 
+    // === whether connections are lent ===
+
+    pub(crate) fn is_lending(&self) -> bool {
+        self.closed_or_suspended.load(Ordering::Acquire) == 0
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.closed_or_suspended.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    pub(crate) fn is_suspended(&self) -> bool {
+        self.closed_or_suspended.load(Ordering::Acquire) == SUSPENDED
     }
 
     pub(crate) fn set_closed(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.closed_or_suspended.fetch_or(CLOSED, Ordering::AcqRel);
+        self.tell_lending();
+        self.chores.notify_one();
     }
+
+    pub(crate) fn set_suspended(&self, suspended: bool) {
+        if suspended {
+            self.closed_or_suspended
+                .fetch_or(SUSPENDED, Ordering::AcqRel);
+        } else {
+            self.closed_or_suspended
+                .fetch_and(!SUSPENDED, Ordering::AcqRel);
+        }
+        self.tell_lending();
+    }
+
+    fn tell_lending(&self) {
+        self.lending.send_modify(|lending| {
+            *lending = match self.closed_or_suspended.load(Ordering::Acquire) {
+                0 => Lending::Open,
+                SUSPENDED => Lending::Suspended,
+                _ => Lending::Closed,
+            };
+        });
+    }
+
+    /// Returns when the pool is not suspended: open or closed.
+    pub(crate) async fn resumed(&self) {
+        let mut lending = self.lending.subscribe();
+        // The sender lives in `self`, so waiting can only end by the state.
+        let _ = lending.wait_for(|now| *now != Lending::Suspended).await;
+    }
+
+    /// Returns when the pool is closed.
+    pub(crate) async fn closed(&self) {
+        let mut lending = self.lending.subscribe();
+        let _ = lending.wait_for(|now| *now == Lending::Closed).await;
+    }
+
+    // === what is known of connections as a whole ===
 
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
     /// Makes every open connection stale: it is replaced before it is lent again.
-    #[cfg_attr(
-        not(any(feature = "migrations", feature = "postgres")),
-        expect(dead_code, reason = "SQLite notices by itself that a plan is stale")
-    )]
     pub(crate) fn next_generation(&self) {
         self.generation.fetch_add(1, Ordering::AcqRel);
+        self.chores.notify_one();
     }
 
     /// A connection was lost, so others may be: each is asked for a sign of life before it is lent, unless it was
     /// used since.
     pub(crate) fn suspect(&self) {
-        let now = self.started.elapsed().as_micros() as u64;
-        self.suspected.fetch_max(now.max(1), Ordering::AcqRel);
+        self.suspected.fetch_max(self.micros(), Ordering::AcqRel);
         #[cfg(feature = "postgres")]
         self.alarm.raise();
     }
 
     /// Whether a connection whose last sign of life was at `alive` is under suspicion.
     pub(crate) fn is_suspect(&self, alive: Instant) -> bool {
-        let since = self.suspected.load(Ordering::Acquire);
-        since != 0 && alive.duration_since(self.started).as_micros() as u64 <= since
+        self.is_before(alive, &self.suspected)
     }
+
+    /// Has every open connection replaced, one by one and before it closes.
+    pub(crate) fn refresh(&self) {
+        self.refreshed.fetch_max(self.micros(), Ordering::AcqRel);
+        self.chores.notify_one();
+    }
+
+    /// Whether a connection opened at `born` is to be replaced.
+    pub(crate) fn is_unrefreshed(&self, born: Instant) -> bool {
+        self.is_before(born, &self.refreshed)
+    }
+
+    fn micros(&self) -> u64 {
+        (self.started.elapsed().as_micros() as u64).max(1)
+    }
+
+    fn is_before(&self, moment: Instant, mark: &AtomicU64) -> bool {
+        let mark = mark.load(Ordering::Acquire);
+        mark != 0 && moment.duration_since(self.started).as_micros() as u64 <= mark
+    }
+
+    // === counting ===
 
     /// Counts a connection as open until the token is dropped, which is when its file or socket is closed.
     pub(crate) fn open_token(self: &Arc<Self>) -> OpenToken {
@@ -120,7 +208,6 @@ impl Shared {
     /// Returns when no connection is open any more.
     pub(crate) async fn all_closed(&self) {
         let mut open = self.open.subscribe();
-        // The sender lives in `self`, so waiting can only end by the count.
         let _ = open.wait_for(|count| *count == 0).await;
     }
 
@@ -128,14 +215,52 @@ impl Shared {
         *self.open.borrow()
     }
 
-    /// Brings the gauges up to date after `size` or `in_use` changed.
-    pub(crate) fn publish(&self) {
-        let size = self.counters.size.load(Ordering::Relaxed);
-        let in_use = self.counters.in_use.load(Ordering::Relaxed);
-        self.metrics.idle.set(size.saturating_sub(in_use) as f64);
-        self.metrics.in_use.set(in_use as f64);
+    pub(crate) fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::SeqCst);
+    }
+
+    /// A connection is no longer held.
+    pub(crate) fn tell_returned(&self) {
+        if self.draining.load(Ordering::SeqCst) {
+            self.returned.notify_waiters();
+        }
+    }
+
+    /// Tells of connections that are held suspiciously long, each once.
+    pub(crate) fn tell_leaks(&self, now: Instant) {
+        let Some(limit) = self.config.leak_after else {
+            return;
+        };
+        for Holder {
+            connection,
+            held,
+            at,
+            ..
+        } in self.registry.leaks(now, limit)
+        {
+            self.counters.leaks.fetch_add(1, Ordering::Relaxed);
+            self.metrics.leaks.increment(1);
+            tracing::warn!(pool = %self.config.name, connection, ?held, %at, "a connection is held for long; is it leaked?");
+        }
+    }
+
+    /// Brings gauges up to date and hands over what was counted; called once a second and for each `Status`.
+    pub(crate) fn publish(&self, connecting: usize, max: u32) {
+        let (size, in_use, recovering) = self.registry.counts();
+        let metrics = &self.metrics;
+        metrics.idle.set(size.saturating_sub(in_use) as f64);
+        metrics.in_use.set(in_use as f64);
+        metrics.recovering.set(recovering as f64);
+        metrics.connecting.set(connecting as f64);
+        metrics.max_connections.set(f64::from(max));
+        let waiting = self.counters.waiting.load(Ordering::Relaxed);
+        metrics.waiters.set(waiting as f64);
+        metrics.flush();
     }
 }
+
+const SUSPENDED: u8 = 1;
+const CLOSED: u8 = 2;
 
 /// Somebody outside the pool who wants to know when the life or the role of the server is in doubt.
 #[cfg(feature = "postgres")]

@@ -1,30 +1,74 @@
-//! A set of equal connections: a fair queue in front, bb8 behind, and the loop that turns a turn in the queue into a
-//! connection that works.
+//! A set of equal connections: a fair queue in front, bb8 behind, and counts that keep the two in step.
+//!
+//! Two semaphores give out two different rights, both in the order of asking. A *permit* is the right to hold a
+//! connection; there are as many as the set is large. A *ticket* is the right to take an idle connection out of bb8;
+//! there are as many as bb8 has. Whoever has a permit and finds no ticket waits for the next one, whether it comes from
+//! a connection that was given back or from one that was opened meanwhile. So nobody ever waits inside bb8.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+mod acquire;
+mod grow;
+mod spare;
+mod upkeep;
+
+use std::convert::Infallible;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
-use tokio::time::{Instant, timeout, timeout_at};
+use futures_util::FutureExt;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use tokio::time::timeout;
 
-use crate::backend::{Backend, Condition, Role};
-use crate::error::{AcquireError, ConnectError, ConnectErrorKind};
-use crate::guard::Checkout;
-use crate::manager::Manager;
+use crate::admission::UsualHold;
+use crate::backend::{Backend, Role};
+use crate::error::ConnectError;
+use crate::growth::Growth;
+use crate::guard::close_pooled;
+use crate::manager::{Kept, Manager};
+use crate::registry::{Seat, SetId};
 use crate::shared::Shared;
 
-pub(crate) struct Slots<B: Backend> {
+pub(crate) type Pooled<B> = bb8::PooledConnection<'static, Manager<B>>;
+
+/// A handle on a set of connections; a cheap clone.
+pub(crate) struct Slots<B: Backend>(pub(crate) Arc<Set<B>>);
+
+pub(crate) struct Set<B: Backend> {
+    pub(crate) id: SetId,
     bb8: bb8::Pool<Manager<B>>,
-    /// One permit per connection, given out in the order of asking. Whoever holds one finds an idle connection or
-    /// room for a new one, so nobody ever waits inside bb8 for another borrower.
-    permits: Arc<Semaphore>,
-    size: u32,
-    shared: Arc<Shared>,
+    permits: Semaphore,
+    /// Permits that are to vanish as soon as they come back.
+    debt: AtomicU32,
+    tickets: Semaphore,
+    /// The size that is meant; `overflow` more may be open while callers wait.
+    size: AtomicU32,
+    overflow: u32,
+    reserved: AtomicU32,
+    min_idle: u32,
+    /// Open connections of this set, lent or idle.
+    open: Arc<AtomicUsize>,
+    /// Open connections that are being asked for a sign of life in the background.
+    doubtful: AtomicUsize,
+    /// Open connections that have been replaced and close as soon as they are idle.
+    retiring: AtomicUsize,
+    /// Callers without a permit.
+    waiting: AtomicUsize,
+    /// Callers with a permit and without a connection.
+    wanting: AtomicUsize,
+    growth: Mutex<Growth>,
+    /// Whether a task waits for the end of a pause in `growth`.
+    pausing: AtomicBool,
+    replacing: AtomicBool,
+    /// Tells those who wait for a ticket that connecting failed, or that the pool is closed.
+    news: Notify,
+    pub(crate) usual_hold: UsualHold,
+    spare: tokio::sync::Mutex<Option<Kept<B::Connection>>>,
+    manager: Manager<B>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl<B: Backend> Slots<B> {
-    /// Must be called inside a Tokio runtime: bb8 spawns its reaper.
     pub(crate) fn new(
         connector: Arc<B::Connector>,
         role: Role,
@@ -33,240 +77,256 @@ impl<B: Backend> Slots<B> {
         shared: Arc<Shared>,
     ) -> Self {
         let config = &shared.config;
+        let manager = || Manager {
+            connector: Arc::clone(&connector),
+            role,
+            shared: Arc::clone(&shared),
+        };
         let bb8 = bb8::Pool::builder()
-            .max_size(size)
-            .min_idle((min_idle > 0).then_some(min_idle))
+            // How many there may be is decided here, and can change.
+            .max_size(u32::MAX / 2)
+            .min_idle(None)
             .test_on_check_out(false)
             .retry_connection(false)
-            .max_lifetime(config.max_lifetime)
-            .idle_timeout(config.idle_timeout)
-            .reaper_rate(reaper_rate(config.idle_timeout, config.max_lifetime))
-            // Time is kept here; bb8's own limit must never strike first.
-            .connection_timeout(config.acquire_timeout * 2)
+            .max_lifetime(None)
+            .idle_timeout(None)
             // Last in, first out: connections above the need stay idle and can be closed.
             .queue_strategy(bb8::QueueStrategy::Lifo)
-            .build_unchecked(Manager {
-                connector,
-                role,
-                shared: Arc::clone(&shared),
-            });
-        let permits = Arc::new(Semaphore::new(size as usize));
-        Self {
-            bb8,
-            permits,
-            size,
-            shared,
-        }
-    }
-
-    pub(crate) fn size(&self) -> u32 {
-        self.size
-    }
-
-    /// What entitles to one connection each; for connections that are not lent but count all the same.
-    pub(crate) fn permits(&self) -> Arc<Semaphore> {
-        Arc::clone(&self.permits)
-    }
-
-    /// Borrows a connection within `acquire_timeout`.
-    ///
-    /// Cancelling: a caller dropped while queueing leaves the queue; dropped later, its permit and its connection
-    /// go back. A connection being opened for it is opened all the same and serves the next caller.
-    pub(crate) async fn acquire(&self) -> Result<Checkout<B>, AcquireError> {
-        let started = Instant::now();
-        let result = self
-            .acquire_by(started, started + self.shared.config.acquire_timeout)
-            .await;
-        let (counters, metrics) = (&self.shared.counters, &self.shared.metrics);
-        metrics.acquire.record(started.elapsed());
-        match &result {
-            Ok(_) => {
-                counters.acquired.fetch_add(1, Relaxed);
-            }
-            Err(error) => {
-                if error.is_timeout() {
-                    counters.timeouts.fetch_add(1, Relaxed);
-                }
-                match error {
-                    AcquireError::Exhausted { .. } => metrics.exhausted.increment(1),
-                    AcquireError::Overloaded { .. } => metrics.overloaded.increment(1),
-                    _ if error.is_timeout() => metrics.connect_timeouts.increment(1),
-                    _ => {}
-                }
-            }
-        }
-        result
-    }
-
-    async fn acquire_by(
-        &self,
-        started: Instant,
-        deadline: Instant,
-    ) -> Result<Checkout<B>, AcquireError> {
-        let mut permit = self.queue(started, deadline).await?;
-        loop {
-            // Cancel-safe: until a connection is there only the permit is held, afterwards the checkout holds both.
-            let taken = self.take(started, deadline).await?;
-            let mut checkout = Checkout::new(taken, permit, Arc::clone(&self.shared));
-            match self.judge(&mut checkout, started, deadline).await {
-                Verdict::Fit => return Ok(checkout),
-                // Opening is refused once the pool is closed.
-                Verdict::Failed(_) if self.shared.is_closed() => return Err(AcquireError::Closed),
-                Verdict::Failed(error) => return Err(error.into()),
-                Verdict::Unfit => permit = checkout.close(),
-            }
-        }
-    }
-
-    /// Waits for a permit, in the order of asking.
-    async fn queue(
-        &self,
-        started: Instant,
-        deadline: Instant,
-    ) -> Result<OwnedSemaphorePermit, AcquireError> {
-        // Never overtakes: freed permits belong to the queue before anybody can try for them.
-        match Arc::clone(&self.permits).try_acquire_owned() {
-            Ok(permit) => return Ok(permit),
-            Err(TryAcquireError::Closed) => return Err(AcquireError::Closed),
-            Err(TryAcquireError::NoPermits) => {}
-        }
-        let _waiting = Waiting::join(&self.shared)?;
-        // Cancel-safe: a dropped waiter leaves the semaphore's queue, and a permit already given to it passes on.
-        match timeout_at(deadline, Arc::clone(&self.permits).acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            Ok(Err(_closed)) => Err(AcquireError::Closed),
-            Err(_) => Err(AcquireError::Exhausted {
-                waited: started.elapsed(),
-                max_size: self.size,
-            }),
-        }
-    }
-
-    /// Takes an idle connection out of bb8, or waits until it has opened one.
-    async fn take(
-        &self,
-        started: Instant,
-        deadline: Instant,
-    ) -> Result<bb8::PooledConnection<'static, Manager<B>>, AcquireError> {
-        loop {
-            if self.shared.is_closed() {
-                return Err(AcquireError::Closed);
-            }
-            // bb8 looks for an idle connection and only then starts to listen for one: of two callers woken between
-            // the two steps one sleeps on. Asking again makes up for it. Dropping its `get` is safe: it passes on a
-            // notification that it has received.
-            let patience = LOST_WAKE_UP.min(deadline - Instant::now());
-            match timeout(patience, self.bb8.get_owned()).await {
-                Ok(Ok(taken)) => return Ok(taken),
-                Ok(Err(_)) | Err(_) if Instant::now() < deadline => {}
-                Ok(Err(_)) | Err(_) => {
-                    // A permit was there, so what took so long was opening a connection.
-                    tracing::debug!(waited = ?started.elapsed(), "no connection opened in time");
-                    let target = self.shared.config.shown_url();
-                    return Err(ConnectError::new(ConnectErrorKind::TimedOut, target).into());
-                }
-            }
-        }
-    }
-
-    /// Decides whether what bb8 gave can be lent.
-    async fn judge(
-        &self,
-        checkout: &mut Checkout<B>,
-        started: Instant,
-        deadline: Instant,
-    ) -> Verdict {
-        let config = &self.shared.config;
-        let now = Instant::now();
-        let managed = checkout.managed_mut();
-        let (last_used, outdated) = (managed.last_used, managed.is_outdated(&self.shared, now));
-        let stale_failure = managed.is_older_than(started);
-        let connection = match &mut managed.slot {
-            // A failure from before this caller asked says nothing about now.
-            Err(_) if stale_failure => return Verdict::Unfit,
-            Err(error) => return Verdict::Failed(error.clone()),
-            Ok(_) if outdated => return Verdict::Unfit,
-            Ok(connection) => connection,
+            .build_unchecked(manager());
+        let id = match role {
+            Role::Writer => SetId::Writers,
+            Role::Reader => SetId::Readers,
+            Role::Lane => SetId::Apart,
         };
-        let fresh = now.duration_since(last_used) < config.validate_after_idle;
-        if fresh && !self.shared.is_suspect(last_used) {
-            return match B::condition(connection) {
-                Condition::Clean => Verdict::Fit,
-                Condition::Dirty | Condition::Broken => Verdict::Unfit,
-            };
+        let overflow = if B::SEPARATE_READERS {
+            0
+        } else {
+            config.overflow
+        };
+        Self(Arc::new(Set {
+            id,
+            bb8,
+            permits: Semaphore::new((size + overflow) as usize),
+            debt: AtomicU32::new(0),
+            tickets: Semaphore::new(0),
+            size: AtomicU32::new(size),
+            overflow,
+            reserved: AtomicU32::new(0),
+            min_idle,
+            open: Arc::default(),
+            doubtful: AtomicUsize::new(0),
+            retiring: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            wanting: AtomicUsize::new(0),
+            growth: Mutex::new(Growth::new(
+                config.connect_concurrency,
+                fastrand::Rng::new(),
+            )),
+            pausing: AtomicBool::new(false),
+            replacing: AtomicBool::new(false),
+            news: Notify::new(),
+            usual_hold: UsualHold::new(),
+            spare: tokio::sync::Mutex::new(None),
+            manager: manager(),
+            shared,
+        }))
+    }
+
+    /// Opens the first connection, and tells at once if that fails; later ones are opened on demand.
+    pub(crate) async fn open_first(&self) -> Result<(), ConnectError> {
+        let first = self.0.bb8.dedicated_connection().await?;
+        self.0.admit(first);
+        Ok(())
+    }
+
+    /// The most connections that can be lent, without overflow.
+    pub(crate) fn size(&self) -> u32 {
+        self.0.size.load(Relaxed)
+    }
+
+    /// Takes one connection out of what is lent, for as long as the result is kept: for connections that are not lent
+    /// but count all the same. Waits for at most `patience`; without any, for nobody.
+    pub(crate) async fn reserve(&self, patience: Option<Duration>) -> Option<Reserved<B>> {
+        let set = &self.0;
+        let permit = match patience {
+            None => set.permits.try_acquire().ok()?,
+            Some(limit) => timeout(limit, set.permits.acquire()).await.ok()?.ok()?,
+        };
+        permit.forget();
+        set.reserved.fetch_add(1, AcqRel);
+        let reserved = Reserved(Permit::new(Arc::clone(set)));
+        set.close_surplus();
+        Some(reserved)
+    }
+
+    /// Changes the size. Growing serves waiters at once; shrinking closes what is idle now and what comes back later.
+    pub(crate) fn resize(&self, size: u32) {
+        let set = &self.0;
+        let before = set.size.swap(size, AcqRel);
+        if size >= before {
+            (before..size).for_each(|_| set.release());
+        } else {
+            set.withdraw(before - size);
         }
-        let limit = config.validation_timeout.min(deadline - now);
-        // Cancelling here leaves an unanswered question behind; the checkout then repairs the connection.
-        match timeout(limit, B::ping(connection)).await {
-            Ok(Ok(())) => Verdict::Fit,
-            failed => {
-                tracing::info!(pool = %config.name, timed_out = failed.is_err(), "an idle connection is dead");
-                self.shared.suspect();
-                Verdict::Unfit
-            }
-        }
+        set.close_surplus();
+    }
+
+    /// Connections that are being opened.
+    pub(crate) fn connecting(&self) -> u32 {
+        self.0.growth().connecting()
+    }
+
+    /// Callers that have their turn and wait for a connection to be there.
+    pub(crate) fn wanting(&self) -> usize {
+        self.0.wanting.load(Relaxed)
+    }
+
+    /// Why the last attempt to connect failed; `None` after a success.
+    pub(crate) fn last_connect_error(&self) -> Option<ConnectError> {
+        self.0.growth().last_error().cloned()
     }
 
     /// Turns waiters away and closes idle connections; those in use close when they come back.
-    pub(crate) async fn close(&self) {
-        self.permits.close();
-        for _ in 0..self.size {
-            if self.bb8.state().idle_connections == 0 {
-                return;
+    pub(crate) fn close(&self) {
+        self.0.permits.close();
+        self.0.news.notify_waiters();
+        self.close_idle();
+    }
+
+    pub(crate) fn close_idle(&self) {
+        while let Some(idle) = self.0.pop() {
+            close_pooled(idle, &self.0);
+        }
+        if let Ok(mut spare) = self.0.spare.try_lock() {
+            *spare = None;
+        }
+    }
+}
+
+impl<B: Backend> Clone for Slots<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+// === the two rights ===
+
+impl<B: Backend> Set<B> {
+    /// Takes an idle connection, the last one used.
+    fn pop(&self) -> Option<Pooled<B>> {
+        self.tickets.try_acquire().ok()?.forget();
+        self.redeem()
+    }
+
+    /// Takes the idle connection that a ticket stands for. There always is one, and bb8 gives it without waiting.
+    fn redeem(&self) -> Option<Pooled<B>> {
+        let taken = self.bb8.get_owned().now_or_never()?.ok();
+        debug_assert!(
+            taken.is_some(),
+            "there is a ticket for each idle connection"
+        );
+        taken
+    }
+
+    /// Gives back a connection that is fit; the ticket comes after it.
+    pub(crate) fn put(&self, pooled: Pooled<B>) {
+        drop(pooled);
+        self.tickets.add_permits(1);
+    }
+
+    /// Adds a new connection to the idle ones.
+    fn admit(&self, mut kept: Kept<B::Connection>) {
+        kept.join(&self.open);
+        // bb8 refuses nothing: it has room, and the connection is not marked as broken.
+        if self.bb8.add(kept).is_ok() {
+            self.tickets.add_permits(1);
+        }
+    }
+
+    /// Gives a permit back.
+    pub(crate) fn release(&self) {
+        let paid = self.debt.load(Relaxed) > 0
+            && self
+                .debt
+                .fetch_update(AcqRel, Acquire, |debt| debt.checked_sub(1))
+                .is_ok();
+        if !paid {
+            self.permits.add_permits(1);
+        }
+    }
+
+    /// Takes permits out of circulation; those that are out when they come back.
+    fn withdraw(&self, count: u32) {
+        let withdrawn = self.permits.forget_permits(count as usize);
+        let rest = count.saturating_sub(u32::try_from(withdrawn).unwrap_or(u32::MAX));
+        self.debt.fetch_add(rest, AcqRel);
+    }
+
+    fn is_waited_for(&self) -> bool {
+        self.wanting.load(Acquire) > 0 || self.waiting.load(Acquire) > 0
+    }
+
+    /// The most connections that may be lent now.
+    fn limit(&self) -> usize {
+        let reserved = self.reserved.load(Relaxed);
+        (self.size.load(Relaxed) + self.overflow).saturating_sub(reserved) as usize
+    }
+
+    /// Whether there are more connections than are meant to stay.
+    pub(crate) fn has_surplus(&self) -> bool {
+        let open = self.open.load(Acquire);
+        let open = open.saturating_sub(self.retiring.load(Acquire));
+        let stay = self.limit().saturating_sub(self.overflow as usize);
+        open > stay && (open > self.limit() || !self.is_waited_for())
+    }
+
+    /// A connection is about to close.
+    pub(crate) fn left(&self, seat: &Seat) {
+        if seat.view().retired {
+            self.retiring.fetch_sub(1, AcqRel);
+        }
+    }
+
+    fn close_surplus(&self) {
+        while self.has_surplus() {
+            match self.pop() {
+                Some(idle) => close_pooled(idle, self),
+                None => return,
             }
-            // The closed flag is set: going back into the pool closes it.
-            drop(timeout(LOST_WAKE_UP, self.bb8.get_owned()).await);
         }
     }
-}
 
-enum Verdict {
-    Fit,
-    /// Close it and take another.
-    Unfit,
-    Failed(ConnectError),
-}
-
-/// A place in the queue, counted; given up on drop.
-struct Waiting<'a>(&'a Shared);
-
-impl<'a> Waiting<'a> {
-    fn join(shared: &'a Shared) -> Result<Self, AcquireError> {
-        let before = shared.counters.waiting.fetch_add(1, Relaxed);
-        let this = Self(shared);
-        this.publish();
-        if before >= shared.config.max_waiting as usize {
-            return Err(AcquireError::Overloaded { waiting: before });
-        }
-        Ok(this)
-    }
-
-    fn publish(&self) {
-        self.0
-            .metrics
-            .waiters
-            .set(self.0.counters.waiting.load(Relaxed) as f64);
+    fn growth(&self) -> MutexGuard<'_, Growth> {
+        // Nothing panics under the lock, so a poisoned one protects as well.
+        self.growth.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Waiting<'_> {
+/// The right to hold a connection of a set; given back on drop.
+pub(crate) struct Permit<B: Backend> {
+    pub(crate) set: Arc<Set<B>>,
+    /// Dropped last, for whoever waits for the end.
+    pub(crate) ended: Option<oneshot::Sender<Infallible>>,
+}
+
+impl<B: Backend> Permit<B> {
+    /// A permit must have been taken.
+    fn new(set: Arc<Set<B>>) -> Self {
+        Self { set, ended: None }
+    }
+}
+
+impl<B: Backend> Drop for Permit<B> {
     fn drop(&mut self) {
-        self.0.counters.waiting.fetch_sub(1, Relaxed);
-        self.publish();
+        self.set.release();
     }
 }
 
-/// How often idle and aged connections are looked for: often enough to matter, at most once a second.
-fn reaper_rate(idle_timeout: Option<Duration>, max_lifetime: Option<Duration>) -> Duration {
-    let shortest = idle_timeout
-        .into_iter()
-        .chain(max_lifetime)
-        .min()
-        .unwrap_or(LONGEST_REAPER_RATE);
-    (shortest / 2).clamp(Duration::from_secs(1), LONGEST_REAPER_RATE)
+/// The right to a connection that is not lent.
+pub(crate) struct Reserved<B: Backend>(Permit<B>);
+
+impl<B: Backend> Drop for Reserved<B> {
+    fn drop(&mut self) {
+        self.0.set.reserved.fetch_sub(1, AcqRel);
+    }
 }
-
-const LONGEST_REAPER_RATE: Duration = Duration::from_secs(30);
-
-/// The longest sleep of a caller whose wake-up was lost.
-const LOST_WAKE_UP: Duration = Duration::from_millis(20);

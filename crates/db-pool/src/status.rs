@@ -4,9 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::registry::Holder;
 use crate::url::BackendKind;
 
 /// The state of a pool at one moment; the numbers may be a moment apart from each other.
+///
+/// Prints as one line; `{:#}` adds a line for each holder.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -24,6 +27,8 @@ pub struct Status {
     pub in_use: usize,
     /// Connections being repaired after their borrower vanished.
     pub recovering: usize,
+    /// Connections that are being opened; they are not part of `size`.
+    pub connecting: usize,
     /// Callers waiting for a connection.
     pub waiting: usize,
     /// Connections borrowed since the start.
@@ -38,6 +43,14 @@ pub struct Status {
     pub recovered_total: u64,
     /// Abandoned connections closed since the start.
     pub discarded_total: u64,
+    /// Connections told as leaks since the start.
+    pub leaks_total: u64,
+    /// Why the last attempt to connect failed; `None` after a success.
+    pub last_connect_error: Option<String>,
+    /// Who holds connections, the longest first; at most sixteen.
+    pub holders: Vec<Holder>,
+    /// Whether the pool is suspended.
+    pub suspended: bool,
     /// Whether the pool is closed.
     pub closed: bool,
 }
@@ -68,17 +81,34 @@ impl fmt::Display for Status {
         if *recovering > 0 {
             write!(f, " ({recovering} recovering)")?;
         }
+        if self.connecting > 0 {
+            write!(f, ", {} connecting", self.connecting)?;
+        }
         write!(f, ", {waiting} waiting; {} acquired", self.acquired_total)?;
         for (count, what) in [
             (self.timeouts_total, "timed out"),
             (self.connect_failures_total, "connects failed"),
             (self.recovered_total, "recovered"),
             (self.discarded_total, "discarded"),
+            (self.leaks_total, "leaked"),
         ] {
             if count > 0 {
                 write!(f, ", {count} {what}")?;
             }
         }
-        f.write_str(if self.closed { "; closed" } else { "" })
+        if let Some(error) = &self.last_connect_error {
+            write!(f, "; connecting fails: {error}")?;
+        }
+        f.write_str(match (self.closed, self.suspended) {
+            (true, _) => "; closed",
+            (false, true) => "; suspended",
+            (false, false) => "",
+        })?;
+        if f.alternate() {
+            for holder in &self.holders {
+                write!(f, "\n  connection {} at {holder}", holder.connection)?;
+            }
+        }
+        Ok(())
     }
 }

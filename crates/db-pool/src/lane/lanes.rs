@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use bb8::ManageConnection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::board::Want;
@@ -16,15 +14,17 @@ use super::shared::SharedLane;
 use crate::backend::Backend;
 use crate::error::{AcquireError, ConnectError};
 use crate::manager::Manager;
+use crate::registry::SetId;
 use crate::scope::Scope;
 use crate::shared::Shared;
+use crate::slots::Slots;
 
 /// All that lanes of one pool share.
 pub(crate) struct Lanes<B: Backend> {
     shared: Arc<Shared>,
     manager: Manager<B>,
-    /// A line takes one of these for as long as it is open.
-    permits: Arc<Semaphore>,
+    /// A line takes one connection out of them for as long as it is open.
+    slots: Slots<B>,
     /// How many lines there may be.
     lines_max: usize,
     pub(super) desk: Arc<Desk>,
@@ -47,7 +47,7 @@ impl<B: Backend> Lanes<B> {
     /// Opens nothing yet.
     pub(crate) fn new(
         manager: Manager<B>,
-        permits: Arc<Semaphore>,
+        slots: Slots<B>,
         lines_max: usize,
         learned: Arc<Learned>,
     ) -> Arc<Self> {
@@ -57,7 +57,7 @@ impl<B: Backend> Lanes<B> {
         Arc::new(Self {
             shared,
             manager,
-            permits,
+            slots,
             lines_max,
             desk,
             learned,
@@ -151,6 +151,9 @@ impl<B: Backend> Lanes<B> {
                     return Err(AcquireError::Exhausted {
                         waited: started.elapsed(),
                         max_size: self.lines_max as u32,
+                        holders: Vec::new(),
+                        held_by_caller: None,
+                        last_connect_error: None,
                     });
                 }
                 // Nobody else may look whether a line is stuck.
@@ -228,13 +231,12 @@ impl<B: Backend> Lanes<B> {
 
     /// Opens one line; without one that is open already, patiently.
     async fn open_line(self: &Arc<Self>, patient: bool) -> Result<(), ConnectError> {
-        let Some(permit) = self.permit(patient).await else {
+        // Another line beside those that work is not worth waiting for.
+        let patience = patient.then_some(self.shared.config.acquire_timeout);
+        let Some(permit) = self.slots.reserve(patience).await else {
             return Ok(());
         };
-        let Ok(managed) = self.manager.connect().await;
-        if let Err(error) = &managed.slot {
-            return Err(error.clone());
-        }
+        let managed = self.manager.open(SetId::Apart).await?;
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let line = Arc::new(Line::new(id, managed, permit, Arc::clone(&self.shared)));
         tracing::debug!(pool = %self.shared.config.name, line = id, "lane opened");
@@ -249,16 +251,6 @@ impl<B: Backend> Lanes<B> {
         // In the set first: whoever is given a place looks for its line there.
         self.change_set(|lines| lines.push(Arc::clone(line)));
         self.desk.open(line.id);
-    }
-
-    /// The right to one connection of the pool. Another line beside those that work is not worth waiting for.
-    async fn permit(&self, patient: bool) -> Option<OwnedSemaphorePermit> {
-        let permits = Arc::clone(&self.permits);
-        if !patient {
-            return permits.try_acquire_owned().ok();
-        }
-        let limit = self.shared.config.acquire_timeout;
-        timeout(limit, permits.acquire_owned()).await.ok()?.ok()
     }
 
     // === closing ===

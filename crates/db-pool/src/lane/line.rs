@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use super::desk::Place;
 use crate::backend::Backend;
 use crate::manager::Managed;
 use crate::shared::Shared;
+use crate::slots::Reserved;
 
 pub(crate) struct Line<B: Backend> {
     pub(crate) id: u64,
@@ -18,7 +18,7 @@ pub(crate) struct Line<B: Backend> {
     managed: Managed<B::Connection>,
     shared: Arc<Shared>,
     /// Entitles to one connection of the pool, until this one is hung up.
-    permit: Mutex<Option<OwnedSemaphorePermit>>,
+    permit: Mutex<Option<Reserved<B>>>,
     orphans: Mutex<Orphans>,
     hung_up: AtomicBool,
 }
@@ -35,7 +35,7 @@ impl<B: Backend> Line<B> {
     pub(crate) fn new(
         id: u64,
         managed: Managed<B::Connection>,
-        permit: OwnedSemaphorePermit,
+        permit: Reserved<B>,
         shared: Arc<Shared>,
     ) -> Self {
         Self {
@@ -50,9 +50,7 @@ impl<B: Backend> Line<B> {
     }
 
     pub(crate) fn connection(&self) -> &B::Connection {
-        self.managed
-            .connection()
-            .expect("a line is made of a connection that opened")
+        self.managed.connection()
     }
 
     /// Why it has ended; `None` while it lives.

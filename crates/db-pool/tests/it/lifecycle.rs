@@ -26,7 +26,7 @@ async fn status_counts_what_there_is() {
         (3, 0, 3, 0)
     );
     assert_eq!(busy.acquired_total - opened.acquired_total, 3);
-    let text = "main (sqlite): 3 of 5 open, 0 idle, 3 in use, 0 waiting; 5 acquired";
+    let text = "main (sqlite): 3 of 5 open, 0 idle, 3 in use, 0 waiting; 4 acquired";
     assert_eq!(busy.to_string(), text);
     drop((connection, lanes));
     let back = pool.status();

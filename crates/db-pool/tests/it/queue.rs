@@ -53,7 +53,10 @@ async fn exhaustion_is_an_error_that_says_how_long_and_how_many() {
     let _held = pool.acquire().await.unwrap();
     tokio::time::pause();
     let error = pool.acquire().await.unwrap_err();
-    let AcquireError::Exhausted { waited, max_size } = &error else {
+    let AcquireError::Exhausted {
+        waited, max_size, ..
+    } = &error
+    else {
         panic!("{error:?}")
     };
     assert!(
