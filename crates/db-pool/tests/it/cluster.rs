@@ -217,6 +217,14 @@ impl Node {
         count.await.unwrap().n
     }
 
+    /// Waits until a table is there.
+    pub(crate) async fn has_table(&self, name: &str) {
+        let sql = format!("SELECT count(*) AS n FROM pg_class WHERE relname = '{name}'");
+        while self.number(&sql).await == 0 {
+            sleep(POLL).await;
+        }
+    }
+
     fn signal(&self, how: Stop) {
         if let Some(process) = &self.process {
             let signal = match how {
@@ -330,13 +338,12 @@ fn option(name: &str, path: &Path) -> std::ffi::OsString {
     option
 }
 
-const SETTINGS: [&str; 12] = [
+const SETTINGS: [&str; 11] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "max_connections=60",
     "shared_buffers=8MB",
     "fsync=off",
-    "synchronous_commit=off",
     "full_page_writes=off",
     "wal_level=replica",
     "max_wal_senders=4",

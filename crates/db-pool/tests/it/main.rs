@@ -48,6 +48,10 @@ mod scopes;
 mod statements;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod telling;
+#[cfg(feature = "postgres")]
+mod replicas;
+#[cfg(feature = "postgres")]
+mod tally;
 #[cfg(feature = "sqlite")]
 mod transactions;
 #[cfg(feature = "postgres")]
