@@ -163,10 +163,10 @@ impl Core {
     }
 
     /// A server failed a caller that reads.
-    pub(super) fn failed(&self, server: usize, why: String) {
+    pub(super) fn failed(&self, server: usize, why: &str) {
         let now = Instant::now();
         let name = &self.nodes[server].name;
-        if self.servers().failed(server, why.clone(), now) {
+        if self.servers().failed(server, why.to_owned(), now) {
             tracing::warn!(server = %name, why, "a database server is left alone for a while");
         }
         self.doubt(server);
@@ -181,6 +181,8 @@ impl Core {
             return Ok(());
         }
         let pool = Pool::<Postgres>::connect(node.config.clone()).await?;
+        // So that a request that wrote knows what its reads have to see.
+        pool.track_lsn();
         let core: Weak<Self> = Arc::downgrade(self);
         pool.shared().alarm.set(move || {
             if let Some(core) = core.upgrade() {

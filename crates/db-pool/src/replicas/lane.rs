@@ -64,7 +64,7 @@ impl Lent {
             Err(error) => {
                 let class = ErrorClass::of(error);
                 if matches!(class, ErrorClass::ConnectionLost | ErrorClass::NotReady) {
-                    self.core.failed(self.server, error.to_string());
+                    self.core.failed(self.server, &error.to_string());
                 }
             }
         }

@@ -38,7 +38,7 @@ impl Replicas {
                 Ok(Ok(lane)) => return Ok(ReplicaLane::new(lane, lent)),
                 Ok(Err(error)) => {
                     if is_gone(&error) {
-                        core.failed(server, in_short(&error));
+                        core.failed(server, &in_short(&error));
                     }
                     last = Some(error);
                 }

@@ -1,5 +1,6 @@
 //! Writes: the primary, and while there is none a bounded wait for the next.
 
+use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -11,8 +12,10 @@ use super::handle::Replicas;
 use super::read::is_gone;
 use crate::error::AcquireError;
 use crate::guard::Connection;
+use crate::pool::Pool;
 use crate::postgres::Postgres;
 use crate::scope::Scope;
+use crate::transaction::{AsyncFunc, Transaction, TransactionOptions};
 
 impl Replicas {
     /// Borrows a connection of the primary.
@@ -24,10 +27,43 @@ impl Replicas {
     /// [`AcquireError::NoPrimary`] with what each server said; [`AcquireError::Overloaded`] if `max_waiting` others
     /// wait for a primary already; else as [`Pool::acquire`](crate::Pool::acquire).
     pub async fn acquire(&self) -> Result<PrimaryConnection, AcquireError> {
-        self.lend().await.map(PrimaryConnection::new)
+        let (_, connection) = self.lend().await?;
+        Ok(PrimaryConnection::new(connection))
     }
 
-    pub(super) async fn lend(&self) -> Result<Connection<Postgres>, AcquireError> {
+    /// Runs `body` inside a transaction on the primary, as [`Pool::transaction`](crate::Pool::transaction) does.
+    ///
+    /// While there is no primary it waits as [`acquire`](Self::acquire) does. What failed because the primary was lost in
+    /// the middle is not run again: the caller knows whether that is safe. Where the commit lies in the log is noted
+    /// in the current [`Scope`], so that its later reads see it.
+    ///
+    /// # Errors
+    /// What `body` returns; an [`AcquireError`] or an error of diesel turned into `E`.
+    #[track_caller]
+    pub fn transaction<'a, R, E, F>(
+        &'a self,
+        options: TransactionOptions,
+        body: F,
+    ) -> impl Future<Output = Result<R, E>> + Send + 'a
+    where
+        for<'r> F: AsyncFnOnce(&'r mut Transaction<Postgres>) -> Result<R, E>
+            + AsyncFunc<&'r mut Transaction<Postgres>, Result<R, E>, Fut: Send>
+            + Clone
+            + Send
+            + 'a,
+        E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
+        R: Send + 'a,
+    {
+        let at = Location::caller();
+        async move {
+            let (pool, connection) = self.lend().await?;
+            pool.transaction_on(Some(connection.0), options, body, at)
+                .await
+        }
+    }
+
+    /// A connection of the primary, and the pool that it came from.
+    async fn lend(&self) -> Result<(Pool<Postgres>, Connection<Postgres>), AcquireError> {
         let core = self.core();
         let started = Instant::now();
         let deadline = started + core.config.failover_wait;
@@ -44,8 +80,9 @@ impl Replicas {
                 && let Some(pool) = core.pool(server)
             {
                 match pool.acquire().await {
+                    Ok(connection) => return Ok((pool.clone(), connection)),
                     Err(error) if is_gone(&error) => core.doubt(server),
-                    result => return result,
+                    Err(error) => return Err(error),
                 }
             }
             if waiting.is_none() {

@@ -13,6 +13,7 @@ use super::{AsyncFunc, Transaction, TransactionError, TransactionOptions, commit
 use crate::backend::{Backend, Condition};
 use crate::class::ErrorClass;
 use crate::error::AcquireError;
+use crate::guard::Checkout;
 use crate::observe::Span;
 use crate::pool::Pool;
 
@@ -67,21 +68,38 @@ impl<B: Backend> Pool<B> {
         E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
         R: Send + 'a,
     {
-        let at = Location::caller();
-        async move {
-            let started = Instant::now();
-            let mut number = 1;
-            loop {
-                let attempt = self.attempt(&options, started, number, at, body.clone());
-                let failed = match attempt.await {
-                    Ok(value) => return Ok(value),
-                    Err(failed) => failed,
-                };
-                number += 1;
-                match self.pause_before(number, &options, started, &failed) {
-                    Some(pause) => sleep(pause).await,
-                    None => return Err(failed.error),
-                }
+        self.transaction_on(None, options, body, Location::caller())
+    }
+
+    /// The same, with a connection for the first attempt that was borrowed already.
+    pub(crate) async fn transaction_on<R, E, F>(
+        &self,
+        mut first: Option<Checkout<B>>,
+        options: TransactionOptions,
+        body: F,
+        at: &'static Location<'static>,
+    ) -> Result<R, E>
+    where
+        for<'r> F: AsyncFnOnce(&'r mut Transaction<B>) -> Result<R, E>
+            + AsyncFunc<&'r mut Transaction<B>, Result<R, E>, Fut: Send>
+            + Clone
+            + Send,
+        E: From<diesel::result::Error> + From<AcquireError> + Send,
+        R: Send,
+    {
+        let started = Instant::now();
+        let mut number = 1;
+        loop {
+            let borrowed = first.take();
+            let attempt = self.attempt(borrowed, &options, started, number, at, body.clone());
+            let failed = match attempt.await {
+                Ok(value) => return Ok(value),
+                Err(failed) => failed,
+            };
+            number += 1;
+            match self.pause_before(number, &options, started, &failed) {
+                Some(pause) => sleep(pause).await,
+                None => return Err(failed.error),
             }
         }
     }
@@ -106,7 +124,7 @@ impl<B: Backend> Pool<B> {
     {
         let at = Location::caller();
         async move {
-            let attempt = self.attempt(&options, Instant::now(), 1, at, body);
+            let attempt = self.attempt(None, &options, Instant::now(), 1, at, body);
             attempt.await.map_err(|failed| failed.error)
         }
     }
@@ -133,6 +151,7 @@ impl<B: Backend> Pool<B> {
     /// One attempt, from borrowing to the end that was told to everybody.
     async fn attempt<R, E, F>(
         &self,
+        borrowed: Option<Checkout<B>>,
         options: &TransactionOptions,
         started: Instant,
         number: u32,
@@ -150,7 +169,13 @@ impl<B: Backend> Pool<B> {
         let span = Span::transaction(&shared.config, number).inner();
         async {
             let deadline = options.timeout.map(|limit| started + limit);
-            let acquired = by(deadline, self.checkout(options.read_only, at)).await;
+            let acquiring = async {
+                match borrowed {
+                    Some(checkout) => Ok(checkout),
+                    None => self.checkout(options.read_only, at).await,
+                }
+            };
+            let acquired = by(deadline, acquiring).await;
             let checkout = acquired.ok_or_else(too_late::<E>)?.map_err(E::from)?;
             shared.transactions.budget.began();
             let mut tx = Transaction::new(checkout, Arc::clone(shared), number);

@@ -40,18 +40,18 @@ mod proxy;
 mod queue;
 #[cfg(feature = "sqlite")]
 mod reading;
+#[cfg(feature = "postgres")]
+mod replicas;
 #[cfg(feature = "tower")]
 mod scope_layer;
 #[cfg(feature = "sqlite")]
 mod scopes;
 #[cfg(feature = "sqlite")]
 mod statements;
-#[cfg(all(feature = "sqlite", feature = "postgres"))]
-mod telling;
-#[cfg(feature = "postgres")]
-mod replicas;
 #[cfg(feature = "postgres")]
 mod tally;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod telling;
 #[cfg(feature = "sqlite")]
 mod transactions;
 #[cfg(feature = "postgres")]

@@ -3,7 +3,10 @@
 use std::io::Write;
 use std::time::Duration;
 
-use db_pool::{AcquireError, OpenError, Replicas, ReplicasConfig, Scope, Server, ServerRole};
+use db_pool::{
+    AcquireError, OpenError, Replicas, ReplicasConfig, Scope, Server, ServerRole,
+    TransactionOptions,
+};
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::Instant;
@@ -119,6 +122,18 @@ async fn a_request_sees_its_own_writes_and_others_see_the_replica() {
     })
     .await;
     assert_eq!(next.run(count(&db)).await, (replica.server(), 2));
+
+    // A transaction leaves an exact token behind, at once.
+    replica.pause_replay(true).await;
+    let scope = Scope::new();
+    let transaction = db.transaction(TransactionOptions::default(), async |tx| {
+        tx.batch_execute("INSERT INTO t VALUES (1)").await
+    });
+    scope.run(transaction).await.unwrap();
+    assert!(scope.written() > Some(written));
+    assert_eq!(scope.run(count(&db)).await, (primary.server(), 3));
+    replica.pause_replay(false).await;
+    assert_eq!(scope.run(count(&waiting)).await, (replica.server(), 3));
     assert_eq!((db.close().await, waiting.close().await), (0, 0));
     assert!(matches!(db.read().await, Err(AcquireError::Closed)));
     assert!(matches!(db.acquire().await, Err(AcquireError::Closed)));
