@@ -66,7 +66,7 @@ pub use crate::lane::Lane;
 pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
 pub use crate::migrate::{Migratable, MigrateError};
-pub use crate::observe::{CallSite, StatementStats};
+pub use crate::observe::{CallSite, Quantiles, StatementStats, Usage};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};

@@ -12,6 +12,7 @@ mod statements;
 mod text;
 #[cfg(not(feature = "query-cache"))]
 mod unfollowed;
+mod usage;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,13 +26,14 @@ pub(crate) use self::plan::{capture, quietly};
 pub use self::recorder::Recorder;
 pub(crate) use self::recorder::{Returned, Tap, Ticket};
 pub use self::sites::CallSite;
-pub(crate) use self::sites::{Sites, share};
+pub(crate) use self::sites::Sites;
 use self::slow::Slowness;
 pub(crate) use self::slow_log::slow_acquire;
 pub(crate) use self::spans::Span;
 pub use self::statements::StatementStats;
 pub(crate) use self::statements::{Statement, Statements};
 pub(crate) use self::text::{Kind, TextHash, placeholders};
+pub use self::usage::{Quantiles, Usage};
 
 /// What the connections of one pool have told, together.
 pub(crate) struct Observed {

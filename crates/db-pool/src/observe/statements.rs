@@ -1,5 +1,6 @@
 //! What each statement costs, by its form without values: a bounded table whose hot path takes no shared lock.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::Location;
@@ -54,6 +55,7 @@ pub(crate) struct Statement {
     pub(crate) sent: Option<Box<str>>,
     pub(super) slow: super::slow::Slowness,
     times: Buckets,
+    total: AtomicU64,
     max: AtomicU64,
     errors: AtomicU64,
     last_at: Mutex<Option<&'static Location<'static>>>,
@@ -71,6 +73,7 @@ impl Statement {
             sent: (sent.len() <= LONGEST_SENT).then(|| sent.into()),
             slow: super::slow::Slowness::default(),
             times: Buckets::default(),
+            total: AtomicU64::new(0),
             max: AtomicU64::new(0),
             errors: AtomicU64::new(0),
             last_at: Mutex::new(None),
@@ -86,6 +89,7 @@ impl Statement {
     ) {
         self.times.record(took);
         let took = nanos(took);
+        self.total.fetch_add(took, Relaxed);
         if took > self.max.load(Relaxed) {
             self.max.fetch_max(took, Relaxed);
         }
@@ -111,7 +115,7 @@ impl Statement {
             sql: self.sql.to_string(),
             summary: self.summary.to_string(),
             count: self.times.count(),
-            total: self.times.total(),
+            total: Duration::from_nanos(self.total.load(Relaxed)),
             p50: self.times.quantile(0.5),
             p99: self.times.quantile(0.99),
             max: Duration::from_nanos(self.max.load(Relaxed)),
@@ -159,11 +163,27 @@ impl Statements {
 
     /// All of them, those that took most time first.
     pub(crate) fn snapshot(&self) -> Vec<StatementStats> {
-        let all: Vec<_> = self.lock().by_fingerprint.values().cloned().collect();
-        let mut all: Vec<_> = all.iter().map(|one| one.snapshot()).collect();
-        all.retain(|one| one.count > 0);
-        all.sort_by_key(|one| (std::cmp::Reverse(one.total), one.fingerprint));
-        all
+        self.top(usize::MAX)
+    }
+
+    /// The first `most` of them.
+    pub(crate) fn top(&self, most: usize) -> Vec<StatementStats> {
+        let table = self.lock();
+        let mut all: Vec<_> = table
+            .by_fingerprint
+            .values()
+            .map(|one| {
+                (
+                    Reverse(one.total.load(Relaxed)),
+                    one.fingerprint,
+                    Arc::clone(one),
+                )
+            })
+            .collect();
+        drop(table);
+        all.sort_unstable_by_key(|(total, fingerprint, _)| (*total, *fingerprint));
+        let all = all.iter().map(|(.., one)| one.snapshot());
+        all.filter(|one| one.count > 0).take(most).collect()
     }
 
     /// The one of this fingerprint, if it is still known.
@@ -192,7 +212,7 @@ impl Table {
         let mut all: Vec<_> = self
             .by_fingerprint
             .values()
-            .map(|one| (one.times.total(), one.fingerprint))
+            .map(|one| (one.total.load(Relaxed), one.fingerprint))
             .collect();
         all.sort_unstable();
         for (_, fingerprint) in &all[..all.len() / 4] {
