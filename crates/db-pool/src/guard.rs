@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::backend::{Backend, Condition};
 use crate::manager::Managed;
+use crate::metrics::CloseReason;
 use crate::observe::Returned;
 use crate::registry::Ended;
 use crate::slots::{Permit, Pooled, Set};
@@ -23,7 +24,8 @@ pub struct Connection<B: Backend>(pub(crate) Checkout<B>);
 
 impl<B: Backend> Connection<B> {
     /// Closes the connection instead of giving it back; for session state that must not reach the next borrower.
-    pub fn discard(this: Self) {
+    pub fn discard(mut this: Self) {
+        this.0.managed_mut().broken = true;
         drop(this.0.close());
     }
 
@@ -68,8 +70,9 @@ impl<B: Backend> Checkout<B> {
         pooled: Pooled<B>,
         permit: Permit<B>,
         at: &'static Location<'static>,
+        now: Instant,
     ) -> Self {
-        pooled.recorder.lend(at);
+        pooled.recorder.lend(at, now);
         Self {
             parts: Some((pooled, permit)),
         }
@@ -132,7 +135,8 @@ impl<B: Backend> Drop for Checkout<B> {
 /// Makes a clean connection idle again.
 fn give_back<B: Backend>(pooled: Pooled<B>, permit: Permit<B>) {
     let set = &permit.set;
-    let Some(ended) = pooled.seat.come_back(Instant::now()) else {
+    let now = Instant::now();
+    let Some(ended) = pooled.seat.come_back(now) else {
         return close_pooled(pooled, set);
     };
     set.usual_hold.record(ended.held);
@@ -142,7 +146,7 @@ fn give_back<B: Backend>(pooled: Pooled<B>, permit: Permit<B>) {
     if ended.retired || set.has_surplus() {
         return close_pooled(pooled, set);
     }
-    pooled.recorder.returned(Returned::Settled);
+    pooled.recorder.returned(Returned::Settled, now);
     // Idle before the permit is free: its next holder must find the connection.
     set.put(pooled);
     set.shared.tell_returned();
@@ -174,18 +178,39 @@ async fn repair<B: Backend>(mut pooled: Pooled<B>, permit: Permit<B>) {
     close_pooled(pooled, set);
 }
 
+/// The most telling reason; what is fit, young and of today's generation was closed because there were too many.
+fn why_closed<B: Backend>(pooled: &mut Pooled<B>, set: &Set<B>, now: Instant) -> CloseReason {
+    let shared = &set.shared;
+    let too_old = pooled.seat.lifetime.is_some_and(|it| now >= it.replace_at);
+    match B::condition(pooled.connection_mut()) {
+        _ if shared.is_closed() => CloseReason::PoolClosed,
+        Condition::Broken => CloseReason::Broken,
+        Condition::Dirty => CloseReason::Discarded,
+        Condition::Clean if pooled.seat.generation != shared.generation() => {
+            CloseReason::Generation
+        }
+        Condition::Clean if shared.is_unrefreshed(pooled.seat.born) => CloseReason::Generation,
+        Condition::Clean if too_old => CloseReason::Lifetime,
+        Condition::Clean if pooled.broken => CloseReason::Requested,
+        Condition::Clean => CloseReason::Idle,
+    }
+}
+
 /// Closes a connection that was taken out of bb8.
 pub(crate) fn close_pooled<B: Backend>(mut pooled: Pooled<B>, set: &Set<B>) {
     // A backend may spawn what ends a statement, and the guard may be dropped outside of the runtime.
     let _entered = set.shared.runtime.enter();
-    if let Some(ended) = pooled.seat.come_back(Instant::now())
+    let now = Instant::now();
+    let why = why_closed(&mut pooled, set, now);
+    set.shared.metrics.closed.increment(why);
+    if let Some(ended) = pooled.seat.come_back(now)
         && ended.was_told
     {
         tell_of_late_return(set, &ended);
     }
     set.left(&pooled.seat);
     B::abandon(pooled.connection_mut());
-    pooled.recorder.returned(Returned::Unknown);
+    pooled.recorder.returned(Returned::Unknown, now);
     pooled.uncount();
     drop(pooled);
     set.shared.tell_returned();

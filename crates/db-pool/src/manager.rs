@@ -68,7 +68,10 @@ impl<B: Backend> Manager<B> {
         let opened = self.connect_in_time().await;
         shared.metrics.connect.record(started.elapsed());
         let counter = match &opened {
-            Ok(_) => &shared.counters.connects,
+            Ok(_) => {
+                shared.metrics.created.increment(1);
+                &shared.counters.connects
+            }
             // Refused because the pool is closed.
             Err(_) if shared.is_closed() => {
                 return Err(opened.err().unwrap_or_else(|| self.closed()));

@@ -186,6 +186,20 @@ impl Metrics {
     }
 }
 
+/// Why a caller got no connection, in one word.
+pub(crate) fn refusal_name(error: &AcquireError) -> &'static str {
+    match error {
+        AcquireError::Exhausted { .. } => "exhausted",
+        AcquireError::Overloaded { .. } => "overloaded",
+        AcquireError::DeadlineTooClose { .. } => "deadline",
+        AcquireError::ConnectFailed { .. } => "connect",
+        AcquireError::ValidationFailed { .. } => "validation",
+        AcquireError::Suspended { .. } => "suspended",
+        AcquireError::Closed => "closed",
+        _ => "other",
+    }
+}
+
 impl Drop for Metrics {
     fn drop(&mut self) {
         self.flush();

@@ -17,6 +17,7 @@ use crate::guard::{Checkout, Connection};
 use crate::housekeeper;
 use crate::lane::{Lane, Lanes, Learned};
 use crate::manager::Manager;
+use crate::observe::{self, Usage};
 use crate::shared::Shared;
 use crate::slots::Slots;
 use crate::status::Status;
@@ -44,12 +45,28 @@ impl<B: Backend> Inner<B> {
     }
 
     /// What is due once a second.
-    pub(crate) fn upkeep(&self, now: Instant) {
+    pub(crate) fn upkeep(self: &Arc<Self>, now: Instant) {
         for slots in self.sets() {
             slots.upkeep(now);
         }
         self.shared.tell_leaks(now);
         self.publish();
+        self.explain_slow();
+    }
+
+    /// Has the plan of the next slow statement that waits for it asked for, one at a time.
+    fn explain_slow(self: &Arc<Self>) {
+        let Some(statement) = self.shared.observed.next_wanted() else {
+            return;
+        };
+        let inner = Arc::clone(self);
+        // Ends within the time-outs of getting a connection and of `observe::capture`.
+        self.shared.runtime.spawn(async move {
+            let slots = inner.readers.as_ref().unwrap_or(&inner.main);
+            if let Ok(mut spare) = slots.spare().await {
+                observe::capture::<B>(&inner.shared, spare.connection_mut(), &statement).await;
+            }
+        });
     }
 
     fn publish(&self) {
@@ -243,6 +260,7 @@ impl<B: Backend> Pool<B> {
             leaks_total: counters.leaks.load(Relaxed),
             last_connect_error: failed.map(|error| error.to_string()),
             holders: shared.registry.holders(None, Instant::now(), SHOWN_HOLDERS),
+            usage: Usage::of(shared),
             suspended: shared.is_suspended(),
             closed: shared.is_closed(),
         }

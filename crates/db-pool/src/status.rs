@@ -4,12 +4,13 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::observe::Usage;
 use crate::registry::Holder;
 use crate::url::BackendKind;
 
 /// The state of a pool at one moment; the numbers may be a moment apart from each other.
 ///
-/// Prints as one line; `{:#}` adds a line for each holder.
+/// Prints as one line; `{:#}` adds lines that say who holds connections and what takes time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Status {
@@ -49,6 +50,8 @@ pub struct Status {
     pub last_connect_error: Option<String>,
     /// Who holds connections, the longest first; at most sixteen.
     pub holders: Vec<Holder>,
+    /// What borrowing, holding and statements have cost.
+    pub usage: Usage,
     /// Whether the pool is suspended.
     pub suspended: bool,
     /// Whether the pool is closed.
@@ -106,8 +109,9 @@ impl fmt::Display for Status {
         })?;
         if f.alternate() {
             for holder in &self.holders {
-                write!(f, "\n  connection {} at {holder}", holder.connection)?;
+                write!(f, "\n  held now  #{} at {holder}", holder.connection)?;
             }
+            self.usage.fmt_lines(f)?;
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ use serde::Serializer;
 use tokio::time::Instant;
 
 pub(crate) use self::buckets::{Buckets, Filled};
-pub(crate) use self::plan::{capture, quietly};
+pub(crate) use self::plan::capture;
 pub use self::recorder::Recorder;
 pub(crate) use self::recorder::{Returned, Tap, Ticket};
 pub use self::sites::CallSite;

@@ -95,23 +95,21 @@ impl Recorder {
     }
 
     /// Called when the connection is lent.
-    pub(crate) fn lend(&self, at: &'static Location<'static>) {
-        let since = Instant::now();
+    pub(crate) fn lend(&self, at: &'static Location<'static>, now: Instant) {
         let mut state = self.state();
         state.running.clear();
         state.busy_since = None;
         state.hold = Some(Hold {
             at,
-            since,
+            since: now,
             querying: Duration::ZERO,
             statements: 0,
         });
     }
 
     /// Called when it is ready for the next borrower, or closed.
-    pub(crate) fn returned(&self, how: Returned) {
+    pub(crate) fn returned(&self, how: Returned, now: Instant) {
         self.writes.returned(how);
-        let now = Instant::now();
         let mut state = self.state();
         state.running.clear();
         state.settle(now);

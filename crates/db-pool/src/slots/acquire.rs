@@ -14,7 +14,8 @@ use super::{Permit, Pooled, Set, Slots};
 use crate::backend::{Backend, Condition};
 use crate::error::{AcquireError, ConnectError, ConnectErrorKind};
 use crate::guard::{Checkout, close_pooled};
-use crate::observe::slow_acquire;
+use crate::metrics::{Count, refusal_name};
+use crate::observe::{Span, slow_acquire};
 use crate::scope::Scope;
 
 impl<B: Backend> Slots<B> {
@@ -36,6 +37,7 @@ impl<B: Backend> Slots<B> {
         within: Option<Duration>,
     ) -> Result<Checkout<B>, AcquireError> {
         let (set, started) = (&self.0, Instant::now());
+        let span = Span::acquire(&set.shared.config);
         let first = match set.try_at_once(started, at) {
             Some((checkout, Fitness::Fit)) => {
                 set.shared.counters.acquired.fetch_add(1, Relaxed);
@@ -46,7 +48,29 @@ impl<B: Backend> Slots<B> {
             None => None,
         };
         // Most callers never get here; their future stays small.
-        Box::pin(set.acquire_with_patience(Asked { at, started }, within, first)).await
+        let asked = Asked { at, started };
+        let result = Box::pin(set.acquire_with_patience(asked, within, first)).await;
+        if let Err(error) = &result {
+            span.failed(refusal_name(error));
+        }
+        result
+    }
+}
+
+/// Counts a caller that went away.
+struct CountDropped<'a>(Option<&'a Count>);
+
+impl CountDropped<'_> {
+    fn defuse(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for CountDropped<'_> {
+    fn drop(&mut self) {
+        if let Some(count) = self.0 {
+            count.increment(1);
+        }
     }
 }
 
@@ -94,7 +118,7 @@ impl<B: Backend> Set<B> {
         at: &'static Location<'static>,
     ) -> (Checkout<B>, Fitness) {
         let (alive, retired) = pooled.seat.lend(now, at);
-        let mut checkout = Checkout::new(pooled, permit, at);
+        let mut checkout = Checkout::new(pooled, permit, at, now);
         let (shared, managed) = (&self.shared, checkout.managed_mut());
         let fitness = if retired || managed.is_outdated(shared, now) {
             Fitness::Unfit
@@ -121,7 +145,9 @@ impl<B: Backend> Set<B> {
         if let Some(end) = Scope::current().and_then(|scope| scope.deadline()) {
             deadline = deadline.min(end);
         }
+        let cancelled = CountDropped(Some(&self.shared.metrics.acquire_cancelled));
         let result = self.acquire_by(asked, deadline, first).await;
+        cancelled.defuse();
         self.account(asked, &result);
         result
     }

@@ -1,7 +1,7 @@
 //! What a thread logs, as text.
 
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 
 use tracing::subscriber::DefaultGuard;
 use tracing_subscriber::fmt::format::FmtSpan;
@@ -17,6 +17,17 @@ struct Text(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
     pub(crate) fn new() -> Self {
+        // While other threads listen to nothing, an event that they are the first to reach could be switched off for
+        // all; this keeps it on.
+        static SILENT: Once = Once::new();
+        SILENT.call_once(|| {
+            let silent = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::DEBUG)
+                .with_writer(io::sink)
+                .finish();
+            // Refused where somebody has set another.
+            drop(tracing::subscriber::set_global_default(silent));
+        });
         let text = Text::default();
         let writer = text.clone();
         let subscriber = tracing_subscriber::fmt()
