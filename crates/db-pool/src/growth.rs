@@ -98,6 +98,13 @@ impl Growth {
         self.last_error = Some(error);
     }
 
+    /// Somebody else found the database to be back: no pause is left.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn try_now(&mut self) {
+        self.failures = 0;
+        self.not_before = None;
+    }
+
     /// A connect was given up without a result.
     pub(crate) fn abandoned(&mut self) {
         self.connecting = self.connecting.saturating_sub(1);

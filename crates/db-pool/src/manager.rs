@@ -78,6 +78,8 @@ impl<B: Backend> Manager<B> {
             }
             Err(_) => {
                 shared.metrics.connect_failures.increment(1);
+                #[cfg(feature = "postgres")]
+                shared.alarm.raise();
                 &shared.counters.connect_failures
             }
         };

@@ -368,6 +368,12 @@ impl<B: Backend> Pool<B> {
         shared.open_count()
     }
 
+    /// The database is known to be back, so a pause after failed connects is over.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn try_now(&self) {
+        self.inner.main.try_now();
+    }
+
     /// A connection for a transaction.
     pub(crate) async fn checkout(
         &self,

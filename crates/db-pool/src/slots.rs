@@ -176,6 +176,12 @@ impl<B: Backend> Slots<B> {
         self.0.growth().connecting()
     }
 
+    /// The database is known to be back.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn try_now(&self) {
+        self.0.try_now();
+    }
+
     /// Callers that have their turn and wait for a connection to be there.
     pub(crate) fn wanting(&self) -> usize {
         self.0.wanting.load(Relaxed)

@@ -74,7 +74,9 @@ impl Answer {
             }
         };
         // A standby that has replayed nothing yet says nothing.
-        let position = position.map_or_else(|| Ok(Lsn::default()), str::parse).ok()?;
+        let position = position
+            .map_or_else(|| Ok(Lsn::default()), str::parse)
+            .ok()?;
         Some(Self {
             asked,
             took,

@@ -1,9 +1,11 @@
 //! What the handle, its lanes and its watchers share: the knowledge behind a lock, and who is told when it changes.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use ::metrics::Counter;
+use futures_util::future::{Either, select};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
@@ -113,7 +115,7 @@ impl Core {
     pub(super) fn heard(&self, server: usize, said: Result<Answer, (String, bool)>) {
         let now = Instant::now();
         let name = &self.nodes[server].name;
-        let (change, failovers) = {
+        let (change, failovers, back) = {
             let mut servers = self.servers();
             let before = servers.all[server].silence.is_some();
             let change = match said {
@@ -127,11 +129,15 @@ impl Core {
             };
             let status = servers.server_status(server, name, now);
             self.nodes[server].metrics.publish(&status);
-            if before && status.silent.is_none() {
+            let back = before && status.silent.is_none();
+            if back {
                 tracing::info!(server = %name, role = %status.role, "a database server answers again");
             }
-            (change, servers.failovers)
+            (change, servers.failovers, back)
         };
+        if back && let Some(pool) = self.pool(server) {
+            pool.try_now();
+        }
         self.failovers.absolute(failovers);
         self.act(change);
         self.tell();
@@ -170,6 +176,27 @@ impl Core {
             tracing::warn!(server = %name, why, "a database server is left alone for a while");
         }
         self.doubt(server);
+    }
+
+    /// Goes on with `work` as long as `makes_sense`; it is looked at again whenever a server was heard.
+    ///
+    /// Dropping the future drops `work`.
+    pub(super) async fn as_long_as<T>(
+        &self,
+        makes_sense: impl Fn(&Servers) -> bool,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut news = self.news();
+        let mut work = pin!(work);
+        loop {
+            let changed = pin!(news.changed());
+            if let Either::Left((done, _)) = select(work.as_mut(), changed).await {
+                return Some(done);
+            }
+            if !makes_sense(&self.servers()) {
+                return None;
+            }
+        }
     }
 
     // === doors ===

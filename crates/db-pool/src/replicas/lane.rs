@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use diesel::QueryResult;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel::result::{DatabaseErrorKind, Error};
 use diesel_async::{AsyncConnectionCore, SimpleAsyncConnection};
 use futures_core::future::BoxFuture;
 use tokio::time::Instant;
@@ -62,9 +63,18 @@ impl Lent {
         match result {
             Ok(_) => self.core.servers().served(self.server, now - began, now),
             Err(error) => {
-                let class = ErrorClass::of(error);
-                if matches!(class, ErrorClass::ConnectionLost | ErrorClass::NotReady) {
-                    self.core.failed(self.server, &error.to_string());
+                let told = matches!(
+                    error,
+                    Error::DatabaseError(DatabaseErrorKind::ClosedConnection, _)
+                );
+                match ErrorClass::of(error) {
+                    ErrorClass::NotReady => self.core.failed(self.server, &error.to_string()),
+                    ErrorClass::ConnectionLost if told => {
+                        self.core.failed(self.server, &error.to_string());
+                    }
+                    // Perhaps no more than a full queue: whoever asks the server will know.
+                    ErrorClass::ConnectionLost => self.core.doubt(self.server),
+                    _ => {}
                 }
             }
         }

@@ -1,24 +1,72 @@
-//! Reads: the next best server until one lends a lane.
+//! Reads: the next best server until one lends what is needed.
+
+use std::panic::Location;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::core::Core;
 use super::handle::Replicas;
 use super::lane::{Lent, ReplicaLane};
-use super::servers::bit;
+use super::servers::{Servers, bit};
 use crate::error::AcquireError;
 use crate::lsn::Lsn;
+use crate::pool::Pool;
+use crate::postgres::Postgres;
 use crate::scope::Scope;
+use crate::transaction::{AsyncFunc, Transaction, TransactionOptions};
 
 impl Replicas {
     /// Borrows a lane of the replica that is expected to answer soonest, for single reading statements.
     ///
-    /// Inside a [`Scope`] that wrote it is one that has seen the write, or the primary. A server that lends no lane within
-    /// `patience` is passed over for the next. Dropping the future takes nothing with it.
+    /// Inside a [`Scope`] that wrote it is one that has seen the write, or the primary. A server that lends no lane
+    /// within `patience` is passed over for the next. Dropping the future takes nothing with it.
     ///
     /// # Errors
     /// [`AcquireError::NoServer`] if no server may serve this read now; else what the last one tried answered.
     pub async fn read(&self) -> Result<ReplicaLane, AcquireError> {
+        let (_, lane, lent) = self.borrow(Pool::read).await?;
+        Ok(ReplicaLane::new(lane, lent))
+    }
+
+    /// Runs `body` inside a read-only transaction on a replica, so that all its statements see one snapshot; the replica
+    /// is chosen as by [`read`](Self::read).
+    ///
+    /// A snapshot that stands in the way of replay is ended by the replica; then a clone of `body` runs again, as
+    /// [`Pool::transaction`] does.
+    ///
+    /// # Errors
+    /// What `body` returns; an [`AcquireError`] or an error of diesel turned into `E`.
+    #[track_caller]
+    pub fn read_transaction<'a, R, E, F>(
+        &'a self,
+        body: F,
+    ) -> impl Future<Output = Result<R, E>> + Send + 'a
+    where
+        for<'r> F: AsyncFnOnce(&'r mut Transaction<Postgres>) -> Result<R, E>
+            + AsyncFunc<&'r mut Transaction<Postgres>, Result<R, E>, Fut: Send>
+            + Clone
+            + Send
+            + 'a,
+        E: From<diesel::result::Error> + From<AcquireError> + Send + 'a,
+        R: Send + 'a,
+    {
+        let at = Location::caller();
+        async move {
+            let checkout = |pool| Pool::checkout(pool, true, at);
+            let (pool, checkout, _lent) = self.borrow(checkout).await?;
+            let options = TransactionOptions::read_only();
+            pool.transaction_on(Some(checkout), options, body, at).await
+        }
+    }
+
+    /// Takes something from the pool of one server after the other until one gives it.
+    async fn borrow<'a, T, F>(
+        &'a self,
+        take: impl Fn(&'a Pool<Postgres>) -> F,
+    ) -> Result<(&'a Pool<Postgres>, T, Lent), AcquireError>
+    where
+        F: Future<Output = Result<T, AcquireError>>,
+    {
         let core = self.core();
         let need = self.need().await;
         let (mut tried, mut last) = (0, None);
@@ -31,43 +79,41 @@ impl Replicas {
                 let Some(server) = servers.choose(need, tried) else {
                     break;
                 };
-                (server, servers.is_last_choice(need, tried | bit(server)))
+                tried |= bit(server);
+                (server, servers.is_last_choice(need, tried))
             };
+            // From here on dropping the future gives the choice back.
             let lent = Lent::new(core, server);
-            match self.lane_of(server, is_last).await {
-                Ok(Ok(lane)) => return Ok(ReplicaLane::new(lane, lent)),
-                Ok(Err(error)) => {
+            let Some(pool) = core.pool(server) else {
+                continue;
+            };
+            let stands = |servers: &Servers| servers.all[server].standing().is_some();
+            let taking = core.as_long_as(stands, take(pool));
+            // CANCEL: a dropped read leaves the queue of the pool.
+            let taken = match is_last {
+                true => taking.await,
+                // Too much to do or too slow: its watcher will tell.
+                false => timeout(core.config.patience, taking)
+                    .await
+                    .unwrap_or_else(|_| {
+                        core.ask_all();
+                        None
+                    }),
+            };
+            match taken {
+                Some(Ok(taken)) => return Ok((pool, taken, lent)),
+                Some(Err(error)) => {
                     if is_gone(&error) {
                         core.failed(server, &in_short(&error));
                     }
                     last = Some(error);
                 }
-                // Too much to do or too slow: its watcher will tell.
-                Err(_) => core.ask_all(),
+                None => {}
             }
-            tried |= bit(server);
         }
         Err(last.unwrap_or_else(|| AcquireError::NoServer {
             servers: core.said(),
         }))
-    }
-
-    async fn lane_of(
-        &self,
-        server: usize,
-        is_last: bool,
-    ) -> Result<Result<crate::lane::Lane<crate::postgres::Postgres>, AcquireError>, TooSlow> {
-        let core = self.core();
-        let Some(pool) = core.pool(server) else {
-            return Err(TooSlow);
-        };
-        // CANCEL: a dropped `read` leaves the queue of the pool.
-        if is_last {
-            return Ok(pool.read().await);
-        }
-        timeout(core.config.patience, pool.read())
-            .await
-            .map_err(|_| TooSlow)
     }
 
     /// What the read has to see; waits for a replica that does, if that is wanted.
@@ -113,9 +159,6 @@ fn needs(core: &Core, scope: &Scope) -> Option<Lsn> {
     }
 }
 
-/// No lane within `patience`.
-struct TooSlow;
-
 /// Whether the error means that the server may be gone, rather than busy.
 pub(super) fn is_gone(error: &AcquireError) -> bool {
     use crate::error::ConnectErrorKind as Kind;
@@ -123,6 +166,7 @@ pub(super) fn is_gone(error: &AcquireError) -> bool {
         AcquireError::ConnectFailed {
             source, permanent, ..
         } => !permanent && source.kind() != Kind::TooManyConnections,
+        AcquireError::ValidationFailed { .. } => true,
         _ => false,
     }
 }

@@ -10,8 +10,9 @@ use super::connection::PrimaryConnection;
 use super::core::Core;
 use super::handle::Replicas;
 use super::read::is_gone;
+use super::servers::Servers;
 use crate::error::AcquireError;
-use crate::guard::Connection;
+use crate::guard::{Checkout, Connection};
 use crate::pool::Pool;
 use crate::postgres::Postgres;
 use crate::scope::Scope;
@@ -26,9 +27,15 @@ impl Replicas {
     /// # Errors
     /// [`AcquireError::NoPrimary`] with what each server said; [`AcquireError::Overloaded`] if `max_waiting` others
     /// wait for a primary already; else as [`Pool::acquire`](crate::Pool::acquire).
-    pub async fn acquire(&self) -> Result<PrimaryConnection, AcquireError> {
-        let (_, connection) = self.lend().await?;
-        Ok(PrimaryConnection::new(connection))
+    #[track_caller]
+    pub fn acquire(
+        &self,
+    ) -> impl Future<Output = Result<PrimaryConnection, AcquireError>> + Send + use<'_> {
+        let at = Location::caller();
+        async move {
+            let (_, checkout) = self.lend(at).await?;
+            Ok(PrimaryConnection::new(Connection(checkout)))
+        }
     }
 
     /// Runs `body` inside a transaction on the primary, as [`Pool::transaction`](crate::Pool::transaction) does.
@@ -56,14 +63,16 @@ impl Replicas {
     {
         let at = Location::caller();
         async move {
-            let (pool, connection) = self.lend().await?;
-            pool.transaction_on(Some(connection.0), options, body, at)
-                .await
+            let (pool, checkout) = self.lend(at).await?;
+            pool.transaction_on(Some(checkout), options, body, at).await
         }
     }
 
     /// A connection of the primary, and the pool that it came from.
-    async fn lend(&self) -> Result<(Pool<Postgres>, Connection<Postgres>), AcquireError> {
+    async fn lend(
+        &self,
+        at: &'static Location<'static>,
+    ) -> Result<(Pool<Postgres>, Checkout<Postgres>), AcquireError> {
         let core = self.core();
         let started = Instant::now();
         let deadline = started + core.config.failover_wait;
@@ -79,10 +88,13 @@ impl Replicas {
             if let Some(server) = writer
                 && let Some(pool) = core.pool(server)
             {
-                match pool.acquire().await {
-                    Ok(connection) => return Ok((pool.clone(), connection)),
-                    Err(error) if is_gone(&error) => core.doubt(server),
-                    Err(error) => return Err(error),
+                let is_writer = |servers: &Servers| servers.writer() == Some(server);
+                let checkout = pool.checkout(false, at);
+                match core.as_long_as(is_writer, checkout).await {
+                    Some(Ok(checkout)) => return Ok((pool.clone(), checkout)),
+                    Some(Err(error)) if is_gone(&error) => core.doubt(server),
+                    Some(Err(error)) => return Err(error),
+                    None => {}
                 }
             }
             if waiting.is_none() {

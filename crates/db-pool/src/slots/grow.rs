@@ -73,6 +73,13 @@ impl<B: Backend> Set<B> {
         });
     }
 
+    /// Opens what is wanted without waiting for the end of a pause.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn try_now(self: &Arc<Self>) {
+        self.growth().try_now();
+        self.grow();
+    }
+
     /// The reason to stop waiting now, if there is no connection that could come back.
     pub(super) fn hopeless(&self, deadline: Instant) -> Option<ConnectError> {
         if self.open.load(Acquire) > 0 {

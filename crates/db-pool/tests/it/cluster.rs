@@ -114,10 +114,6 @@ impl Node {
         format!("postgres://postgres:{PASSWORD}@127.0.0.1:{port}/postgres")
     }
 
-    pub(crate) fn port(&self) -> u16 {
-        self.port
-    }
-
     /// `127.0.0.1:PORT`, as the pool names it.
     pub(crate) fn server(&self) -> String {
         format!("127.0.0.1:{}", self.port)
@@ -266,6 +262,19 @@ impl Home {
         }
         command
     }
+}
+
+/// Waits until `done`, and leaves the processors to the servers meanwhile.
+pub(crate) async fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let waiting = async {
+        while !done() {
+            sleep(POLL / 4).await;
+        }
+    };
+    assert!(
+        timeout(LIMIT, waiting).await.is_ok(),
+        "never happened: {what}"
+    );
 }
 
 /// Runs a program to its end, off the runtime's threads.

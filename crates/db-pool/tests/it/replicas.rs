@@ -9,11 +9,11 @@ use db_pool::{
 };
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use crate::cluster::{Node, Stop};
+use crate::cluster::{self, Node, Stop};
 use crate::proxy::Proxy;
-use crate::support::{Count, eventually};
+use crate::support::Count;
 use crate::tally::{repeat, stop};
 
 /// Everything by default, but asked often.
@@ -46,6 +46,12 @@ async fn insert(db: &Replicas) {
         .unwrap();
 }
 
+/// Tries until it is done; a statement may be given up with its server.
+async fn insert_again(db: &Replicas) {
+    let limit = Duration::from_millis(500);
+    while !matches!(timeout(limit, write_once(db.clone())).await, Ok(Ok(true))) {}
+}
+
 async fn create(db: &Replicas) {
     let mut connection = db.acquire().await.unwrap();
     connection
@@ -61,9 +67,9 @@ fn role(db: &Replicas, node: &Node) -> ServerRole {
     server.unwrap().role
 }
 
-/// Waits until the answers of all servers show it.
-async fn until(db: &Replicas, what: &str, mut done: impl FnMut(&Replicas) -> bool) {
-    eventually(&format!("{what}: {}", db.status()), || done(db)).await;
+/// Waits until the answers of the servers show it.
+async fn until(db: &Replicas, what: &str, done: impl Fn(&Replicas) -> bool) {
+    cluster::until(what, || done(db)).await;
 }
 
 #[tokio::test]
@@ -134,7 +140,19 @@ async fn a_request_sees_its_own_writes_and_others_see_the_replica() {
     assert_eq!(scope.run(count(&db)).await, (primary.server(), 3));
     replica.pause_replay(false).await;
     assert_eq!(scope.run(count(&waiting)).await, (replica.server(), 3));
+    let snapshot = waiting.read_transaction(async |tx| {
+        let where_and_how_many = sql_query(
+            "SELECT (SELECT count(*) FROM t) * pg_is_in_recovery()::int \
+             * (current_setting('transaction_read_only') = 'on')::int AS n",
+        );
+        let n = where_and_how_many.get_result::<Count>(tx).await?.n;
+        Ok::<_, diesel::result::Error>(n)
+    });
+    assert_eq!(scope.run(snapshot).await.unwrap(), 3);
     assert_eq!((db.close().await, waiting.close().await), (0, 0));
+    let watchers =
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE application_name LIKE '%(watch)'";
+    while primary.number(watchers).await > 0 {}
     assert!(matches!(db.read().await, Err(AcquireError::Closed)));
     assert!(matches!(db.acquire().await, Err(AcquireError::Closed)));
 }
@@ -251,6 +269,40 @@ async fn when_the_primary_dies_writes_wait_for_the_next_one() {
     assert_eq!(db.close().await, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_in_a_black_hole_is_given_up_for_the_next_one() {
+    let Some(old) = Node::primary().await else {
+        return;
+    };
+    let new = old.replica("replica").await;
+    let proxy = Proxy::before(&old.url()).await;
+    let mut config = config(&[proxy.url(&old.url()), new.url()]);
+    config.probe_timeout = Duration::from_millis(200);
+    let db = connect(config).await;
+    create(&db).await;
+    proxy.black_hole();
+    // A new one is promoted while a caller hangs on the old one.
+    let writing = tokio::spawn({
+        let db = db.clone();
+        async move {
+            insert_again(&db).await;
+        }
+    });
+    until(&db, "it is given up", |db| db.status().primary.is_none()).await;
+    new.promote().await;
+    writing.await.unwrap();
+    assert_eq!(db.status().primary, Some(new.server()));
+    // Behind it nothing has changed: it still takes itself for the primary.
+    proxy.forward();
+    until(&db, "the old primary is seen", |db| {
+        db.status().servers[0].role == ServerRole::LeftBehind
+    })
+    .await;
+    insert(&db).await;
+    assert_eq!(db.status().primary, Some(new.server()));
+    assert_eq!(db.close().await, 0);
+}
+
 #[tokio::test]
 async fn a_primary_that_only_reads_is_left_as_soon_as_a_write_fails() {
     let Some(old) = Node::primary().await else {
@@ -349,7 +401,7 @@ async fn with_all_servers_down_errors_say_so_in_time_and_all_recovers() {
     );
     match Replicas::connect(config).await {
         Err(error @ OpenError::NoServer { .. }) => {
-            assert!(error.to_string().contains("never answered"))
+            assert!(error.to_string().contains("never answered"));
         }
         other => panic!("{other:?}"),
     }
@@ -382,7 +434,7 @@ async fn a_slow_replica_gets_fewer_reads() {
     }
     proxy.delay(Duration::from_millis(5));
     let (tasks, tally) = repeat(&db, 8, read_once);
-    eventually("2000 reads", || tally.done() > 2000).await;
+    cluster::until("2000 reads", || tally.done() > 2000).await;
     stop(tasks, &tally).await;
     let status = db.status();
     let [writes, near, far] = [0, 1, 2].map(|server: usize| status.servers[server].reads_total);
@@ -416,10 +468,10 @@ fn settings_that_cannot_work_are_refused_by_field_and_value() {
     let cases: [(&str, &str, Change); 9] = [
         ("servers", "[]", |c| c.servers.clear()),
         ("servers", "a:5432", |c| {
-            c.servers = vec!["postgres://a,b,a/d".into()]
+            c.servers = vec!["postgres://a,b,a/d".into()];
         }),
         ("servers", "sqlite:a.db", |c| {
-            c.servers.push("sqlite:a.db".into())
+            c.servers.push("sqlite:a.db".into());
         }),
         (
             "servers",
@@ -432,11 +484,11 @@ fn settings_that_cannot_work_are_refused_by_field_and_value() {
             c.servers = vec!["postgres://u:secret@a,,b/d".into()];
         }),
         ("pool.url", "postgres://h/d", |c| {
-            c.pool.url = "postgres://h/d".into()
+            c.pool.url = "postgres://h/d".into();
         }),
         ("max_size", "0", |c| c.pool.max_size = 0),
         ("probe_interval", "0s", |c| {
-            c.probe_interval = Duration::ZERO
+            c.probe_interval = Duration::ZERO;
         }),
         ("ban_most", "1ms", |c| c.ban_most = Duration::from_millis(1)),
     ];

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use db_pool::{AcquireError, Replicas};
 use tokio::task::JoinSet;
 
-use crate::support::eventually;
+use crate::cluster::until;
 
 /// What happened to tasks that repeat something until told to stop.
 #[derive(Default)]
@@ -18,7 +18,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn count(&self, result: Result<bool, AcquireError>) {
+    fn count(&self, result: &Result<bool, AcquireError>) {
         let counter = match result {
             Ok(true) => &self.done,
             Ok(false) => &self.failed,
@@ -39,7 +39,7 @@ impl Tally {
 
     pub(crate) async fn more(&self, what: &str) {
         let before = self.done();
-        eventually(what, || self.done() > before + 20).await;
+        until(what, || self.done() > before + 20).await;
     }
 }
 
@@ -54,7 +54,7 @@ pub(crate) fn repeat<F: Future<Output = Result<bool, AcquireError>> + Send>(
         let (db, tally, work) = (db.clone(), Arc::clone(&tally), work.clone());
         tasks.spawn(async move {
             while !tally.stop.load(Ordering::SeqCst) {
-                tally.count(work(db.clone()).await);
+                tally.count(&work(db.clone()).await);
             }
         });
     }
