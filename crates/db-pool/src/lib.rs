@@ -5,7 +5,7 @@
 )]
 
 mod admission;
-#[cfg(feature = "advice")]
+#[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 mod advice;
 mod backend;
 #[cfg(feature = "backup")]
@@ -50,6 +50,11 @@ mod transaction;
 mod transaction_text;
 mod url;
 
+#[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+pub use crate::advice::{
+    Action, Advice, Advised, Evidence, Finding, FindingKind, IndexTrial, Measured, Severity, SuggestedIndex, TrialError,
+    TrialOptions, Value,
+};
 pub use crate::backend::Backend;
 #[cfg(feature = "query-cache")]
 pub use crate::cache::QueryCacheStats;

@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     /// A copy of what `lending` says, as it is read for each borrower.
     closed_or_suspended: AtomicU8,
     lending: watch::Sender<Lending>,
+    #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+    pub(crate) advice: crate::advice::Memory,
     generation: AtomicU64,
     started: Instant,
     /// Microseconds after `started`; 0 for never.
@@ -85,6 +87,8 @@ impl Shared {
             registry: Registry::default(),
             closed_or_suspended: AtomicU8::new(0),
             lending: watch::Sender::new(Lending::Open),
+            #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+            advice: crate::advice::Memory::default(),
             generation: AtomicU64::new(0),
             started: Instant::now(),
             suspected: AtomicU64::new(0),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::input::StatementNumbers;
 use crate::sql_words::quote;
 
 /// What the pool and its database could do better; made by [`Pool::advice`](crate::Pool::advice).
@@ -48,6 +49,8 @@ pub struct Finding {
     pub index: Option<SuggestedIndex>,
     /// The statement that it is about, without values.
     pub statement: Option<String>,
+    /// The number of that statement in [`StatementStats`](crate::StatementStats).
+    pub fingerprint: Option<u64>,
 }
 
 impl Finding {
@@ -60,6 +63,7 @@ impl Finding {
             todo: Vec::new(),
             index: None,
             statement: None,
+            fingerprint: None,
         }
     }
 
@@ -97,10 +101,15 @@ impl Finding {
         self
     }
 
+    /// Names the statement, and the numbers that make it worth a look.
     #[must_use]
-    pub(super) fn about(mut self, statement: &str) -> Self {
-        self.statement = Some(statement.to_owned());
-        self
+    pub(super) fn about(mut self, statement: &StatementNumbers) -> Self {
+        self.statement = Some(statement.sql.clone());
+        self.fingerprint = Some(statement.fingerprint);
+        self.with("runs", Value::Count(statement.count))
+            .with("p99", Value::time(statement.p99))
+            .with("in all", Value::time(statement.total))
+            .with_some("last from", statement.at.clone().map(Value::Text))
     }
 }
 

@@ -48,10 +48,14 @@ pub(super) struct FleetNumbers {
     pub(super) hosts: u32,
 }
 
-/// A statement that took time, without its values.
+/// A statement that took time.
 #[derive(Clone, Debug, Default)]
 pub(super) struct StatementNumbers {
+    pub(super) fingerprint: u64,
+    /// Its form, without values: the only text that is ever shown.
     pub(super) sql: String,
+    /// As it was sent; what stands in it as text may be somebody's data.
+    pub(super) sent: String,
     pub(super) count: u64,
     pub(super) total: Duration,
     pub(super) p99: Duration,

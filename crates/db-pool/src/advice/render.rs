@@ -131,14 +131,24 @@ const STATEMENT: usize = 300;
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use expect_test::expect;
 
     use super::super::finding::{FindingKind, SuggestedIndex, Value};
+    use super::super::input::StatementNumbers;
     use super::*;
 
     fn advice() -> Advice {
         let index = SuggestedIndex::new("public", "posts", vec![("author_id".to_owned(), false)]);
-        let statement = "SELECT id, title FROM posts WHERE author_id = $1";
+        let statement = StatementNumbers {
+            sql: "SELECT id, title FROM posts WHERE author_id = ?".to_owned(),
+            count: 1_200,
+            total: Duration::from_secs(36),
+            p99: Duration::from_millis(80),
+            at: Some("src/posts.rs:42:17".to_owned()),
+            ..StatementNumbers::default()
+        };
         Advice {
             pool: "main".to_owned(),
             backend: "postgres",
@@ -159,7 +169,7 @@ mod tests {
                 )
                 .with("rows", Value::Count(2_000_000))
                 .with("size", Value::Bytes(3_400_000))
-                .about(statement)
+                .about(&statement)
                 .sql(index.create_sql()),
             ],
             notes: vec![

@@ -1,19 +1,16 @@
 //! Shapes of statements that are often slow, told from their words; a hint for each statement that took time.
 
-use super::finding::{Finding, FindingKind as Kind, Severity, Value};
+use super::finding::{Finding, FindingKind as Kind, Severity};
 use super::input::StatementNumbers;
 use crate::sql_words::{Word, words};
 
 /// What the shape of one statement suggests.
 pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {
-    let words = words(&statement.sql);
+    let words = words(&statement.sent);
     let mut found = Vec::new();
     let mut tell = |kind, what: &str, hint: &str| {
         let finding = Finding::new(Severity::Hint, kind, what)
-            .with("runs", Value::Count(statement.count))
-            .with("p99", Value::time(statement.p99))
-            .with_some("last from", statement.at.clone().map(Value::Text))
-            .about(&statement.sql)
+            .about(statement)
             .code(hint);
         found.push(finding);
     };
@@ -191,7 +188,7 @@ mod tests {
 
     fn told(sql: &str) -> Vec<Kind> {
         let statement = StatementNumbers {
-            sql: sql.to_owned(),
+            sent: sql.to_owned(),
             ..StatementNumbers::default()
         };
         shapes(&statement).into_iter().map(|it| it.kind).collect()

@@ -57,7 +57,7 @@ impl Observed {
     }
 
     /// How long the pool had been open at `now`.
-    fn age(&self, now: Instant) -> Duration {
+    pub(crate) fn age(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.opened)
     }
 

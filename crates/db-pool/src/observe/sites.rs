@@ -28,6 +28,9 @@ pub struct CallSite {
     /// How long half of them were held at most, roughly.
     #[serde(serialize_with = "super::seconds")]
     pub held_p50: Duration,
+    /// How long 95 of 100 were held at most, roughly.
+    #[serde(serialize_with = "super::seconds")]
+    pub held_p95: Duration,
     /// How long 99 of 100 were held at most, roughly.
     #[serde(serialize_with = "super::seconds")]
     pub held_p99: Duration,
@@ -90,6 +93,7 @@ impl Site {
             holds: self.held.count(),
             held: self.held.total(),
             held_p50: self.held.quantile(0.5),
+            held_p95: self.held.quantile(0.95),
             held_p99: self.held.quantile(0.99),
             held_max: Duration::from_nanos(self.held_max.load(Relaxed)),
             querying: Duration::from_nanos(self.querying.load(Relaxed)),
