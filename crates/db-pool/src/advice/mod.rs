@@ -37,6 +37,7 @@ pub use self::trial::{IndexTrial, Measured, TrialError, TrialOptions};
 use self::trial::Trial;
 use crate::backend::Backend;
 use crate::error::AcquireError;
+use crate::observe::quietly;
 use crate::pool::Pool;
 use crate::status::Status;
 
@@ -132,7 +133,7 @@ impl<B: Advised> Pool<B> {
         let slow = self.slow();
         let shapes = statements.iter().filter(|it| it.0.p99 >= slow);
         findings.extend(shapes.flat_map(|it| shapes::shapes(&it.0)));
-        let told = B::advise(self, &statements, Instant::now() + BUDGET).await;
+        let told = quietly(B::advise(self, &statements, Instant::now() + BUDGET)).await;
         findings.extend(told.findings);
         notes.extend(told.notes);
         findings.sort_by_key(|finding| finding.severity);
@@ -174,7 +175,7 @@ impl<B: Advised> Pool<B> {
             None if finding.fingerprint.is_none() => trial::lookup(&index),
             None => return Err(TrialError::Forgotten),
         };
-        B::try_index(self, Trial::new(index, sql, options)).await
+        quietly(B::try_index(self, Trial::new(index, sql, options))).await
     }
 
     fn numbers(&self) -> PoolNumbers {

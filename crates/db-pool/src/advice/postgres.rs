@@ -72,7 +72,7 @@ impl Asking {
         self.fleet(pool).await;
         let tables = self.tables(pool).await;
         let age = self.rows::<catalog::Age>("age of the statistics", catalog::AGE).await;
-        let age = age.first().and_then(|row| row.seconds).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let age = age.into_iter().next().and_then(|row| row.seconds).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
         let keys = self.rows::<catalog::Key>("foreign keys", catalog::FOREIGN_KEYS).await;
         let keys: Vec<ForeignKey> = keys.into_iter().map(key).collect();
         self.told.findings.extend(schema::foreign_keys(&keys));
@@ -112,7 +112,7 @@ impl Asking {
     async fn fleet(&mut self, pool: &Pool<Postgres>) {
         let rows = self.rows::<catalog::Fleet>("connections of the server", catalog::FLEET).await;
         let count = |count: i64| u32::try_from(count).unwrap_or(0);
-        if let Some(row) = rows.first() {
+        if let Some(row) = rows.into_iter().next() {
             self.told.findings.extend(sizing::fleet(&FleetNumbers {
                 application: pool.config().name.clone(),
                 max_size: pool.status().max_size,
@@ -144,7 +144,7 @@ impl Asking {
             .map(|it| ((&*it.schema, &*it.table), it.rows))
             .collect();
         let hypopg = self.rows::<Answer>("hypopg", catalog::HAS_HYPOPG).await;
-        let hypopg = hypopg.first().is_some_and(|row| row.yes);
+        let hypopg = hypopg.iter().any(|row| row.yes);
         let mut suggested: Vec<SuggestedIndex> = Vec::new();
         for Costly(statement) in statements {
             let Some(plan) = self.explain(statement).await else {

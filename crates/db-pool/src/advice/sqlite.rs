@@ -100,11 +100,12 @@ impl Asking {
             *known = (*known).max(rows.unwrap_or(0));
         }
         schema.stats = stats;
-        let tables: Vec<String> = schema.columns.keys().cloned().collect();
-        for table in tables.into_iter().filter(|table| !schema.rows.contains_key(table)).take(MOST_COUNTED) {
+        let unknown = schema.columns.keys().filter(|table| !schema.rows.contains_key(*table));
+        let unknown: Vec<String> = unknown.take(MOST_COUNTED).cloned().collect();
+        for table in unknown {
             let sql = format!("SELECT count(*) AS n FROM (SELECT 1 FROM {} LIMIT {COUNTED})", quote(&table));
             let counted = self.rows::<Count>("rows", &sql).await;
-            if let Some(count) = counted.first() {
+            if let Some(count) = counted.into_iter().next() {
                 schema.rows.insert(table, u64::try_from(count.n).unwrap_or(0));
             }
         }

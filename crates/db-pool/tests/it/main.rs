@@ -20,6 +20,8 @@ mod support;
 
 #[cfg(feature = "sqlite")]
 mod abandoned;
+#[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+mod advice;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
