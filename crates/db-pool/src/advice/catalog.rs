@@ -119,6 +119,8 @@ pub(super) struct Index {
     #[diesel(sql_type = Bool)]
     pub(super) is_constraint: bool,
     #[diesel(sql_type = Bool)]
+    pub(super) serves_key: bool,
+    #[diesel(sql_type = Bool)]
     pub(super) valid: bool,
     #[diesel(sql_type = Bool)]
     pub(super) building: bool,
@@ -140,6 +142,8 @@ SELECT n.nspname::text AS schema, t.relname::text AS table_name, x.relname::text
        i.indisunique AS is_unique,
        i.indisprimary OR i.indisexclusion OR i.indisreplident
          OR EXISTS (SELECT FROM pg_constraint c WHERE c.conindid = i.indexrelid) AS is_constraint,
+       EXISTS (SELECT FROM pg_constraint c WHERE c.contype = 'f' AND c.conrelid = i.indrelid
+               AND (i.indkey::int2[])[0:cardinality(c.conkey) - 1] @> c.conkey) AS serves_key,
        i.indisvalid AS valid,
        EXISTS (SELECT FROM pg_stat_progress_create_index p WHERE p.index_relid = i.indexrelid) AS building,
        pg_relation_size(i.indexrelid) AS bytes,

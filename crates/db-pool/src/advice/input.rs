@@ -101,6 +101,8 @@ pub(super) struct IndexNumbers {
     pub(super) unique: bool,
     /// Belongs to a constraint, so it cannot be dropped by itself.
     pub(super) constraint: bool,
+    /// Begins with the columns of a foreign key, so changes of the parent need it, counted or not.
+    pub(super) serves_key: bool,
     pub(super) valid: bool,
     pub(super) building: bool,
     pub(super) bytes: Option<u64>,

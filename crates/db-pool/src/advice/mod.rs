@@ -4,6 +4,7 @@
 mod catalog;
 mod finding;
 mod input;
+mod merge;
 #[cfg(feature = "postgres")]
 mod plan;
 #[cfg(feature = "postgres")]
@@ -31,10 +32,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-pub use self::finding::{Action, Advice, Evidence, Finding, FindingKind, Severity, SuggestedIndex, Value};
+pub use self::finding::{
+    Action, Advice, Evidence, Finding, FindingKind, Severity, SuggestedIndex, Value,
+};
 use self::input::{PoolNumbers, SiteNumbers, StatementNumbers, TableNumbers};
-pub use self::trial::{IndexTrial, Measured, TrialError, TrialOptions};
 use self::trial::Trial;
+pub use self::trial::{IndexTrial, Measured, TrialError, TrialOptions};
 use crate::backend::Backend;
 use crate::error::AcquireError;
 use crate::observe::quietly;
@@ -89,7 +92,10 @@ struct Sample {
 impl Memory {
     /// Keeps the sample, unless the one before is so young that nothing can have happened; returns the one before.
     fn exchange(&self, tables: &[TableNumbers], at: Instant) -> Option<Sample> {
-        let mut kept = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut kept = self
+            .0
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let before = kept.clone();
         let old = |it: &Sample| at.saturating_duration_since(it.at) >= SAMPLE_INTERVAL;
         if before.as_ref().is_none_or(old) {
@@ -136,11 +142,10 @@ impl<B: Advised> Pool<B> {
         let told = quietly(B::advise(self, &statements, Instant::now() + BUDGET)).await;
         findings.extend(told.findings);
         notes.extend(told.notes);
-        findings.sort_by_key(|finding| finding.severity);
         Ok(Advice {
             pool: self.config().name.clone(),
             backend: Status::kind(B::KIND),
-            findings,
+            findings: merge::merged(findings),
             notes,
         })
     }
@@ -168,7 +173,9 @@ impl<B: Advised> Pool<B> {
         let known = finding
             .fingerprint
             .and_then(|number| self.shared().observed.statements.get(number));
-        let sent = known.as_ref().and_then(|statement| statement.sent.as_deref());
+        let sent = known
+            .as_ref()
+            .and_then(|statement| statement.sent.as_deref());
         // Without a statement the index of a foreign key is tried with what the key needs.
         let sql = match sent {
             Some(sent) => sent.to_owned(),
@@ -209,7 +216,12 @@ impl<B: Advised> Pool<B> {
         let observed = &self.shared().observed;
         let all = self.statements().into_iter();
         let with_text = all.filter_map(|stats| {
-            let sent = observed.statements.get(stats.fingerprint)?.sent.as_deref()?.to_owned();
+            let sent = observed
+                .statements
+                .get(stats.fingerprint)?
+                .sent
+                .as_deref()?
+                .to_owned();
             Some(Costly(StatementNumbers {
                 fingerprint: stats.fingerprint,
                 sql: stats.sql,

@@ -66,10 +66,17 @@ impl Plan {
             "Sort" | "Incremental Sort" => below.sort = keys(node),
             "Nested Loop" => below.join.push(text(node, "Join Filter").to_owned()),
             // These need all rows, and in no order that came from above.
-            "Aggregate" | "Group" | "WindowAgg" | "Unique" | "SetOp" | "Hash" => below = Above::default(),
+            "Aggregate" | "Group" | "WindowAgg" | "Unique" | "SetOp" | "Hash" => {
+                below = Above::default()
+            }
             _ => {}
         }
-        for inner in node.get("Plans").and_then(Json::as_array).into_iter().flatten() {
+        for inner in node
+            .get("Plans")
+            .and_then(Json::as_array)
+            .into_iter()
+            .flatten()
+        {
             self.walk(inner, &below, depth + 1);
         }
     }
@@ -119,9 +126,17 @@ fn scan(node: &Json, above: &Above) -> Option<Scan> {
         }
     }
     all.retain(|one| ours(one.qualifier.as_ref()));
-    let order: Vec<Ordered> = above.sort.iter().map_while(|key| ours(key.0.as_ref()).then(|| key.clone())).collect();
+    let order: Vec<Ordered> = above
+        .sort
+        .iter()
+        .map_while(|key| ours(key.0.as_ref()).then(|| key.clone()))
+        .collect();
     // An order that other tables take part in comes from no index.
-    let order = if order.len() == above.sort.len() { order } else { Vec::new() };
+    let order = if order.len() == above.sort.len() {
+        order
+    } else {
+        Vec::new()
+    };
     (!table.is_empty()).then(|| Scan {
         schema: text(node, "Schema").to_owned(),
         table: table.to_owned(),
@@ -170,7 +185,10 @@ mod tests {
         let scan = &plan.scans[0];
         let columns: Vec<&str> = scan.compared.iter().map(|it| &*it.column).collect();
         assert_eq!(columns, ["author_id", "deleted_at"]);
-        assert_eq!((&*scan.order[0].1, scan.order[0].2, scan.limited), ("created_at", true, true));
+        assert_eq!(
+            (&*scan.order[0].1, scan.order[0].2, scan.limited),
+            ("created_at", true, true)
+        );
         expect![[r#"
             Limit (cost 9.5, rows 10)
               Sort (cost 9.0, rows 500)
@@ -181,7 +199,9 @@ mod tests {
 
     #[test]
     fn alternatives_and_other_tables_give_no_columns() {
-        let plan = TOP_TEN.replace(") AND (", ") OR (").replace("p.created_at DESC", "u.name");
+        let plan = TOP_TEN
+            .replace(") AND (", ") OR (")
+            .replace("p.created_at DESC", "u.name");
         let scan = Plan::read(&plan).expect("a plan").scans.remove(0);
         assert!(scan.compared.is_empty() && scan.order.is_empty() && !scan.limited);
     }

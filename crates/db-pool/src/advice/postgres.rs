@@ -33,7 +33,8 @@ impl Advised for Postgres {
                 return told;
             }
             Err(_) => {
-                told.notes.push("the server: no connection was free in time".to_owned());
+                told.notes
+                    .push("the server: no connection was free in time".to_owned());
                 return told;
             }
         };
@@ -71,14 +72,26 @@ impl Asking {
         }
         self.fleet(pool).await;
         let tables = self.tables(pool).await;
-        let age = self.rows::<catalog::Age>("age of the statistics", catalog::AGE).await;
-        let age = age.into_iter().next().and_then(|row| row.seconds).map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
-        let keys = self.rows::<catalog::Key>("foreign keys", catalog::FOREIGN_KEYS).await;
+        let age = self
+            .rows::<catalog::Age>("age of the statistics", catalog::AGE)
+            .await;
+        let age = age
+            .into_iter()
+            .next()
+            .and_then(|row| row.seconds)
+            .map(|seconds| Duration::from_secs_f64(seconds.max(0.0)));
+        let keys = self
+            .rows::<catalog::Key>("foreign keys", catalog::FOREIGN_KEYS)
+            .await;
         let keys: Vec<ForeignKey> = keys.into_iter().map(key).collect();
         self.told.findings.extend(schema::foreign_keys(&keys));
-        let all = self.rows::<catalog::Index>("indexes", catalog::INDEXES).await;
+        let all = self
+            .rows::<catalog::Index>("indexes", catalog::INDEXES)
+            .await;
         let indexes: Vec<IndexNumbers> = all.into_iter().map(index).collect();
-        self.told.findings.extend(schema::indexes(&indexes, age, true));
+        self.told
+            .findings
+            .extend(schema::indexes(&indexes, age, true));
         self.statements(statements, &tables, &indexes).await;
     }
 
@@ -106,11 +119,15 @@ impl Asking {
     fn out_of_time(&mut self, what: &str) {
         // The statement is still under way; the session was to be closed anyway.
         self.session = None;
-        self.told.notes.push(format!("{what} and all after it: no time was left"));
+        self.told
+            .notes
+            .push(format!("{what} and all after it: no time was left"));
     }
 
     async fn fleet(&mut self, pool: &Pool<Postgres>) {
-        let rows = self.rows::<catalog::Fleet>("connections of the server", catalog::FLEET).await;
+        let rows = self
+            .rows::<catalog::Fleet>("connections of the server", catalog::FLEET)
+            .await;
         let count = |count: i64| u32::try_from(count).unwrap_or(0);
         if let Some(row) = rows.into_iter().next() {
             self.told.findings.extend(sizing::fleet(&FleetNumbers {
@@ -126,19 +143,29 @@ impl Asking {
     }
 
     async fn tables(&mut self, pool: &Pool<Postgres>) -> Vec<TableNumbers> {
-        let rows = self.rows::<catalog::Table>("sequential scans", catalog::TABLES).await;
+        let rows = self
+            .rows::<catalog::Table>("sequential scans", catalog::TABLES)
+            .await;
         let tables: Vec<TableNumbers> = rows.into_iter().map(table).collect();
         let now = Instant::now();
         let before = pool.shared().advice.exchange(&tables, now);
         let (counts, window) = match &before {
-            Some(before) => (schema::since(&before.tables, &tables), Some(now - before.at)),
+            Some(before) => (
+                schema::since(&before.tables, &tables),
+                Some(now - before.at),
+            ),
             None => (tables.clone(), None),
         };
         self.told.findings.extend(schema::scans(&counts, window));
         tables
     }
 
-    async fn statements(&mut self, statements: &[Costly], tables: &[TableNumbers], indexes: &[IndexNumbers]) {
+    async fn statements(
+        &mut self,
+        statements: &[Costly],
+        tables: &[TableNumbers],
+        indexes: &[IndexNumbers],
+    ) {
         let rows: BTreeMap<(&str, &str), u64> = tables
             .iter()
             .map(|it| ((&*it.schema, &*it.table), it.rows))
@@ -152,18 +179,24 @@ impl Asking {
             };
             self.told.findings.extend(no_limit(statement, &plan));
             for scan in &plan.scans {
-                let of_table = rows.get(&(&*scan.schema, &*scan.table)).copied().unwrap_or(0);
+                let of_table = rows
+                    .get(&(&*scan.schema, &*scan.table))
+                    .copied()
+                    .unwrap_or(0);
                 let candidates = candidates(scan, of_table, indexes);
                 let chosen = if hypopg {
                     self.best(statement, &plan, candidates).await
                 } else {
                     candidates.into_iter().next().map(|index| (index, None))
                 };
-                let Some((index, cost)) = chosen.filter(|(index, _)| !suggested.contains(index)) else {
+                let Some((index, cost)) = chosen.filter(|(index, _)| !suggested.contains(index))
+                else {
                     continue;
                 };
                 suggested.push(index.clone());
-                self.told.findings.push(missing(statement, &plan, scan, of_table, index, cost));
+                self.told
+                    .findings
+                    .push(missing(statement, &plan, scan, of_table, index, cost));
             }
         }
     }
@@ -175,7 +208,9 @@ impl Asking {
             Ok(Err(error)) => {
                 // The message may quote the text, the form of the statement may not hold any value.
                 let why = super::postgres_trial::without_values(&error);
-                self.told.notes.push(format!("the plan of `{}`: {why}", statement.sql));
+                self.told
+                    .notes
+                    .push(format!("the plan of `{}`: {why}", statement.sql));
                 None
             }
             Err(_) => {
@@ -227,13 +262,19 @@ pub(super) async fn generic(session: &mut Session, sql: &str) -> QueryResult<Opt
 }
 
 /// Explains `sql`; one statement by protocol, so nothing behind it can run.
-pub(super) async fn plan_of(session: &mut Session, sql: &str, how: &str) -> QueryResult<Option<Plan>> {
+pub(super) async fn plan_of(
+    session: &mut Session,
+    sql: &str,
+    how: &str,
+) -> QueryResult<Option<Plan>> {
     let sql = sql.trim().trim_end_matches(';');
     let values = numbered_values(sql);
     let question = if values == 0 {
         format!("EXPLAIN ({how}) {sql}")
     } else if values <= MOST_VALUES {
-        sql_query(format!("PREPARE db_pool_advice AS {sql}")).execute(session).await?;
+        sql_query(format!("PREPARE db_pool_advice AS {sql}"))
+            .execute(session)
+            .await?;
         let nulls = vec!["NULL"; values as usize].join(", ");
         format!("EXPLAIN ({how}) EXECUTE db_pool_advice({nulls})")
     } else {
@@ -268,9 +309,7 @@ fn candidates(scan: &Scan, rows: u64, indexes: &[IndexNumbers]) -> Vec<Suggested
 
 /// Whether a valid index begins with these columns; then the planner has its reasons.
 fn served(scan: &Scan, columns: &[(String, bool)], indexes: &[IndexNumbers]) -> bool {
-    let same = |(shown, (name, _)): (&String, &(String, bool))| {
-        matches!(&*words(shown), [Word::Plain(it) | Word::Quoted(it), ..] if it == name)
-    };
+    let same = |(shown, (name, _)): (&String, &(String, bool))| matches!(&*words(shown), [Word::Plain(it) | Word::Quoted(it), ..] if it == name);
     indexes.iter().any(|index| {
         let here = index.table == scan.table && index.schema == scan.schema && index.valid;
         let long = index.columns.len() >= columns.len();
@@ -286,10 +325,16 @@ fn missing(
     index: SuggestedIndex,
     cost: Option<f64>,
 ) -> Finding {
-    let what = format!("a costly statement reads all of {} for want of an index on {index}", scan.table);
+    let what = format!(
+        "a costly statement reads all of {} for want of an index on {index}",
+        scan.table
+    );
     let mut finding = Finding::new(Severity::Warning, Kind::MissingIndex, what)
         .with("rows", Value::Count(rows))
-        .with("needed, by estimate", Value::Count(scan.rows.max(0.0) as u64))
+        .with(
+            "needed, by estimate",
+            Value::Count(scan.rows.max(0.0) as u64),
+        )
         .about(statement)
         .with("cost", Value::Cost(plan.cost))
         .with_some("with the index", cost.map(Value::Cost))
@@ -299,13 +344,19 @@ fn missing(
 }
 
 fn no_limit(statement: &StatementNumbers, plan: &Plan) -> Option<Finding> {
-    let limits = words(&statement.sent).iter().any(|word| word.is("limit") || word.is("fetch"));
+    let limits = words(&statement.sent)
+        .iter()
+        .any(|word| word.is("limit") || word.is("fetch"));
     let many = plan.rows >= MANY_ROWS && only_reads(&statement.sent) && !limits;
     many.then(|| {
-        Finding::new(Severity::Hint, Kind::NoLimit, "a costly statement returns many rows and has no LIMIT")
-            .with("rows, by estimate", Value::Count(plan.rows as u64))
-            .about(statement)
-            .code("if not all are needed at once: LIMIT, and the last key to go on from")
+        Finding::new(
+            Severity::Hint,
+            Kind::NoLimit,
+            "a costly statement returns many rows and has no LIMIT",
+        )
+        .with("rows, by estimate", Value::Count(plan.rows as u64))
+        .about(statement)
+        .code("if not all are needed at once: LIMIT, and the last key to go on from")
     })
 }
 
@@ -342,6 +393,7 @@ fn index(row: catalog::Index) -> IndexNumbers {
         rest: row.rest,
         unique: row.is_unique,
         constraint: row.is_constraint,
+        serves_key: row.serves_key,
         valid: row.valid,
         building: row.building,
         bytes: row.bytes.and_then(|bytes| u64::try_from(bytes).ok()),
@@ -357,4 +409,3 @@ const MOST_VALUES: u32 = 200;
 /// Reading a table of fewer rows is as quick as any index.
 const SMALL: u64 = 1_000;
 const MANY_ROWS: f64 = 10_000.0;
-

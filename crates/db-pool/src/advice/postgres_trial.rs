@@ -64,7 +64,11 @@ async fn imagined(session: &mut Session, trial: &Trial) -> Result<IndexTrial, Tr
 
 /// Makes the planner believe in an index, and returns the name that plans call it by.
 pub(super) async fn imagine(session: &mut Session, index: &SuggestedIndex) -> QueryResult<String> {
-    let sql = format!("CREATE INDEX ON {} {}", index.table_sql(), index.columns_sql());
+    let sql = format!(
+        "CREATE INDEX ON {} {}",
+        index.table_sql(),
+        index.columns_sql()
+    );
     let made = sql_query("SELECT indexname::text AS name FROM hypopg_create_index($1)");
     let made: Name = made.bind::<Text, _>(sql).get_result(session).await?;
     Ok(made.name)
@@ -111,13 +115,17 @@ async fn filled(session: &mut Session, trial: &Trial) -> QueryResult<Option<Stri
         let (save, question) = sql.split_once("; ").unwrap_or_default();
         session.batch_execute(save).await?;
         let found: QueryResult<Vec<Sample>> = sql_query(question).load(session).await;
-        session.batch_execute("ROLLBACK TO SAVEPOINT sampling").await?;
+        session
+            .batch_execute("ROLLBACK TO SAVEPOINT sampling")
+            .await?;
         let literal = found.ok().and_then(|rows| rows.into_iter().next()?.literal);
         if let Some(literal) = literal {
             literals.insert(column, literal);
         }
     }
-    Ok(with_literals(&trial.sql, |column| literals.get(column).cloned()))
+    Ok(with_literals(&trial.sql, |column| {
+        literals.get(column).cloned()
+    }))
 }
 
 async fn measured_or_timed(
@@ -156,7 +164,11 @@ fn shown(plan: Option<Plan>) -> Measured {
 pub(super) fn without_values(error: &Error) -> String {
     let text = error.to_string();
     let quotes = text.contains("invalid input") || text.contains('\'');
-    if quotes { "it could not be explained".to_owned() } else { text }
+    if quotes {
+        "it could not be explained".to_owned()
+    } else {
+        text
+    }
 }
 
 #[derive(QueryableByName)]

@@ -26,6 +26,16 @@ pub(super) fn compared(words: &[Word]) -> Vec<Compared> {
         let Some(how) = comparison(word, &words[at + 1..]) else {
             continue;
         };
+        // `u.id = p.author_id` compares both.
+        if word.is_sign("=")
+            && let Some((qualifier, column)) = column_after(&words[at + 1..])
+        {
+            found.push(Compared {
+                qualifier,
+                column,
+                how,
+            });
+        }
         let Some((qualifier, column, begins)) = column_before(&words[..at]) else {
             continue;
         };
@@ -84,7 +94,11 @@ fn column_before(words: &[Word]) -> Option<(Option<String>, String, usize)> {
     }
     let dotted = end >= 3 && words[end - 2].is_sign(".");
     let qualifier = if dotted { words[end - 3].name() } else { None };
-    let mut begins = if qualifier.is_some() { end - 3 } else { end - 1 };
+    let mut begins = if qualifier.is_some() {
+        end - 3
+    } else {
+        end - 1
+    };
     // The schema before the table, too.
     while begins >= 2 && words[begins - 1].is_sign(".") {
         begins -= 2;
@@ -105,10 +119,31 @@ fn column_before(words: &[Word]) -> Option<(Option<String>, String, usize)> {
     (!called && !computed).then(|| (qualifier.map(str::to_owned), column, begins))
 }
 
+/// The column with its table that begins here; one without could be a function or a constant.
+fn column_after(words: &[Word]) -> Option<(Option<String>, String)> {
+    let [table, dot, column, rest @ ..] = words else {
+        return None;
+    };
+    let ends = rest
+        .first()
+        .is_none_or(|next| next.is_sign(")") || next.is_sign(";") || is_clause(next));
+    let (table, column) = (table.name()?, column.name()?);
+    (dot.is_sign(".") && ends).then(|| (Some(table.to_owned()), column.to_owned()))
+}
+
+fn is_clause(word: &Word) -> bool {
+    let clauses = [
+        "and", "or", "where", "join", "inner", "left", "right", "full", "cross", "group", "order",
+        "limit",
+    ];
+    clauses.iter().any(|clause| word.is(clause))
+}
+
 fn is_keyword(word: &Word) -> bool {
     let keywords = [
-        "and", "or", "not", "where", "on", "when", "then", "having", "select", "in", "any", "all", "case", "else",
-        "end", "null", "true", "false", "is", "between", "set", "values", "exists", "like",
+        "and", "or", "not", "where", "on", "when", "then", "having", "select", "in", "any", "all",
+        "case", "else", "end", "null", "true", "false", "is", "between", "set", "values", "exists",
+        "like",
     ];
     matches!(word, Word::Plain(word) if keywords.contains(&&**word))
 }
@@ -127,7 +162,8 @@ pub(super) fn ordered(words: &[Word]) -> Vec<Ordered> {
             (Some(column), _) if !dotted => (None, column, &key[1..]),
             _ => break,
         };
-        let plain = matches!(rest, [] | [Word::Plain(_)]) || rest.get(1).is_some_and(|word| word.is("nulls"));
+        let plain = matches!(rest, [] | [Word::Plain(_)])
+            || rest.get(1).is_some_and(|word| word.is("nulls"));
         if !plain {
             break;
         }
@@ -155,7 +191,17 @@ pub(super) fn order_lists(words: &[Word]) -> Vec<&[Word]> {
                 }
                 depth -= 1;
             }
-            let next = ["limit", "offset", "fetch", "for", "union", "intersect", "except", "rows", "range"];
+            let next = [
+                "limit",
+                "offset",
+                "fetch",
+                "for",
+                "union",
+                "intersect",
+                "except",
+                "rows",
+                "range",
+            ];
             depth == 0 && (word.is_sign(";") || next.iter().any(|clause| word.is(clause)))
         });
         lists.push(&rest[..end.unwrap_or(rest.len())]);
@@ -219,13 +265,23 @@ mod tests {
     #[test]
     fn bare_columns_are_found_in_what_people_and_databases_write() {
         for (sql, expected) in [
-            ("WHERE author_id = $1 AND created_at > $2", "author_id= created_at~"),
-            ("(((posts.title)::text = $1) AND (posts.n >= 3))", "posts.title= posts.n~"),
+            (
+                "WHERE author_id = $1 AND created_at > $2",
+                "author_id= created_at~",
+            ),
+            (
+                "(((posts.title)::text = $1) AND (posts.n >= 3))",
+                "posts.title= posts.n~",
+            ),
             ("((p.name)::character varying = 'x')", "p.name="),
             ("WHERE \"a\".\"B c\" IN (1, 2) AND d IS NULL", "a.B c= d="),
             ("WHERE s.t.c = ANY ($1)", "t.c="),
             ("WHERE a BETWEEN 1 AND 2", "a~"),
             ("(author_id = ANY ($1))", "author_id="),
+            (
+                "ON u.id = p.author_id WHERE a = b.c + 1",
+                "p.author_id= u.id= a=",
+            ),
         ] {
             assert_eq!(found(sql), expected, "{sql}");
         }
@@ -254,7 +310,13 @@ mod tests {
         let list = words(sql);
         let lists = order_lists(&list);
         let keys = ordered(lists[0]);
-        assert_eq!(keys, [(Some("p".to_owned()), "at".to_owned(), true), (None, "id".to_owned(), false)]);
+        assert_eq!(
+            keys,
+            [
+                (Some("p".to_owned()), "at".to_owned(), true),
+                (None, "id".to_owned(), false)
+            ]
+        );
         assert!(order_lists(&words("ORDER")).is_empty());
     }
 
@@ -264,7 +326,13 @@ mod tests {
         let order = [(None, "d".to_owned(), true), (None, "b".to_owned(), false)];
         let shown: Vec<String> = candidates(&compared(&list), &order)
             .into_iter()
-            .map(|columns| columns.iter().map(|(name, falls)| format!("{name}{}", if *falls { "-" } else { "" })).collect::<Vec<_>>().join(" "))
+            .map(|columns| {
+                columns
+                    .iter()
+                    .map(|(name, falls)| format!("{name}{}", if *falls { "-" } else { "" }))
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
             .collect();
         assert_eq!(shown, ["b a", "b d-", "b"]);
         assert!(candidates(&[], &[]).is_empty());

@@ -180,13 +180,51 @@ mod tests {
 
     #[test]
     fn a_wide_terminal_gets_one_block_for_each_finding() {
-        expect![""].assert_eq(&advice().to_string());
+        expect![[r#"
+            main (postgres): 1 urgent, 1 warning
+
+            urgent   the pool is too small: this traffic needs 14 connections and 10 are allowed
+                     borrowed 812/s, held p95 14.1 ms, timed out 1,234
+                     > set max_size = 14
+
+            warning  a slow statement reads all of posts
+                     rows 2,000,000, size 3.2 MiB, runs 1,200, p99 80.0 ms, in all 36.0 s, last from
+                     src/posts.rs:42:17
+                     : SELECT id, title FROM posts WHERE author_id = ?
+                     > CREATE INDEX CONCURRENTLY ON "public"."posts" ("author_id");
+
+            not looked at
+                     - unused indexes: permission denied for view pg_stat_user_indexes"#]]
+        .assert_eq(&advice().to_string());
     }
 
     #[test]
     fn a_narrow_terminal_loses_no_word_and_no_line_is_too_long() {
         let narrow = format!("{:44}", advice());
-        expect![""].assert_eq(&narrow);
+        expect![[r#"
+            main (postgres): 1 urgent, 1 warning
+
+            urgent
+              the pool is too small: this traffic needs
+              14 connections and 10 are allowed
+              borrowed 812/s, held p95 14.1 ms, timed
+              out 1,234
+              > set max_size = 14
+
+            warning
+              a slow statement reads all of posts
+              rows 2,000,000, size 3.2 MiB, runs 1,200,
+              p99 80.0 ms, in all 36.0 s, last from
+              src/posts.rs:42:17
+              : SELECT id, title FROM posts WHERE
+                author_id = ?
+              > CREATE INDEX CONCURRENTLY ON
+                "public"."posts" ("author_id");
+
+            not looked at
+              - unused indexes: permission denied for
+                view pg_stat_user_indexes"#]]
+        .assert_eq(&narrow);
         assert!(narrow.lines().all(|line| line.chars().count() <= 44));
         let words = |text: &str| {
             text.split_whitespace()

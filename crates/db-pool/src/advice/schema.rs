@@ -41,7 +41,9 @@ pub(super) fn since(before: &[TableNumbers], now: &[TableNumbers]) -> Vec<TableN
     let same = |a: &TableNumbers, b: &TableNumbers| a.schema == b.schema && a.table == b.table;
     now.iter()
         .map(|now| {
-            let before = before.iter().find(|it| same(it, now) && it.scans <= now.scans);
+            let before = before
+                .iter()
+                .find(|it| same(it, now) && it.scans <= now.scans);
             let less = |now: u64, field: fn(&TableNumbers) -> u64| {
                 now.saturating_sub(before.map_or(0, field))
             };
@@ -74,7 +76,11 @@ pub(super) fn foreign_keys(keys: &[ForeignKey]) -> Vec<Finding> {
                 shown(&key.schema, &key.table),
                 key.parent
             );
-            let columns = key.columns.iter().map(|name| (name.clone(), false)).collect();
+            let columns = key
+                .columns
+                .iter()
+                .map(|name| (name.clone(), false))
+                .collect();
             let index = SuggestedIndex::new(&key.schema, &key.table, columns);
             let mut finding = Finding::new(severity, Kind::UnindexedForeignKey, what)
                 .with("rows", Value::Count(key.rows))
@@ -86,7 +92,11 @@ pub(super) fn foreign_keys(keys: &[ForeignKey]) -> Vec<Finding> {
 }
 
 /// Needless and broken indexes; `age` is how long uses have been counted, if they are.
-pub(super) fn indexes(all: &[IndexNumbers], age: Option<Duration>, concurrently: bool) -> Vec<Finding> {
+pub(super) fn indexes(
+    all: &[IndexNumbers],
+    age: Option<Duration>,
+    concurrently: bool,
+) -> Vec<Finding> {
     let drop = |index: &IndexNumbers| {
         let how = if concurrently { "CONCURRENTLY " } else { "" };
         let schema = match &*index.schema {
@@ -102,10 +112,15 @@ pub(super) fn indexes(all: &[IndexNumbers], age: Option<Duration>, concurrently:
             if index.building {
                 continue;
             }
-            let what = format!("index {name} of {table} is invalid: it costs with each write and is never used");
+            let what = format!(
+                "index {name} of {table} is invalid: it costs with each write and is never used"
+            );
             Finding::new(Severity::Warning, Kind::InvalidIndex, what)
         } else if let Some(better) = redundant(index, all) {
-            let what = format!("index {name} of {table} is needless: {} begins with the same columns", better.name);
+            let what = format!(
+                "index {name} of {table} is needless: {} begins with the same columns",
+                better.name
+            );
             Finding::new(Severity::Hint, Kind::RedundantIndex, what)
                 .with("columns", Value::Text(index.columns.join(", ")))
                 .with("there", Value::Text(better.columns.join(", ")))
@@ -137,16 +152,22 @@ fn redundant<'a>(index: &IndexNumbers, all: &'a [IndexNumbers]) -> Option<&'a In
         let rank = |it: &IndexNumbers| (!it.constraint, !it.unique);
         let stays = (rank(other), &other.name) < (rank(index), &index.name);
         // What keeps rows apart is never made needless by something longer.
-        let replaces = (equal && (!index.unique || other.unique) && stays) || (longer && !index.unique);
+        let replaces =
+            (equal && (!index.unique || other.unique) && stays) || (longer && !index.unique);
         let ready = other.valid && other.name != index.name;
-        same_table && ready && replaces && other.rest == index.rest && other.columns.starts_with(&index.columns)
+        same_table
+            && ready
+            && replaces
+            && other.rest == index.rest
+            && other.columns.starts_with(&index.columns)
     })
 }
 
 fn is_unused(index: &IndexNumbers, age: Option<Duration>) -> bool {
     let long_enough = age.is_some_and(|age| age >= UNUSED_AFTER);
     let large = index.bytes.is_none_or(|bytes| bytes >= 64 * 1024);
-    long_enough && large && index.scans == Some(0) && !index.unique && !index.constraint
+    let needed = index.unique || index.constraint || index.serves_key;
+    long_enough && large && index.scans == Some(0) && !needed
 }
 
 fn shown(schema: &str, table: &str) -> String {
@@ -182,16 +203,27 @@ mod tests {
     }
 
     fn told(all: &[IndexNumbers], age: Option<Duration>) -> Vec<String> {
-        let shown = |it: Finding| format!("{:?}: {}", it.kind, it.todo.last().expect("a statement"));
+        let shown =
+            |it: Finding| format!("{:?}: {}", it.kind, it.todo.last().expect("a statement"));
         indexes(all, age, true).into_iter().map(shown).collect()
     }
 
     #[test]
     fn of_indexes_that_begin_alike_the_shorter_one_is_needless() {
-        let all = [index("a", &["x"]), index("b", &["x", "y"]), index("c", &["y"])];
-        assert_eq!(told(&all, None), [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."a";"#]);
+        let all = [
+            index("a", &["x"]),
+            index("b", &["x", "y"]),
+            index("c", &["y"]),
+        ];
+        assert_eq!(
+            told(&all, None),
+            [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."a";"#]
+        );
         let twins = [index("a", &["x"]), index("b", &["x"])];
-        assert_eq!(told(&twins, None), [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."b";"#]);
+        assert_eq!(
+            told(&twins, None),
+            [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."b";"#]
+        );
     }
 
     #[test]
@@ -202,7 +234,10 @@ mod tests {
         };
         assert!(told(&[unique.clone(), index("b", &["x", "y"])], None).is_empty());
         let told_twin = told(&[unique, index("aa", &["x"])], None);
-        assert_eq!(told_twin, [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."aa";"#]);
+        assert_eq!(
+            told_twin,
+            [r#"RedundantIndex: DROP INDEX CONCURRENTLY "public"."aa";"#]
+        );
         let partial = IndexNumbers {
             rest: "WHERE z".to_owned(),
             ..index("b", &["x", "y"])
@@ -213,7 +248,10 @@ mod tests {
             ..index("b\"b", &["x", "y"])
         };
         let told_broken = told(&[index("a", &["x"]), broken], None);
-        assert_eq!(told_broken, [r#"InvalidIndex: DROP INDEX CONCURRENTLY "public"."b""b";"#]);
+        assert_eq!(
+            told_broken,
+            [r#"InvalidIndex: DROP INDEX CONCURRENTLY "public"."b""b";"#]
+        );
     }
 
     #[test]
@@ -230,7 +268,15 @@ mod tests {
             unique: true,
             ..idle.clone()
         };
-        let unknown = IndexNumbers { scans: None, ..idle };
+        let of_key = IndexNumbers {
+            serves_key: true,
+            ..idle.clone()
+        };
+        assert!(told(&[of_key], days(99)).is_empty());
+        let unknown = IndexNumbers {
+            scans: None,
+            ..idle
+        };
         assert!(told(&[unique], days(99)).is_empty() && told(&[unknown], days(99)).is_empty());
     }
 
@@ -253,12 +299,19 @@ mod tests {
         };
         let delta = since(&[before], std::slice::from_ref(&table));
         assert_eq!((delta[0].scans, delta[0].scanned), (40, 2_000_000));
-        assert!(scans(&delta, None).is_empty(), "40 scans in between are too few");
+        assert!(
+            scans(&delta, None).is_empty(),
+            "40 scans in between are too few"
+        );
         let reset = TableNumbers {
             scans: 100,
             ..table.clone()
         };
-        assert_eq!(since(&[reset], std::slice::from_ref(&table))[0].scans, 60, "counted anew");
+        assert_eq!(
+            since(&[reset], std::slice::from_ref(&table))[0].scans,
+            60,
+            "counted anew"
+        );
         let limited = TableNumbers {
             scanned: 600,
             ..table

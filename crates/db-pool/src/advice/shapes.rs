@@ -21,8 +21,10 @@ pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {
             "name the columns that are used: fewer bytes, perhaps an index alone, and no surprise when one is added",
         );
     }
-    if begins(&words, "like").any(|rest| matches!(rest.first(), Some(Word::Text(text)) if text.starts_with('%')))
-        || begins(&words, "ilike").any(|rest| matches!(rest.first(), Some(Word::Text(text)) if text.starts_with('%')))
+    if begins(&words, "like")
+        .any(|rest| matches!(rest.first(), Some(Word::Text(text)) if text.starts_with('%')))
+        || begins(&words, "ilike")
+            .any(|rest| matches!(rest.first(), Some(Word::Text(text)) if text.starts_with('%')))
     {
         tell(
             Kind::LeadingWildcard,
@@ -37,7 +39,9 @@ pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {
             "for deep pages remember the last key: WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC",
         );
     }
-    if begins(&words, "not").any(|rest| rest.len() > 2 && rest[0].is("in") && rest[1].is_sign("(") && rest[2].is("select")) {
+    if begins(&words, "not").any(|rest| {
+        rest.len() > 2 && rest[0].is("in") && rest[1].is_sign("(") && rest[2].is("select")
+    }) {
         tell(
             Kind::NotInSubquery,
             "a slow statement asks NOT IN (SELECT ..), which one NULL makes empty and which is no anti-join on PostgreSQL",
@@ -47,7 +51,9 @@ pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {
     if let Some(alias) = correlated(&words) {
         tell(
             Kind::CorrelatedSubquery,
-            &format!("a slow statement has a sub-query that depends on `{alias}` and may run for each of its rows"),
+            &format!(
+                "a slow statement has a sub-query that depends on `{alias}` and may run for each of its rows"
+            ),
             "a join with GROUP BY, or LATERAL with LIMIT, lets the planner choose",
         );
     }
@@ -101,8 +107,21 @@ fn correlated(words: &[Word]) -> Option<&str> {
             return None;
         }
         let before = open.checked_sub(1).map(|at| &words[at])?;
-        let joined = ["exists", "in", "from", "join", "lateral", "as", "any", "all", "array", "materialized"];
-        if joined.iter().any(|keyword| before.is(keyword)) || (before.is_sign(",") && in_from(&words[..open])) {
+        let joined = [
+            "exists",
+            "in",
+            "from",
+            "join",
+            "lateral",
+            "as",
+            "any",
+            "all",
+            "array",
+            "materialized",
+        ];
+        if joined.iter().any(|keyword| before.is(keyword))
+            || (before.is_sign(",") && in_from(&words[..open]))
+        {
             return None;
         }
         let inside = &words[open + 1..open + closing(&words[open..])];
@@ -120,7 +139,16 @@ fn correlated(words: &[Word]) -> Option<&str> {
 /// Whether the text ends inside of a `FROM` list.
 fn in_from(words: &[Word]) -> bool {
     let clause = words.iter().rev().find(|word| {
-        let clauses = ["select", "from", "where", "set", "values", "by", "having", "returning"];
+        let clauses = [
+            "select",
+            "from",
+            "where",
+            "set",
+            "values",
+            "by",
+            "having",
+            "returning",
+        ];
         clauses.iter().any(|clause| word.is(clause))
     });
     clause.is_some_and(|word| word.is("from"))
@@ -140,7 +168,7 @@ fn closing(words: &[Word]) -> usize {
     end.unwrap_or(words.len())
 }
 
-/// Names and aliases of the tables behind `FROM` and `JOIN`.
+/// Aliases or names of the tables behind `FROM` and `JOIN`.
 fn tables(words: &[Word]) -> Vec<String> {
     let mut found = Vec::new();
     let mut in_from = false;
@@ -148,7 +176,10 @@ fn tables(words: &[Word]) -> Vec<String> {
     while at < words.len() {
         let word = &words[at];
         let begins = word.is("from") || word.is("join") || (in_from && word.is_sign(","));
-        if ["where", "group", "order", "limit", "on", "set", "select"].iter().any(|it| word.is(it)) {
+        if ["where", "group", "order", "limit", "on", "set", "select"]
+            .iter()
+            .any(|it| word.is(it))
+        {
             in_from = false;
         }
         at += 1;
@@ -165,21 +196,43 @@ fn tables(words: &[Word]) -> Vec<String> {
             }
             at += 1;
         }
-        found.extend(last);
         if words.get(at).is_some_and(|word| word.is("as")) {
             at += 1;
         }
-        if let Some(alias) = words.get(at).and_then(Word::name).filter(|name| !CLAUSES.contains(name)) {
-            found.push(alias.to_owned());
+        // An alias hides the name.
+        if let Some(alias) = words
+            .get(at)
+            .and_then(Word::name)
+            .filter(|name| !CLAUSES.contains(name))
+        {
+            last = Some(alias.to_owned());
             at += 1;
         }
+        found.extend(last);
     }
     found
 }
 
 const CLAUSES: &[&str] = &[
-    "where", "on", "join", "inner", "left", "right", "full", "cross", "natural", "group", "order", "limit", "offset",
-    "union", "set", "using", "having", "for", "returning",
+    "where",
+    "on",
+    "join",
+    "inner",
+    "left",
+    "right",
+    "full",
+    "cross",
+    "natural",
+    "group",
+    "order",
+    "limit",
+    "offset",
+    "union",
+    "set",
+    "using",
+    "having",
+    "for",
+    "returning",
 ];
 
 #[cfg(test)]
@@ -200,12 +253,24 @@ mod tests {
             ("SELECT * FROM t", Kind::SelectStar),
             ("SELECT t.* FROM t JOIN u ON u.id = t.id", Kind::SelectStar),
             ("SELECT a FROM t WHERE b LIKE '%x'", Kind::LeadingWildcard),
-            ("SELECT a FROM t WHERE b ILIKE '%' || $1", Kind::LeadingWildcard),
+            (
+                "SELECT a FROM t WHERE b ILIKE '%' || $1",
+                Kind::LeadingWildcard,
+            ),
             ("SELECT a FROM t LIMIT $1 OFFSET $2", Kind::OffsetPaging),
             ("SELECT a FROM t LIMIT 10 OFFSET 5000", Kind::OffsetPaging),
-            ("SELECT a FROM t WHERE b NOT IN (SELECT b FROM u)", Kind::NotInSubquery),
-            ("SELECT (SELECT count(*) FROM posts p WHERE p.author = u.id) FROM users u", Kind::CorrelatedSubquery),
-            ("SELECT a FROM t WHERE a > (SELECT avg(a) FROM t AS o WHERE o.kind = t.kind)", Kind::CorrelatedSubquery),
+            (
+                "SELECT a FROM t WHERE b NOT IN (SELECT b FROM u)",
+                Kind::NotInSubquery,
+            ),
+            (
+                "SELECT (SELECT count(*) FROM posts p WHERE p.author = u.id) FROM users u",
+                Kind::CorrelatedSubquery,
+            ),
+            (
+                "SELECT a FROM t WHERE a > (SELECT avg(a) FROM t AS o WHERE o.kind = t.kind)",
+                Kind::CorrelatedSubquery,
+            ),
         ] {
             assert_eq!(told(sql), [expected], "{sql}");
         }

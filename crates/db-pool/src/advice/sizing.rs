@@ -51,9 +51,15 @@ fn size(numbers: &PoolNumbers) -> Finding {
         Finding::new(Severity::Hint, Kind::PoolTooLarge, what)
             .setting("max_size", (used + used.div_ceil(2)).max(SMALL))
     } else {
-        let what = format!(
-            "the size of the pool suits its traffic: {used} of {allowed} connections are needed"
-        );
+        let what = if needed > allowed {
+            format!(
+                "the size of the pool suits its traffic: nobody waits long for one of {allowed} connections"
+            )
+        } else {
+            format!(
+                "the size of the pool suits its traffic: {used} of {allowed} connections are needed"
+            )
+        };
         Finding::new(Severity::Fine, Kind::PoolFits, what)
     };
     let window = numbers.window.as_secs_f64().max(1.0);
@@ -346,7 +352,9 @@ mod tests {
         let fits = told(&busy());
         assert_eq!(
             fits,
-            ["fine the size of the pool suits its traffic: 15 of 10 connections are needed []"]
+            [
+                "fine the size of the pool suits its traffic: nobody waits long for one of 10 connections []"
+            ]
         );
         let suffering = PoolNumbers {
             timeouts: 700,

@@ -27,7 +27,8 @@ impl Advised for Sqlite {
                 return told;
             }
             Err(_) => {
-                told.notes.push("the file: no reader was free in time".to_owned());
+                told.notes
+                    .push("the file: no reader was free in time".to_owned());
                 return told;
             }
         };
@@ -38,14 +39,19 @@ impl Advised for Sqlite {
         // The copy needs no connection of the pool.
         drop(lane);
         let statements: Vec<_> = statements.iter().map(|it| it.0.clone()).collect();
-        let copied = tokio::task::spawn_blocking(move || sqlite_copy::examine(&schema, &statements));
+        let copied =
+            tokio::task::spawn_blocking(move || sqlite_copy::examine(&schema, &statements));
         match timeout_at(until, copied).await {
             Ok(Ok(examined)) => {
                 told.findings.extend(examined.findings);
                 told.notes.extend(examined.notes);
             }
-            Ok(Err(_)) => told.notes.push("plans of statements: explaining them panicked".to_owned()),
-            Err(_) => told.notes.push("plans of statements: no time was left".to_owned()),
+            Ok(Err(_)) => told
+                .notes
+                .push("plans of statements: explaining them panicked".to_owned()),
+            Err(_) => told
+                .notes
+                .push("plans of statements: no time was left".to_owned()),
         }
         told
     }
@@ -84,7 +90,11 @@ impl Asking {
         let made = self.rows::<Made>("the schema", SCHEMA).await;
         let analysed = made.iter().any(|it| it.name == "sqlite_stat1");
         let columns = self.rows::<Column>("columns", COLUMNS).await;
-        let stats: Vec<Stat> = if analysed { self.rows("statistics", STATS).await } else { Vec::new() };
+        let stats: Vec<Stat> = if analysed {
+            self.rows("statistics", STATS).await
+        } else {
+            Vec::new()
+        };
         let mut schema = Schema {
             sql: made.iter().filter_map(|it| it.sql.clone()).collect(),
             ..Schema::default()
@@ -95,18 +105,29 @@ impl Asking {
         }
         for stat in &stats {
             // "rows, then rows for each value of the first column, ..."
-            let rows = stat.stat.as_deref().and_then(|it| it.split(' ').next()?.parse::<u64>().ok());
+            let rows = stat
+                .stat
+                .as_deref()
+                .and_then(|it| it.split(' ').next()?.parse::<u64>().ok());
             let known = schema.rows.entry(stat.table_name.clone()).or_insert(0);
             *known = (*known).max(rows.unwrap_or(0));
         }
         schema.stats = stats;
-        let unknown = schema.columns.keys().filter(|table| !schema.rows.contains_key(*table));
+        let unknown = schema
+            .columns
+            .keys()
+            .filter(|table| !schema.rows.contains_key(*table));
         let unknown: Vec<String> = unknown.take(MOST_COUNTED).cloned().collect();
         for table in unknown {
-            let sql = format!("SELECT count(*) AS n FROM (SELECT 1 FROM {} LIMIT {COUNTED})", quote(&table));
+            let sql = format!(
+                "SELECT count(*) AS n FROM (SELECT 1 FROM {} LIMIT {COUNTED})",
+                quote(&table)
+            );
             let counted = self.rows::<Count>("rows", &sql).await;
             if let Some(count) = counted.into_iter().next() {
-                schema.rows.insert(table, u64::try_from(count.n).unwrap_or(0));
+                schema
+                    .rows
+                    .insert(table, u64::try_from(count.n).unwrap_or(0));
             }
         }
         schema
@@ -142,14 +163,16 @@ impl Asking {
         let rows = self.rows::<KeyColumn>("foreign keys", FOREIGN_KEYS).await;
         let mut keys: BTreeMap<(String, i64), ForeignKey> = BTreeMap::new();
         for row in rows {
-            let key = keys.entry((row.table_name.clone(), row.id)).or_insert_with(|| ForeignKey {
-                name: format!("({})", row.column_name),
-                rows: schema.rows.get(&row.table_name).copied().unwrap_or(0),
-                parent: row.parent,
-                cascades: row.on_delete != "NO ACTION" && row.on_delete != "RESTRICT",
-                table: row.table_name,
-                ..ForeignKey::default()
-            });
+            let key = keys
+                .entry((row.table_name.clone(), row.id))
+                .or_insert_with(|| ForeignKey {
+                    name: format!("({})", row.column_name),
+                    rows: schema.rows.get(&row.table_name).copied().unwrap_or(0),
+                    parent: row.parent,
+                    cascades: row.on_delete != "NO ACTION" && row.on_delete != "RESTRICT",
+                    table: row.table_name,
+                    ..ForeignKey::default()
+                });
             key.columns.push(row.column_name);
         }
         let primary = self.rows::<Column>("primary keys", PRIMARY_KEYS).await;

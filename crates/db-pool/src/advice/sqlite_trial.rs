@@ -80,7 +80,11 @@ fn filled(connection: &mut diesel::SqliteConnection, trial: &Trial) -> Option<St
     with_literals(&trial.sql, |column| literals.get(column).cloned())
 }
 
-fn measured(connection: &mut diesel::SqliteConnection, sql: &str, timed: bool) -> Result<Measured, TrialError> {
+fn measured(
+    connection: &mut diesel::SqliteConnection,
+    sql: &str,
+    timed: bool,
+) -> Result<Measured, TrialError> {
     let plan = plan(connection, sql)?.join("\n");
     let mut took: Option<Duration> = None;
     for _ in 0..if timed { RUNS } else { 0 } {
@@ -107,12 +111,18 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self, TrialError> {
-        let name = format!("db-pool-trial-{}-{:016x}", std::process::id(), fastrand::u64(..));
+        let name = format!(
+            "db-pool-trial-{}-{:016x}",
+            std::process::id(),
+            fastrand::u64(..)
+        );
         let path = std::env::temp_dir().join(name);
         let mut builder = fs::DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(&path).map_err(|error| TrialError::Copy(error.into()))?;
+        builder
+            .create(&path)
+            .map_err(|error| TrialError::Copy(error.into()))?;
         Ok(Self(path))
     }
 }

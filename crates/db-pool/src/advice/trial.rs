@@ -101,7 +101,9 @@ pub enum TrialError {
     #[error("the statement of this finding is no longer known; ask for advice again")]
     Forgotten,
     /// Nothing can be tried without building.
-    #[error("hypopg is not installed; set `TrialOptions::build` to build the index in a transaction that is rolled back, which keeps writers of the table waiting")]
+    #[error(
+        "hypopg is not installed; set `TrialOptions::build` to build the index in a transaction that is rolled back, which keeps writers of the table waiting"
+    )]
     NeedsBuild,
     /// No connection could be borrowed.
     #[error("no connection for trying an index")]
@@ -146,5 +148,9 @@ pub(super) fn lookup(index: &SuggestedIndex) -> String {
     let equal: Vec<String> = columns
         .map(|((name, _), at)| format!("{} = ${at}", quote(name)))
         .collect();
-    format!("SELECT 1 FROM {} WHERE {}", index.table_sql(), equal.join(" AND "))
+    format!(
+        "SELECT 1 FROM {} WHERE {}",
+        index.table_sql(),
+        equal.join(" AND ")
+    )
 }

@@ -6,7 +6,7 @@ use diesel::sql_types::{BigInt, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use expect_test::expect;
 
-use super::told;
+use super::{notes, told};
 use crate::postgres_support::Database;
 use crate::support::Count;
 
@@ -32,7 +32,11 @@ async fn prepared(database: &Database) -> Pool<Postgres> {
 async fn run(pool: &Pool<Postgres>, sql: &str) {
     let mut connection = pool.acquire().await.unwrap();
     let query = sql_query(sql.to_owned());
-    let _: Vec<Count> = query.bind::<BigInt, _>(7).load(&mut connection).await.unwrap();
+    let _: Vec<Count> = query
+        .bind::<BigInt, _>(7)
+        .load(&mut connection)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -45,16 +49,22 @@ async fn foreign_keys_and_needless_and_invalid_indexes_are_told() {
     let broken = "CREATE UNIQUE INDEX CONCURRENTLY broken ON users (name)";
     assert!(raw.batch_execute(broken).await.is_err());
     let advice = pool.advice().await.unwrap();
-    expect![""].assert_eq(&told(&advice, Kind::UnindexedForeignKey));
-    expect![""].assert_eq(&told(&advice, Kind::RedundantIndex));
-    expect![""].assert_eq(&told(&advice, Kind::InvalidIndex));
-    expect![""].assert_eq(&advice.notes.join("\n"));
+    expect![[r#"warning: the foreign key Posts; DROP_author "id_fkey of odd "schema.Posts; DROP to users has no index: each DELETE there reads and changes the whole table > CREATE INDEX CONCURRENTLY ON "odd ""schema"."Posts; DROP" ("author ""id");"#]].assert_eq(&told(&advice, Kind::UnindexedForeignKey));
+    expect![[r#"hint: index users_name of users is needless: users_name_email begins with the same columns > DROP INDEX CONCURRENTLY "public"."users_name";"#]].assert_eq(&told(&advice, Kind::RedundantIndex));
+    expect![[r#"warning: index broken of users is invalid: it costs with each write and is never used > DROP INDEX CONCURRENTLY "public"."broken";"#]].assert_eq(&told(&advice, Kind::InvalidIndex));
+    expect!["statements: none has been measured yet"].assert_eq(&notes(&advice));
     // What it says can be done.
     for finding in advice.of_kind(Kind::UnindexedForeignKey) {
-        raw.batch_execute(&finding.todo[0].to_string()).await.unwrap();
+        raw.batch_execute(&finding.todo[0].to_string())
+            .await
+            .unwrap();
     }
     let advice = pool.advice().await.unwrap();
-    assert_eq!(advice.of_kind(Kind::UnindexedForeignKey).count(), 0, "{advice}");
+    assert_eq!(
+        advice.of_kind(Kind::UnindexedForeignKey).count(),
+        0,
+        "{advice}"
+    );
     pool.close().await;
 }
 
@@ -64,13 +74,23 @@ async fn an_index_is_advised_for_a_costly_statement_that_scans() {
         return;
     };
     let pool = prepared(&database).await;
-    run(&pool, "SELECT id AS n FROM users u WHERE u.email = $1::text AND u.id > 0").await;
+    run(
+        &pool,
+        "SELECT id AS n FROM users u WHERE u.email = $1::text AND u.id > 0",
+    )
+    .await;
     run(&pool, "SELECT id AS n FROM \"odd \"\"schema\".\"Posts; DROP\" WHERE \"author \"\"id\" = $1 ORDER BY at DESC LIMIT 10").await;
-    run(&pool, "SELECT count(*) AS n FROM users WHERE lower(email) = $1::text").await;
+    run(
+        &pool,
+        "SELECT count(*) AS n FROM users WHERE lower(email) = $1::text",
+    )
+    .await;
     run(&pool, "SELECT u.id AS n FROM users u WHERE id = $1").await;
     let advice = pool.advice().await.unwrap();
-    expect![""].assert_eq(&told(&advice, Kind::MissingIndex));
-    assert_eq!(advice.notes, [""; 0]);
+    expect![[r#"
+        warning: a costly statement reads all of Posts; DROP for want of an index on Posts; DROP (author "id, at desc) > CREATE INDEX CONCURRENTLY ON "odd ""schema"."Posts; DROP" ("author ""id", "at" DESC);
+        warning: a costly statement reads all of users for want of an index on users (email, id) > CREATE INDEX CONCURRENTLY ON "public"."users" ("email", "id");"#]].assert_eq(&told(&advice, Kind::MissingIndex));
+    assert_eq!(notes(&advice), "");
     let finding = advice.of_kind(Kind::MissingIndex).next().unwrap();
     let error = pool.try_index(finding, TrialOptions::default()).await;
     assert!(matches!(error, Err(TrialError::NeedsBuild)), "{error:?}");
@@ -80,8 +100,14 @@ async fn an_index_is_advised_for_a_costly_statement_that_scans() {
     };
     for finding in advice.of_kind(Kind::MissingIndex) {
         let trial = pool.try_index(finding, build).await.unwrap();
-        assert!(trial.used && trial.after.cost < trial.before.cost, "{trial}");
-        assert!(trial.before.took.is_some() && trial.after.took.is_some(), "{trial}");
+        assert!(
+            trial.used && trial.after.cost < trial.before.cost,
+            "{trial}"
+        );
+        assert!(
+            trial.before.took.is_some() && trial.after.took.is_some(),
+            "{trial}"
+        );
     }
     let raw = database.raw().await;
     let left = "SELECT count(*) FROM pg_class WHERE relname LIKE 'db_pool%'";
@@ -98,7 +124,9 @@ async fn big_tables_read_from_end_to_end_are_told_by_what_happened_since_the_las
     let raw = database.raw().await;
     pool.advice().await.unwrap();
     for _ in 0..60 {
-        raw.batch_execute("SELECT count(*) FROM users WHERE email = 'x'").await.unwrap();
+        raw.batch_execute("SELECT count(*) FROM users WHERE email = 'x'")
+            .await
+            .unwrap();
     }
     // The server publishes what a session did at the latest when it ends.
     drop(raw);
@@ -110,7 +138,7 @@ async fn big_tables_read_from_end_to_end_are_told_by_what_happened_since_the_las
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    expect![""].assert_eq(&found);
+    expect!["warning: users is read from end to end again and again > find the statement: a missing index for it is told here if it was slow enough to be noticed"].assert_eq(&found);
     pool.close().await;
 }
 
@@ -122,7 +150,10 @@ async fn a_role_without_rights_gets_notes_and_the_rest_of_the_advice() {
     let pool = prepared(&database).await;
     let role = format!("{}_nobody", database.name);
     let mut connection = pool.acquire().await.unwrap();
-    connection.batch_execute(&format!("CREATE ROLE {role}")).await.unwrap();
+    connection
+        .batch_execute(&format!("CREATE ROLE {role}"))
+        .await
+        .unwrap();
     let reduced = database
         .pool(|config| {
             let parameters = if config.url.contains('?') { '&' } else { '?' };
@@ -130,17 +161,27 @@ async fn a_role_without_rights_gets_notes_and_the_rest_of_the_advice() {
         })
         .await;
     let mut refused = reduced.acquire().await.unwrap();
-    let query = sql_query("SELECT count(*) AS n FROM users WHERE email = $1 AND name <> 'abracadabra'");
-    let denied = query.bind::<Text, _>("x").get_result::<Count>(&mut refused).await;
+    let query =
+        sql_query("SELECT count(*) AS n FROM users WHERE email = $1 AND name <> 'abracadabra'");
+    let denied = query
+        .bind::<Text, _>("x")
+        .get_result::<Count>(&mut refused)
+        .await;
     assert!(denied.is_err());
     drop(refused);
     let advice = reduced.advice().await.unwrap();
     let text = format!("{advice}{}", serde_json::to_string(&advice).unwrap());
-    expect![""].assert_eq(&advice.notes.join("\n"));
+    expect!["the plan of `SELECT count(*) AS n FROM users WHERE email = ? AND name <> ?`: permission denied for table users"].assert_eq(&notes(&advice));
     assert!(!text.contains("abracadabra"), "{text}");
-    assert!(advice.of_kind(Kind::UnindexedForeignKey).count() == 1, "{advice}");
+    assert!(
+        advice.of_kind(Kind::UnindexedForeignKey).count() == 1,
+        "{advice}"
+    );
     reduced.close().await;
-    connection.batch_execute(&format!("DROP ROLE {role}")).await.unwrap();
+    connection
+        .batch_execute(&format!("DROP ROLE {role}"))
+        .await
+        .unwrap();
     drop(connection);
     pool.close().await;
 }
@@ -150,8 +191,15 @@ async fn advice_leaves_no_statement_and_no_setting_behind() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let pool = database.pool(|config| (config.max_size, config.lanes) = (1, 0)).await;
-    pool.acquire().await.unwrap().batch_execute(TABLES).await.unwrap();
+    let pool = database
+        .pool(|config| (config.max_size, config.lanes) = (1, 0))
+        .await;
+    pool.acquire()
+        .await
+        .unwrap()
+        .batch_execute(TABLES)
+        .await
+        .unwrap();
     run(&pool, "SELECT id AS n FROM users WHERE email = $1::text").await;
     pool.advice().await.unwrap();
     let left = "SELECT (SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'db_pool%')
@@ -176,7 +224,13 @@ async fn a_pool_without_a_free_connection_still_gets_the_advice_of_its_own_numbe
         .await;
     let held = pool.acquire().await.unwrap();
     let advice = pool.advice().await.unwrap();
-    assert!(advice.notes.iter().any(|note| note.starts_with("the server: ")), "{advice}");
+    assert!(
+        advice
+            .notes
+            .iter()
+            .any(|note| note.starts_with("the server: ")),
+        "{advice}"
+    );
     drop(held);
     pool.close().await;
 }
