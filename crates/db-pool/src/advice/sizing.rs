@@ -437,7 +437,7 @@ mod tests {
             sites: vec![SiteNumbers::default()],
             ..PoolNumbers::default()
         };
-        assert_eq!(super::pool(&odd).0.len(), 1);
+        assert_eq!(pool(&odd).0.len(), 1);
     }
 
     #[test]

@@ -23,6 +23,8 @@ use tokio::time::Instant;
 
 pub(crate) use self::buckets::{Buckets, Filled};
 pub(crate) use self::plan::capture;
+#[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+pub(crate) use self::plan::quietly;
 pub use self::recorder::Recorder;
 pub(crate) use self::recorder::{Returned, Tap, Ticket};
 pub use self::sites::CallSite;
