@@ -22,7 +22,7 @@ use super::cancel::Cancel;
 use super::commit::insert_lsn;
 use super::connect::limits;
 use super::driver::{Driver, State};
-use super::statement::{Uncached, Watched};
+use super::statement::{Uncached, Watched, in_reserve, is_in_reserve, is_stale};
 use crate::backend::Condition;
 use crate::class::ErrorClass;
 use crate::config::PoolConfig;
@@ -53,6 +53,9 @@ pub struct PgConnection {
     track_lsn: bool,
     lsn: Option<Lsn>,
 }
+
+/// The rows of one statement, as they come.
+type Rows = <AsyncPgConnection as AsyncConnectionCore>::Stream<'static, 'static>;
 
 /// What all connections of one pool share.
 #[derive(Debug)]
@@ -287,23 +290,32 @@ impl PgConnection {
 
     /// Whether a statement may be sent again when its plan is stale: nothing else is under way or open.
     fn may_send_again(&self, query: &impl QueryFragment<Pg>) -> bool {
-        let wire = self.driver.wire();
-        wire.statements() > 0
-            && !wire.in_transaction()
-            && wire.in_flight() == 0
-            && matches!(query.is_safe_to_cache_prepared(&Pg), Ok(true))
+        self.driver.wire().in_flight() == 0 && self.is_cached(query)
     }
 
-    /// A statement sent through a shared reference; dropped unfinished, it leaves the connection to be repaired.
-    pub(super) fn watched<'conn, R>(
-        &'conn self,
-        statement: BoxFuture<'conn, QueryResult<R>>,
-    ) -> Watched<'conn, R> {
-        Watched::new(self.driver.state(), self.started(), None, statement)
+    /// Whether a statement may have a plan (if only since a moment), and no transaction that a failure would spoil.
+    fn is_cached(&self, query: &impl QueryFragment<Pg>) -> bool {
+        let wire = self.driver.wire();
+        !wire.in_transaction() && matches!(query.is_safe_to_cache_prepared(&Pg), Ok(true))
+    }
+
+    /// Sends a read through a shared reference, beside others.
+    pub(super) fn read<'conn, T>(&'conn self, source: T) -> Watched<'conn, Rows>
+    where
+        T: AsQuery,
+        T::Query: QueryFragment<Pg> + QueryId,
+    {
+        let query = source.as_query();
+        let mut inner: &'conn AsyncPgConnection = &self.inner;
+        let again = self
+            .is_cached(&query)
+            .then(|| in_reserve(|| AsyncConnectionCore::load(&mut inner, Uncached(&query))));
+        let statement = AsyncConnectionCore::load(&mut inner, query);
+        Watched::new(self.driver.state(), self.started(), again, statement)
     }
 
     /// Stands for the statement that this thread sent last; dropped, the recorder waits for it no longer.
-    pub(super) fn started(&self) -> Option<Ticket> {
+    fn started(&self) -> Option<Ticket> {
         self.recorder.as_ref().map(Recorder::ticket)
     }
 
@@ -368,10 +380,9 @@ impl AsyncConnectionCore for PgConnection {
         let query = source.as_query();
         let state: &'conn State = self.driver.state();
         let mut inner: &'conn AsyncPgConnection = &self.inner;
-        let again = self.may_send_again(&query).then(|| {
-            let _silent = state.wire.unannounced();
-            AsyncConnectionCore::load(&mut inner, Uncached(&query))
-        });
+        let again = self
+            .may_send_again(&query)
+            .then(|| in_reserve(|| AsyncConnectionCore::load(&mut inner, Uncached(&query))));
         let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
         let statement = AsyncConnectionCore::load(&mut inner, query);
         Watched::new(state, ticket, again, statement)
@@ -388,8 +399,9 @@ impl AsyncConnectionCore for PgConnection {
         let state: &'conn State = self.driver.state();
         let mut inner: &'conn AsyncPgConnection = &self.inner;
         let again = self.may_send_again(&source).then(|| {
-            let _silent = state.wire.unannounced();
-            AsyncConnectionCore::execute_returning_count(&mut inner, Uncached(&source))
+            in_reserve(|| {
+                AsyncConnectionCore::execute_returning_count(&mut inner, Uncached(&source))
+            })
         });
         let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
         let statement = AsyncConnectionCore::execute_returning_count(&mut inner, source);
@@ -446,13 +458,15 @@ impl<I: Instrumentation> Instrumentation for Ear<I> {
         let wire = &self.state.wire;
         match &event {
             InstrumentationEvent::StartQuery { .. } => {
-                if !wire.announce() {
+                // Only made for the case that it is needed.
+                if is_in_reserve() {
                     return;
                 }
+                wire.announce();
             }
             InstrumentationEvent::FinishQuery { error, .. } => {
                 // Sent again, it will finish once more.
-                if error.is_some() && wire.is_healing() && wire.failed_by_stale_plan() {
+                if error.is_some_and(|error| wire.is_healing() && is_stale(wire, error)) {
                     return;
                 }
                 wire.finished();

@@ -15,23 +15,13 @@ pub(super) type PgRow = <AsyncPgConnection as AsyncConnectionCore>::Row<'static,
 pub(super) fn read<'conn, 'query, T>(
     connection: &'conn PgConnection,
     source: T,
-    alone: bool,
 ) -> Answer<'conn, PgRow>
 where
     T: AsQuery + 'query,
     T::Query: QueryFragment<Pg> + QueryId + 'query,
 {
-    let mut shared: &'conn AsyncPgConnection = connection;
-    let statement = AsyncConnectionCore::load(&mut shared, source);
-    if alone {
-        let watched = connection.watched(statement);
-        return Box::pin(async move { Ok(watched.await?.collect().await) });
-    }
-    let started = connection.started();
-    Box::pin(async move {
-        let _started = started;
-        Ok(statement.await?.collect().await)
-    })
+    let statement = connection.read(source);
+    Box::pin(async move { Ok(statement.await?.collect().await) })
 }
 
 /// What a lane asks of its session, on top of what every session is asked for.

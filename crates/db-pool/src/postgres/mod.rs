@@ -85,13 +85,13 @@ impl Driver<PgConnection> for Postgres {
     fn read<'conn, 'query, T>(
         connection: &'conn PgConnection,
         source: T,
-        alone: bool,
+        _: bool,
     ) -> Answer<'conn, Self::Row>
     where
         T: AsQuery + 'query,
         T::Query: QueryFragment<Pg> + QueryId + 'query,
     {
-        lane::read(connection, source, alone)
+        lane::read(connection, source)
     }
 
     fn to_sql<T: QueryFragment<Pg>>(query: &T) -> QueryResult<String> {

@@ -1,5 +1,6 @@
 //! One statement under way: noticed when it is dropped unfinished, and sent once more when only its plan was stale.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +13,8 @@ use diesel::result::Error;
 use futures_core::future::BoxFuture;
 
 use super::driver::State;
+use super::wire::Wire;
+use crate::class::ErrorClass;
 use crate::observe::Ticket;
 
 /// A statement; dropping it unfinished leaves the connection to be repaired.
@@ -30,13 +33,16 @@ pub struct Watched<'conn, R> {
 }
 
 impl<'conn, R> Watched<'conn, R> {
-    /// `again` makes the statement once more; it is asked only where sending twice is safe and may be needed.
+    /// `again` is the statement once more, made by [`in_reserve`], where sending it twice is safe and may be needed.
     pub(super) fn new(
         state: &'conn State,
         ticket: Option<Ticket>,
         again: Option<BoxFuture<'conn, QueryResult<R>>>,
         statement: BoxFuture<'conn, QueryResult<R>>,
     ) -> Self {
+        if again.is_some() {
+            state.wire.begin_healing();
+        }
         Self {
             state,
             statement,
@@ -55,12 +61,13 @@ impl<R> Future for Watched<'_, R> {
         this.begun = true;
         let mut result = std::task::ready!(this.statement.as_mut().poll(cx));
         // The server refused the plan before it did anything, so nothing is done twice.
-        if result.is_err()
-            && this.state.wire.failed_by_stale_plan()
+        if let Err(error) = &result
+            && this.again.is_some()
+            && is_stale(&this.state.wire, error)
             && let Some(again) = this.again.take()
         {
+            this.state.wire.end_healing();
             this.statement = again;
-            this.state.wire.set_healing(false);
             result = std::task::ready!(this.statement.as_mut().poll(cx));
         }
         Poll::Ready(this.state.explain(result))
@@ -70,7 +77,7 @@ impl<R> Future for Watched<'_, R> {
 impl<R> Drop for Watched<'_, R> {
     fn drop(&mut self) {
         if self.again.is_some() {
-            self.state.wire.set_healing(false);
+            self.state.wire.end_healing();
         }
         // It was announced when it was made, and never sent.
         if !self.begun {
@@ -85,6 +92,34 @@ impl<R> fmt::Debug for Watched<'_, R> {
             .field("begun", &self.begun)
             .finish_non_exhaustive()
     }
+}
+
+/// Whether a statement failed only because its plan was stale: by its text, and in other languages by what the server
+/// said last.
+pub(super) fn is_stale(wire: &Wire, error: &Error) -> bool {
+    ErrorClass::of(error) == ErrorClass::StalePlan || wire.failed_by_stale_plan()
+}
+
+/// Makes a statement that may never be sent, so that nobody is told of it.
+pub(super) fn in_reserve<R>(make: impl FnOnce() -> R) -> R {
+    struct Reset;
+    impl Drop for Reset {
+        fn drop(&mut self) {
+            IN_RESERVE.set(false);
+        }
+    }
+    IN_RESERVE.set(true);
+    let _reset = Reset;
+    make()
+}
+
+/// Whether this thread is inside of [`in_reserve`].
+pub(super) fn is_in_reserve() -> bool {
+    IN_RESERVE.get()
+}
+
+thread_local! {
+    static IN_RESERVE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// A query that is prepared for itself alone, whatever the cache of statements holds.

@@ -38,10 +38,8 @@ pub(super) struct Wire {
     statements: AtomicU32,
     /// Statements that began and have not ended, by the same count; dropped ones never end.
     in_flight: AtomicUsize,
-    /// A statement is being made only for the case that its plan is stale.
-    unannounced: AtomicBool,
-    /// The statement under way would be sent again then.
-    healing: AtomicBool,
+    /// Statements under way that would be sent again if their plan were stale.
+    healing: AtomicUsize,
     encrypted: AtomicBool,
     /// Shared by the pool: grows when a cached plan turned out stale.
     plans: Arc<AtomicU64>,
@@ -66,8 +64,7 @@ impl Wire {
             own_limit: AtomicU8::new(UNCHANGED),
             statements: AtomicU32::new(0),
             in_flight: AtomicUsize::new(0),
-            unannounced: AtomicBool::new(false),
-            healing: AtomicBool::new(false),
+            healing: AtomicUsize::new(0),
             encrypted: AtomicBool::new(false),
             plans,
         };
@@ -197,13 +194,9 @@ impl Wire {
         self.in_flight.load(Acquire)
     }
 
-    /// A statement begins; false if it is made in reserve, and may never be sent.
-    pub(super) fn announce(&self) -> bool {
-        if self.unannounced.load(Acquire) {
-            return false;
-        }
+    /// A statement begins.
+    pub(super) fn announce(&self) {
         self.in_flight.fetch_add(1, Release);
-        true
     }
 
     /// A statement ended, or was never sent.
@@ -217,19 +210,17 @@ impl Wire {
         self.in_flight.store(0, Release);
     }
 
-    /// Until dropped, what begins is made in reserve.
-    pub(super) fn unannounced(&self) -> impl Drop {
-        self.set_healing(true);
-        self.unannounced.store(true, Release);
-        Unannounced(&self.unannounced)
-    }
-
     pub(super) fn is_healing(&self) -> bool {
-        self.healing.load(Acquire)
+        self.healing.load(Acquire) > 0
     }
 
-    pub(super) fn set_healing(&self, healing: bool) {
-        self.healing.store(healing, Release);
+    /// A statement was made twice, for the case that its plan is stale.
+    pub(super) fn begin_healing(&self) {
+        self.healing.fetch_add(1, Release);
+    }
+
+    pub(super) fn end_healing(&self) {
+        self.healing.fetch_sub(1, Release);
     }
 
     pub(super) fn statements(&self) -> u32 {
@@ -242,14 +233,6 @@ impl Wire {
 
     pub(super) fn forget_statements(&self) {
         self.statements.store(0, Release);
-    }
-}
-
-struct Unannounced<'a>(&'a AtomicBool);
-
-impl Drop for Unannounced<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Release);
     }
 }
 

@@ -35,6 +35,12 @@ mod observability;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
+mod postgres_cancel;
+#[cfg(feature = "postgres")]
+mod postgres_faults;
+#[cfg(feature = "postgres")]
+mod postgres_plans;
+#[cfg(feature = "postgres")]
 mod postgres_support;
 #[cfg(feature = "postgres")]
 mod proxy;
