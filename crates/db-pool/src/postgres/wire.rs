@@ -34,6 +34,8 @@ pub(super) struct Wire {
     patience: AtomicU64,
     /// The session's own limit was changed by a statement: until its transaction ends, or for good.
     own_limit: AtomicU8,
+    /// The request that changed it.
+    limit_changed_by: AtomicU64,
     /// Cached statements, as the connection's instrumentation counts them.
     statements: AtomicU32,
     /// Statements that began and have not ended, by the same count; dropped ones never end.
@@ -62,6 +64,7 @@ impl Wire {
             secret: AtomicI32::new(0),
             patience: AtomicU64::new(0),
             own_limit: AtomicU8::new(UNCHANGED),
+            limit_changed_by: AtomicU64::new(0),
             statements: AtomicU32::new(0),
             in_flight: AtomicUsize::new(0),
             healing: AtomicUsize::new(0),
@@ -169,11 +172,14 @@ impl Wire {
     }
 
     fn ready(&self, status: u8) {
-        if status == IDLE && self.own_limit.load(Acquire) == CHANGED_LOCALLY {
+        self.status.store(status, Release);
+        let answered = self.answered.fetch_add(1, Release) + 1;
+        if status == IDLE
+            && self.own_limit.load(Acquire) == CHANGED_LOCALLY
+            && answered >= self.limit_changed_by.load(Acquire)
+        {
             self.own_limit.store(UNCHANGED, Release);
         }
-        self.status.store(status, Release);
-        self.answered.fetch_add(1, Release);
     }
 
     /// Looks at the text of a statement for a change of its own time limit, which only its beginning may hold.
@@ -183,6 +189,8 @@ impl Wire {
         }
         let local = contains(text, b"local ") && self.own_limit.load(Acquire) != CHANGED;
         let change = if local { CHANGED_LOCALLY } else { CHANGED };
+        let next = self.sent.load(Acquire) + 1;
+        self.limit_changed_by.store(next, Release);
         self.own_limit.store(change, Release);
     }
 }

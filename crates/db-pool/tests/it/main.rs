@@ -22,6 +22,8 @@ mod support;
 mod abandoned;
 #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 mod advice;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod error_classes;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
@@ -35,6 +37,8 @@ mod observability;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
+mod postgres_bouncer;
+#[cfg(feature = "postgres")]
 mod postgres_cancel;
 #[cfg(feature = "postgres")]
 mod postgres_faults;
@@ -42,6 +46,8 @@ mod postgres_faults;
 mod postgres_plans;
 #[cfg(feature = "postgres")]
 mod postgres_support;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 #[cfg(feature = "postgres")]
 mod proxy;
 #[cfg(feature = "sqlite")]
