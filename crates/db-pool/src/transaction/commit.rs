@@ -26,12 +26,6 @@ pub(super) async fn commit<B: Backend>(
 ) -> Result<(), NotCommitted> {
     let shared = Arc::clone(tx.shared());
     let transactions = &shared.transactions;
-    if !options.read_only
-        && let Err(cause) = tx.hooks.prepare(&transactions.hooks).await
-    {
-        roll_back(tx).await;
-        return Err((TransactionError::Refused.because(cause), None));
-    }
     let id = if options.resolve_commit && !options.read_only {
         match B::transaction_id(&mut tx).await {
             Ok(id) => id,
@@ -44,6 +38,12 @@ pub(super) async fn commit<B: Backend>(
     } else {
         None
     };
+    if !options.read_only
+        && let Err(cause) = tx.hooks.prepare(&transactions.hooks).await
+    {
+        roll_back(tx).await;
+        return Err((TransactionError::Refused.because(cause), None));
+    }
     let track_lsn = transactions.tracks_lsn(options);
     let limit = shared.config.statement_timeout.unwrap_or(COMMIT_LIMIT);
     // CANCEL: dropped from here on, the outcome is unknown.

@@ -25,7 +25,11 @@ mod advice;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod error_classes;
 #[cfg(feature = "sqlite")]
+mod cancelled_transactions;
+#[cfg(feature = "sqlite")]
 mod files;
+#[cfg(feature = "sqlite")]
+mod hooks;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
 #[cfg(feature = "sqlite")]
@@ -66,6 +70,10 @@ mod statements;
 mod tally;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod telling;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod retries;
+#[cfg(feature = "sqlite")]
+mod sqlite_faults;
 #[cfg(feature = "sqlite")]
 mod transactions;
 #[cfg(feature = "postgres")]
