@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 use std::future::Future;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use diesel::QueryResult;
@@ -12,6 +13,7 @@ use diesel_async::{AnsiTransactionManager, AsyncConnection, AsyncConnectionCore}
 use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::health::DatabaseHealth;
 use crate::lane::Answer;
 use crate::lsn::Lsn;
 use crate::observe::Recorder;
@@ -92,6 +94,11 @@ pub trait Driver<C: AsyncConnectionCore>: Sized {
     /// What the last failed statement was about, since the last call. Statements that fail because an earlier one
     /// had do not count.
     fn take_failure(connection: &mut C) -> Option<ErrorClass>;
+    /// Asks the database how it does; `file` is where a SQLite database lies.
+    fn examine(
+        connection: &mut C,
+        file: Option<PathBuf>,
+    ) -> impl Future<Output = QueryResult<DatabaseHealth>> + Send;
     /// The number of the open transaction; `None` if it has none, because it wrote nothing or the database gives none.
     fn transaction_id(_: &mut C) -> impl Future<Output = QueryResult<Option<u64>>> + Send {
         std::future::ready(Ok(None))

@@ -62,6 +62,9 @@ pub use crate::class::ErrorClass;
 pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};
 pub use crate::guard::Connection;
+pub use crate::health::{
+    DatabaseHealth, Health, HealthReport, HealthState, PostgresHealth, Sessions, SqliteHealth,
+};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use crate::indexes::{
     Index, IndexEntry, IndexError, IndexNotUsed, IndexReport, IndexState, Indexed,

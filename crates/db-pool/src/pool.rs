@@ -3,8 +3,8 @@
 use std::fmt;
 use std::panic::Location;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -372,6 +372,8 @@ impl<B: Backend> Pool<B> {
     #[cfg(feature = "postgres")]
     pub(crate) fn try_now(&self) {
         self.inner.main.try_now();
+    pub(crate) fn downgrade(&self) -> WeakPool<B> {
+        WeakPool(Arc::downgrade(&self.inner))
     }
 
     /// A connection for a transaction.
@@ -394,6 +396,17 @@ impl<B: Backend> Pool<B> {
 
     fn reading(&self) -> &Slots<B> {
         self.inner.readers.as_ref().unwrap_or(&self.inner.main)
+    }
+}
+
+/// A handle that does not keep the pool alive, for tasks in its background.
+pub(crate) struct WeakPool<B: Backend>(Weak<Inner<B>>);
+
+impl<B: Backend> WeakPool<B> {
+    /// `None` once the last handle is dropped.
+    pub(crate) fn upgrade(&self) -> Option<Pool<B>> {
+        let inner = self.0.upgrade()?;
+        Some(Pool { inner })
     }
 }
 

@@ -11,6 +11,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::config::PoolConfig;
+use crate::health::Probe;
 use crate::metrics::Metrics;
 use crate::observe::Observed;
 use crate::registry::{Holder, Registry};
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     lending: watch::Sender<Lending>,
     #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
     pub(crate) advice: crate::advice::Memory,
+    pub(crate) health: Probe,
     generation: AtomicU64,
     started: Instant,
     /// Microseconds after `started`; 0 for never.
@@ -89,6 +91,7 @@ impl Shared {
             lending: watch::Sender::new(Lending::Open),
             #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
             advice: crate::advice::Memory::default(),
+            health: Probe::new(),
             generation: AtomicU64::new(0),
             started: Instant::now(),
             suspected: AtomicU64::new(0),

@@ -14,6 +14,7 @@ mod stream;
 mod tls;
 mod wire;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use diesel::QueryResult;
@@ -28,6 +29,7 @@ use crate::backend::{Backend, Condition, Driver, Role};
 use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::health::{DatabaseHealth, examine_postgres};
 use crate::lane::Answer;
 use crate::lsn::Lsn;
 use crate::observe::Recorder;
@@ -136,6 +138,13 @@ impl Driver<PgConnection> for Postgres {
 
     async fn commit(connection: &mut PgConnection, track_lsn: bool) -> QueryResult<Option<Lsn>> {
         connection.commit_at(track_lsn).await
+    }
+
+    async fn examine(
+        connection: &mut PgConnection,
+        _: Option<PathBuf>,
+    ) -> QueryResult<DatabaseHealth> {
+        examine_postgres(connection).await
     }
 
     fn take_failure(connection: &mut PgConnection) -> Option<ErrorClass> {

@@ -5,6 +5,7 @@ mod explain;
 mod open;
 mod worker;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use diesel::QueryResult;
@@ -19,6 +20,7 @@ use crate::backend::{Backend, Condition, Driver, Role};
 use crate::class::ErrorClass;
 use crate::config::PoolConfig;
 use crate::error::{ConfigError, ConnectError};
+use crate::health::{DatabaseHealth, examine_sqlite};
 use crate::lane::Answer;
 use crate::lsn::Lsn;
 use crate::observe::Recorder;
@@ -129,6 +131,13 @@ impl Driver<SqliteConnection> for Sqlite {
     ) -> QueryResult<Option<Lsn>> {
         AnsiTransactionManager::commit_transaction(connection).await?;
         Ok(None)
+    }
+
+    async fn examine(
+        connection: &mut SqliteConnection,
+        file: Option<PathBuf>,
+    ) -> QueryResult<DatabaseHealth> {
+        examine_sqlite(connection, file.unwrap_or_default()).await
     }
 
     fn take_failure(connection: &mut SqliteConnection) -> Option<ErrorClass> {

@@ -29,6 +29,8 @@ mod cancelled_transactions;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(feature = "sqlite")]
+mod health;
+#[cfg(feature = "sqlite")]
 mod hooks;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;

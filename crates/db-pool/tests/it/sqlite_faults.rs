@@ -165,7 +165,8 @@ async fn a_log_that_a_long_reader_kept_growing_is_merged_and_reused_afterwards()
     let grown = length();
     assert!(grown > 10_000_000, "{grown}");
     write(120).await.unwrap();
-    assert!(length() <= grown, "{} after {grown}", length());
+    // Written anew from its start; twice as long otherwise.
+    assert!(length() < grown + grown / 2, "{} after {grown}", length());
     assert_eq!(notes(&pool).await, 1);
 }
 
