@@ -372,6 +372,8 @@ impl<B: Backend> Pool<B> {
     #[cfg(feature = "postgres")]
     pub(crate) fn try_now(&self) {
         self.inner.main.try_now();
+    }
+
     pub(crate) fn downgrade(&self) -> WeakPool<B> {
         WeakPool(Arc::downgrade(&self.inner))
     }
