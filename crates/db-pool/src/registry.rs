@@ -93,6 +93,7 @@ pub struct Holder {
     /// The number of the connection, counted from 1 as they were opened.
     pub connection: u64,
     /// For how long.
+    #[serde(serialize_with = "crate::observe::seconds")]
     pub held: Duration,
     /// Where it was borrowed.
     #[serde(serialize_with = "place")]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::buckets::{Buckets, nanos};
 use super::text::{Kind, SEED, hash, kind, normal, summary};
@@ -17,7 +17,8 @@ use super::text::{Kind, SEED, hash, kind, normal, summary};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatementStats {
-    /// A number for [`sql`](Self::sql), the same in every process.
+    /// A number for [`sql`](Self::sql), the same in every process; sixteen hexadecimal digits in logs and as data.
+    #[serde(serialize_with = "hexadecimal")]
     pub fingerprint: u64,
     /// The statement on one line, without comments, with `?` for values and lists of values; cut if it is long.
     pub sql: String,
@@ -43,6 +44,10 @@ pub struct StatementStats {
     pub last_at: Option<String>,
     /// How the database ran it when it was slow, by `EXPLAIN` with unknown values; at most once an hour.
     pub plan: Option<String>,
+}
+
+fn hexadecimal<S: Serializer>(value: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&format_args!("{value:016x}"))
 }
 
 /// One statement while the program runs.

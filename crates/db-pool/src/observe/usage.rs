@@ -191,3 +191,52 @@ impl fmt::Display for Took {
 
 const SHOWN: usize = 5;
 const SHOWN_TEXT: usize = 100;
+
+#[cfg(test)]
+impl Usage {
+    pub(crate) fn example() -> Self {
+        let (micros, millis) = (Duration::from_micros, Duration::from_millis);
+        let times = |count, p50, p99| Quantiles { count, p50, p99 };
+        let statement = |sql: &str, count, total| StatementStats {
+            fingerprint: 77,
+            sql: sql.into(),
+            summary: "SELECT users".into(),
+            count,
+            total,
+            p50: micros(310),
+            p99: micros(1290),
+            max: millis(14),
+            errors: 0,
+            last_at: Some("src/users.rs:40:9".into()),
+            plan: None,
+        };
+        Self {
+            acquire: times(120_036, Duration::from_nanos(420), micros(1200)),
+            hold: times(120_031, micros(900), millis(14)),
+            query: times(310_200, micros(310), millis(4)),
+            held: Duration::from_secs(310),
+            querying: Duration::from_secs(93),
+            slow_queries_total: 4,
+            n_plus_one_total: 2,
+            statements: vec![
+                statement(
+                    "SELECT name FROM users WHERE id = ?",
+                    310_000,
+                    Duration::from_secs(92),
+                ),
+                statement(&"SELECT a long statement ".repeat(9), 200, millis(640)),
+            ],
+            call_sites: vec![CallSite {
+                at: "src/users.rs:40:9".into(),
+                holds: 120_031,
+                held: Duration::from_secs(310),
+                held_p50: micros(900),
+                held_p99: millis(14),
+                held_max: millis(80),
+                querying: Duration::from_secs(93),
+                statements: 310_200,
+            }],
+            ..Self::default()
+        }
+    }
+}

@@ -127,3 +127,37 @@ impl fmt::Display for At<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_report_names_what_is_repeated_and_what_to_do() {
+        let statement = |sql: &str, count, in_turn, duplicates, millis| ScopeStatement {
+            sql: sql.into(),
+            summary: String::new(),
+            at: Some("src/users.rs:40:9".into()),
+            count,
+            in_turn,
+            duplicates,
+            total: Duration::from_millis(millis),
+            longest: Duration::from_millis(millis / count),
+            writes: sql.starts_with("INSERT"),
+        };
+        let all = vec![
+            statement("SELECT * FROM settings", 3, 1, 2, 6),
+            statement("SELECT name FROM users WHERE id = ?", 20, 20, 0, 40),
+            statement("INSERT INTO visits (user_id) VALUES (?)", 20, 20, 0, 60),
+        ];
+        let report = ScopeReport::new(43, Duration::from_millis(106), all);
+        expect![[r#"
+            43 statements in 106.0ms
+              N+1: 20 times, 60.0ms at src/users.rs:40:9: INSERT INTO visits (user_id) VALUES (?); send all rows in one statement
+              N+1: 20 times, 40.0ms at src/users.rs:40:9: SELECT name FROM users WHERE id = ?; load all of them at once by `Pool::loader` or `eq_any`
+              again: 2 times with values that had been asked for at src/users.rs:40:9: SELECT * FROM settings
+              longest: 3.0ms at src/users.rs:40:9: INSERT INTO visits (user_id) VALUES (?)"#]].assert_eq(&report.to_string());
+    }
+}

@@ -32,6 +32,7 @@ mod files;
 mod health;
 #[cfg(feature = "sqlite")]
 mod hooks;
+mod holds;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
 #[cfg(feature = "sqlite")]
