@@ -275,6 +275,7 @@ mod tests {
                     "holds": 120031,
                     "held": 310.0,
                     "held_p50": 0.0009,
+                    "held_p95": 0.004,
                     "held_p99": 0.014,
                     "held_max": 0.08,
                     "querying": 93.0,

@@ -25,8 +25,7 @@ pub(crate) use self::buckets::{Buckets, Filled};
 pub(crate) use self::plan::capture;
 #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 pub(crate) use self::plan::quietly;
-pub use self::recorder::Recorder;
-pub(crate) use self::recorder::{Returned, Tap, Ticket};
+pub(crate) use self::recorder::{Recorder, Returned, Tap, Ticket};
 pub use self::sites::CallSite;
 pub(crate) use self::sites::Sites;
 use self::slow::Slowness;

@@ -231,6 +231,7 @@ impl Usage {
                 holds: 120_031,
                 held: Duration::from_secs(310),
                 held_p50: micros(900),
+                held_p95: millis(4),
                 held_p99: millis(14),
                 held_max: millis(80),
                 querying: Duration::from_secs(93),
