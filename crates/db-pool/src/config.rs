@@ -20,6 +20,11 @@ pub struct PoolConfig {
     /// The database: `sqlite:PATH` or `postgres://USER:PASSWORD@HOST:PORT/NAME?sslmode=require`. No default.
     ///
     /// An in-memory SQLite database is refused: every connection would see one of its own.
+    ///
+    /// PostgreSQL: `sslmode` means what it means to libpq. `prefer` (the default) and `require` encrypt and verify
+    /// nobody, unless roots are named; `verify-ca` verifies the certificate, `verify-full` its name as well;
+    /// `disable` sends all in the clear. Danger: without `verify-full` whoever stands in between can read along.
+    /// Several hosts (`one:5432,two:5432`) are tried in turn, and looked up anew at each connect.
     #[serde(serialize_with = "redacted")]
     pub url: String,
 
@@ -75,7 +80,9 @@ pub struct PoolConfig {
 
     /// The longest that the server works on one statement. Default 30 s (`batch`: off).
     ///
-    /// PostgreSQL only, as `statement_timeout`; SQLite has no such limit here, so bound queries by design.
+    /// PostgreSQL only, as `statement_timeout`; SQLite has no such limit here, so bound queries by design. When not even
+    /// the server's error comes within a second (and an eighth of it all) more, the network is taken for dead and the
+    /// connection closed, unless the statement's text set a `statement_timeout` of its own.
     #[serde(with = "crate::durations::or_off")]
     pub statement_timeout: Option<Duration>,
 
@@ -174,12 +181,13 @@ pub struct PoolConfig {
     pub lane_slow: Duration,
 
     /// PostgreSQL: a PgBouncer in transaction mode stands in between, so nothing may rely on a session: no settings
-    /// with the login, no session locks, no `LISTEN`. Needs PgBouncer 1.21 or newer for prepared statements.
-    /// Default `false`.
+    /// with the login, no session locks, no `LISTEN`, no lanes. The limits on statements, locks and idling come with
+    /// each transaction instead (`SET LOCAL`, in the message that begins it); outside of transactions there are none
+    /// on the server. Needs PgBouncer 1.21 or newer for prepared statements. Default `false`.
     pub pgbouncer: bool,
 
-    /// PostgreSQL: a PEM file with the certificates to trust instead of the public roots built into the program.
-    /// Default `None`.
+    /// PostgreSQL: a PEM file with the certificates to trust instead of the public roots built into the program, as
+    /// `sslrootcert` in the URL. With it, `sslmode=prefer` and `require` verify as `verify-ca` does. Default `None`.
     pub root_certificates: Option<PathBuf>,
 }
 

@@ -14,7 +14,6 @@ use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection,
     SimpleAsyncConnection, TransactionManager,
 };
-use futures_core::future::BoxFuture;
 use futures_util::future::join;
 use tokio::time::timeout;
 
