@@ -288,7 +288,9 @@ impl PoolConfig {
         let kind = BackendKind::from_url(&self.url)?;
         self.file()?;
         self.check_sizes(kind)?;
+        self.check_extras(kind)?;
         self.check_durations()?;
+        self.check_order(kind)?;
         if self.name.is_empty() {
             return Err(ConfigError::new(
                 "name",
@@ -336,6 +338,72 @@ impl PoolConfig {
         Ok(())
     }
 
+    fn check_extras(&self, kind: BackendKind) -> Result<(), ConfigError> {
+        let bad = |field, value: u32, problem| Err(ConfigError::new(field, value, problem));
+        if self.connect_concurrency == 0 {
+            return bad("connect_concurrency", 0, "must be at least 1");
+        }
+        if self.overflow > MAX_SIZE {
+            return bad("overflow", self.overflow, "is more than 10000");
+        }
+        match kind {
+            BackendKind::Sqlite if self.overflow > 0 => {
+                let problem =
+                    "must be 0 on SQLite: a file has one writer, and readers are cheap to keep";
+                bad("overflow", self.overflow, problem)
+            }
+            BackendKind::Sqlite if self.pgbouncer => {
+                let problem = "must be false on SQLite: there is no server to stand in front of";
+                Err(ConfigError::new("pgbouncer", true, problem))
+            }
+            BackendKind::Postgres if self.lanes > 0 && self.lane_depth == 0 => {
+                bad("lane_depth", 0, "must be at least 1 where there are lanes")
+            }
+            // With the default of two, one or two connections work all the same: see `lanes_at_most`.
+            BackendKind::Postgres if self.lanes >= self.max_size.max(3) => {
+                let problem = "must be less than max_size: whatever writes needs connections too";
+                bad("lanes", self.lanes, problem)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Durations that undo each other.
+    fn check_order(&self, kind: BackendKind) -> Result<(), ConfigError> {
+        let bad = |field, value: Duration, problem| {
+            Err(ConfigError::new(
+                field,
+                humantime::format_duration(value),
+                problem,
+            ))
+        };
+        let reaches =
+            |value: Duration, limit: Option<Duration>| limit.is_some_and(|limit| value >= limit);
+        if let Some(keepalive) = self.keepalive {
+            if reaches(keepalive, self.idle_timeout) {
+                let problem = "must be shorter than idle_timeout, or nothing idles long enough to be asked; \"off\" never asks";
+                return bad("keepalive", keepalive, problem);
+            }
+            if reaches(keepalive, self.max_lifetime) {
+                let problem = "must be shorter than max_lifetime, or nothing lives long enough to be asked; \"off\" never asks";
+                return bad("keepalive", keepalive, problem);
+            }
+        }
+        if let Some(leak_after) = self.leak_after
+            && self.max_lifetime.is_some_and(|limit| leak_after > limit)
+        {
+            let problem = "must not be longer than max_lifetime; \"off\" tells of no leaks";
+            return bad("leak_after", leak_after, problem);
+        }
+        // SQLite cancels nothing.
+        if kind == BackendKind::Postgres && self.cancel_after >= self.recovery_timeout {
+            let problem =
+                "must be shorter than recovery_timeout, or there is no time left to cancel";
+            return bad("cancel_after", self.cancel_after, problem);
+        }
+        Ok(())
+    }
+
     fn check_durations(&self) -> Result<(), ConfigError> {
         let always = [
             ("acquire_timeout", self.acquire_timeout),
@@ -343,6 +411,8 @@ impl PoolConfig {
             ("validation_timeout", self.validation_timeout),
             ("recovery_timeout", self.recovery_timeout),
             ("close_timeout", self.close_timeout),
+            ("lane_statement_timeout", self.lane_statement_timeout),
+            ("lane_slow", self.lane_slow),
         ];
         let or_off = [
             ("idle_timeout", self.idle_timeout),
@@ -353,11 +423,18 @@ impl PoolConfig {
                 "idle_in_transaction_timeout",
                 self.idle_in_transaction_timeout,
             ),
+            ("keepalive", self.keepalive),
+            ("leak_after", self.leak_after),
+            ("slow_acquire", self.slow_acquire),
+            ("slow_query", self.slow_query),
         ];
         let or_off = or_off
             .into_iter()
             .filter_map(|(field, value)| Some((field, value?)));
-        let longest = [("validate_after_idle", self.validate_after_idle)];
+        let longest = [
+            ("validate_after_idle", self.validate_after_idle),
+            ("cancel_after", self.cancel_after),
+        ];
         for (field, value) in always.into_iter().chain(or_off.clone()) {
             if value < Duration::from_millis(1) {
                 let problem =

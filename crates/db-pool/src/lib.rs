@@ -31,6 +31,7 @@ mod metrics;
 #[cfg(feature = "migrations")]
 mod migrate;
 mod observe;
+mod other_pools;
 mod pool;
 #[cfg(feature = "postgres")]
 mod postgres;
@@ -75,6 +76,7 @@ pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
 pub use crate::migrate::{Migratable, MigrateError};
 pub use crate::observe::{CallSite, Quantiles, StatementStats, Usage};
+pub use crate::other_pools::{OTHER_SETTINGS, OtherSetting, setting_of_other_pool};
 pub use crate::pool::Pool;
 #[cfg(feature = "postgres")]
 pub use crate::postgres::{PgConnection, Postgres};

@@ -291,10 +291,8 @@ impl<B: Backend> Pool<B> {
     /// nothing has changed then.
     pub fn resize(&self, max_size: u32) -> Result<(), ConfigError> {
         let mut config = self.config().clone();
-        let fixed = config.readers.take().is_some();
-        config.max_size = max_size;
+        (config.max_size, config.readers) = (max_size, None);
         config.validate()?;
-        let _ = fixed;
         match &self.inner.readers {
             Some(readers) => readers.resize(max_size - 1),
             None => self.inner.main.resize(max_size),

@@ -51,6 +51,15 @@ struct Hold {
     sent: u64,
 }
 
+impl Hold {
+    fn is_idle(&self) -> bool {
+        self.open == Open::No
+            && self.pending.is_none()
+            && self.running.is_empty()
+            && self.answered.is_empty()
+    }
+}
+
 struct Pending {
     writing: Writing,
     epoch: u64,
@@ -94,7 +103,13 @@ impl Writes {
 
     /// The connection is ready for the next borrower, or closed.
     pub(crate) fn returned(&self, how: Returned) {
-        let mut hold = std::mem::take(&mut *self.hold());
+        let mut current = self.hold();
+        // Most have written nothing.
+        if current.is_idle() {
+            return;
+        }
+        let mut hold = std::mem::take(&mut *current);
+        drop(current);
         self.busy.store(false, Ordering::Release);
         let mut unsure = Writing::nothing();
         let running = hold.running.drain(..).filter_map(|one| one.mark);

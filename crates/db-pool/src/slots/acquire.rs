@@ -324,11 +324,16 @@ impl<B: Backend> Set<B> {
                 .unwrap_or_else(|| ConnectError::new(ConnectErrorKind::TimedOut, target()))
                 .into();
         }
+        let held_by_caller = self.shared.registry.held_by_this_task(self.id);
+        if let Some(at) = held_by_caller {
+            let pool = &self.shared.config.name;
+            tracing::warn!(%pool, held_since = %at, "a task that holds a connection waited for another; tasks that do so can wait for each other for ever");
+        }
         AcquireError::Exhausted {
             waited,
             max_size: u32::try_from(self.limit()).unwrap_or(u32::MAX),
             holders,
-            held_by_caller: self.shared.registry.held_by_this_task(self.id),
+            held_by_caller,
             last_connect_error,
         }
     }
@@ -378,10 +383,6 @@ impl<'a, B: Backend> Waiting<'a, B> {
                 predicted,
                 remaining,
             });
-        }
-        if let Some(at) = set.shared.registry.held_by_this_task(set.id) {
-            let pool = &config.name;
-            tracing::warn!(%pool, held_since = %at, "a task that holds a connection waits for another; tasks that do so can wait for each other for ever");
         }
         Ok(this)
     }

@@ -9,7 +9,30 @@ const PG: &str = "postgres://app:hunter2@db/app";
 #[test]
 fn impossible_settings_are_refused_by_field_and_value() {
     type Change = fn(&mut PoolConfig);
-    let cases: [(&str, &str, &str, Change); 12] = [
+    let cases: [(&str, &str, &str, Change); 23] = [
+        (PG, "keepalive", "10m", |c| {
+            c.keepalive = Some(Duration::from_secs(600));
+        }),
+        (PG, "keepalive", "2m", |c| {
+            c.max_lifetime = Some(Duration::from_secs(60));
+        }),
+        (PG, "leak_after", "1h", |c| {
+            c.leak_after = Some(Duration::from_secs(3600));
+        }),
+        (PG, "cancel_after", "3s", |c| {
+            c.cancel_after = c.recovery_timeout;
+        }),
+        (PG, "lanes", "10", |c| c.lanes = 10),
+        (PG, "lane_depth", "0", |c| c.lane_depth = 0),
+        (PG, "connect_concurrency", "0", |c| {
+            c.connect_concurrency = 0;
+        }),
+        (PG, "overflow", "20000", |c| c.overflow = 20_000),
+        (PG, "slow_query", "0s", |c| {
+            c.slow_query = Some(Duration::ZERO);
+        }),
+        ("a.db", "overflow", "1", |c| c.overflow = 1),
+        ("a.db", "pgbouncer", "true", |c| c.pgbouncer = true),
         (PG, "max_size", "0", |c| c.max_size = 0),
         (PG, "max_size", "4000000000", |c| c.max_size = 4_000_000_000),
         (PG, "min_idle", "11", |c| c.min_idle = 11),

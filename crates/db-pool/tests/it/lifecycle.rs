@@ -61,7 +61,11 @@ async fn a_discarded_connection_is_replaced() {
 
 #[tokio::test]
 async fn a_connection_past_its_lifetime_is_replaced() {
-    let (_folder, pool) = sqlite_with(|c| c.max_lifetime = Some(Duration::from_millis(50))).await;
+    let (_folder, pool) = sqlite_with(|c| {
+        c.max_lifetime = Some(Duration::from_millis(50));
+        c.leak_after = None;
+    })
+    .await;
     let before = pool.status().connects_total;
     tokio::time::pause();
     tokio::time::advance(Duration::from_millis(51)).await;

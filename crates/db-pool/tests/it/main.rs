@@ -27,7 +27,11 @@ mod error_classes;
 #[cfg(feature = "sqlite")]
 mod cancelled_transactions;
 #[cfg(feature = "sqlite")]
+mod control;
+#[cfg(feature = "sqlite")]
 mod files;
+#[cfg(feature = "postgres")]
+mod growth;
 #[cfg(feature = "sqlite")]
 mod health;
 #[cfg(feature = "sqlite")]
@@ -39,6 +43,8 @@ mod indexes;
 mod lifecycle;
 #[cfg(all(feature = "migrations", any(feature = "sqlite", feature = "postgres")))]
 mod migrations;
+#[cfg(feature = "sqlite")]
+mod model;
 #[cfg(feature = "sqlite")]
 mod observability;
 #[cfg(feature = "postgres")]
