@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     /// A copy of what `lending` says, as it is read for each borrower.
     closed_or_suspended: AtomicU8,
     lending: watch::Sender<Lending>,
-    #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+    #[cfg(all(feature = "advice", feature = "postgres"))]
     pub(crate) advice: crate::advice::Memory,
     pub(crate) health: Probe,
     generation: AtomicU64,
@@ -60,6 +60,8 @@ pub(crate) enum Lending {
 /// Numbers for `Status`; each is exact, together they may be a moment apart.
 #[derive(Default)]
 pub(crate) struct Counters {
+    /// The most connections that were seen in use, looking once a second.
+    pub(crate) in_use_peak: AtomicUsize,
     /// Callers in the queue.
     pub(crate) waiting: AtomicUsize,
     pub(crate) acquired: AtomicU64,
@@ -89,7 +91,7 @@ impl Shared {
             registry: Registry::default(),
             closed_or_suspended: AtomicU8::new(0),
             lending: watch::Sender::new(Lending::Open),
-            #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
+            #[cfg(all(feature = "advice", feature = "postgres"))]
             advice: crate::advice::Memory::default(),
             health: Probe::new(),
             generation: AtomicU64::new(0),
@@ -254,6 +256,8 @@ impl Shared {
     /// Brings gauges up to date and hands over what was counted; called once a second and for each `Status`.
     pub(crate) fn publish(&self, connecting: usize, max: u32) {
         let (size, in_use, recovering) = self.registry.counts();
+        let peak = &self.counters.in_use_peak;
+        peak.fetch_max(in_use, Ordering::Relaxed);
         let metrics = &self.metrics;
         metrics.idle.set(size.saturating_sub(in_use) as f64);
         metrics.in_use.set(in_use as f64);

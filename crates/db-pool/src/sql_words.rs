@@ -1,5 +1,7 @@
 //! SQL text cut into words, so that names in strings and comments are never taken for SQL; and safe quoting.
 
+use std::ops::Range;
+
 /// One word of a SQL text. Comments and white space are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Word {
@@ -35,21 +37,13 @@ impl Word {
     }
 }
 
-/// A word and the bytes of the text that it stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Placed {
-    pub(crate) word: Word,
-    pub(crate) start: usize,
-    pub(crate) end: usize,
-}
-
 /// The words of `sql`. What is not SQL gives words too; a quote that never ends reaches to the end of the text.
 pub(crate) fn words(sql: &str) -> Vec<Word> {
-    placed(sql).into_iter().map(|placed| placed.word).collect()
+    placed(sql).into_iter().map(|(word, _)| word).collect()
 }
 
-/// The words of `sql` and where they stand.
-pub(crate) fn placed(sql: &str) -> Vec<Placed> {
+/// The words of `sql` and the bytes that they stand for.
+pub(crate) fn placed(sql: &str) -> Vec<(Word, Range<usize>)> {
     let mut found = Vec::new();
     let mut at = 0;
     while let Some(first) = sql[at..].chars().next() {
@@ -60,11 +54,7 @@ pub(crate) fn placed(sql: &str) -> Vec<Placed> {
             '/' if rest.starts_with("/*") => comment(rest),
             _ => {
                 let (word, length) = word(rest, first);
-                found.push(Placed {
-                    word,
-                    start: at,
-                    end: at + length,
-                });
+                found.push((word, at..at + length));
                 length
             }
         };

@@ -16,7 +16,7 @@ pub(super) struct PoolNumbers {
     pub(super) discarded: u64,
     /// How long 99 of 100 borrowers waited at most, if that is known.
     pub(super) waited_p99: Option<Duration>,
-    /// The most connections that were in use at the same time, if that is known.
+    /// The most connections that were seen in use, looking once a second.
     pub(super) in_use_max: Option<u32>,
     pub(super) sites: Vec<SiteNumbers>,
 }
@@ -35,6 +35,7 @@ pub(super) struct SiteNumbers {
 }
 
 /// What the server says about its connections.
+#[cfg(feature = "postgres")]
 #[derive(Clone, Debug, Default)]
 pub(super) struct FleetNumbers {
     pub(super) application: String,
@@ -64,6 +65,7 @@ pub(super) struct StatementNumbers {
 }
 
 /// How one table was read in a time.
+#[cfg(feature = "postgres")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TableNumbers {
     pub(super) schema: String,

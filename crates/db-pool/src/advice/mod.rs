@@ -3,7 +3,11 @@
 #[cfg(feature = "postgres")]
 mod catalog;
 mod finding;
+#[cfg(feature = "postgres")]
+mod fleet;
 mod input;
+#[cfg(feature = "postgres")]
+mod memory;
 mod merge;
 #[cfg(feature = "postgres")]
 mod plan;
@@ -13,6 +17,8 @@ mod postgres;
 mod postgres_trial;
 mod predicates;
 mod render;
+#[cfg(feature = "postgres")]
+mod scans;
 mod schema;
 mod shapes;
 mod sizing;
@@ -26,7 +32,6 @@ mod statements;
 mod trial;
 
 use std::future::Future;
-use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
@@ -35,7 +40,9 @@ use tokio::time::Instant;
 pub use self::finding::{
     Action, Advice, Evidence, Finding, FindingKind, Severity, SuggestedIndex, Value,
 };
-use self::input::{PoolNumbers, SiteNumbers, StatementNumbers, TableNumbers};
+use self::input::{PoolNumbers, SiteNumbers, StatementNumbers};
+#[cfg(feature = "postgres")]
+pub(crate) use self::memory::Memory;
 use self::trial::Trial;
 pub use self::trial::{IndexTrial, Measured, TrialError, TrialOptions};
 use crate::backend::Backend;
@@ -77,33 +84,6 @@ pub struct Costly(StatementNumbers);
 pub struct Told {
     pub(crate) findings: Vec<Finding>,
     pub(crate) notes: Vec<String>,
-}
-
-/// What earlier advice of the same pool has seen, to tell what happened since.
-#[derive(Default)]
-pub(crate) struct Memory(Mutex<Option<Sample>>);
-
-#[derive(Clone)]
-struct Sample {
-    at: Instant,
-    tables: Vec<TableNumbers>,
-}
-
-impl Memory {
-    /// Keeps the sample, unless the one before is so young that nothing can have happened; returns the one before.
-    fn exchange(&self, tables: &[TableNumbers], at: Instant) -> Option<Sample> {
-        let mut kept = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let before = kept.clone();
-        let old = |it: &Sample| at.saturating_duration_since(it.at) >= SAMPLE_INTERVAL;
-        if before.as_ref().is_none_or(old) {
-            let tables = tables.to_vec();
-            *kept = Some(Sample { at, tables });
-        }
-        before
-    }
 }
 
 impl<B: Advised> Pool<B> {
@@ -196,8 +176,10 @@ impl<B: Advised> Pool<B> {
             querying: site.querying,
         };
         let waits = shared.metrics.acquire.buckets();
+        let status = self.status();
+        let peak = counters.in_use_peak.load(Relaxed);
         PoolNumbers {
-            max_size: self.status().max_size,
+            max_size: status.max_size,
             min_idle: self.config().min_idle,
             window: shared.observed.age(Instant::now()),
             acquired: counters.acquired.load(Relaxed),
@@ -206,7 +188,7 @@ impl<B: Advised> Pool<B> {
             recovered: counters.recovered.load(Relaxed),
             discarded: counters.discarded.load(Relaxed),
             waited_p99: (waits.count() > 0).then(|| waits.quantile(0.99)),
-            in_use_max: None,
+            in_use_max: u32::try_from(peak).ok(),
             sites: self.call_sites().into_iter().map(site).collect(),
         }
     }
@@ -247,7 +229,6 @@ impl<B: Advised> Pool<B> {
 
 /// The longest that looking at the database may take.
 const BUDGET: Duration = Duration::from_secs(5);
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 /// The most statements that are explained.
 const STATEMENTS: usize = 20;
 const SLOW: Duration = Duration::from_millis(50);

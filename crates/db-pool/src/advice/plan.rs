@@ -67,7 +67,7 @@ impl Plan {
             "Nested Loop" => below.join.push(text(node, "Join Filter").to_owned()),
             // These need all rows, and in no order that came from above.
             "Aggregate" | "Group" | "WindowAgg" | "Unique" | "SetOp" | "Hash" => {
-                below = Above::default()
+                below = Above::default();
             }
             _ => {}
         }

@@ -15,7 +15,7 @@ use super::input::{FleetNumbers, ForeignKey, IndexNumbers, StatementNumbers, Tab
 use super::plan::{Plan, Scan};
 use super::statements::{numbered_values, only_reads};
 use super::trial::{IndexTrial, Trial, TrialError};
-use super::{Advised, Costly, Told, predicates, schema, sizing};
+use super::{Advised, Costly, Told, fleet, predicates, scans, schema};
 use crate::guard::Connection;
 use crate::pool::Pool;
 use crate::postgres::Postgres;
@@ -64,10 +64,13 @@ struct Asking {
 
 impl Asking {
     async fn all(&mut self, pool: &Pool<Postgres>, statements: &[Costly]) {
-        if let Some(session) = &mut self.session
-            && let Err(error) = session.batch_execute(LIMITS).await
-        {
-            self.told.notes.push(format!("the server: {error}"));
+        let Some(session) = &mut self.session else {
+            return;
+        };
+        let limited = timeout_at(self.until, session.batch_execute(LIMITS)).await;
+        if !matches!(limited, Ok(Ok(()))) {
+            let why = "it took no settings; the connection is lost, or a proxy is in between";
+            self.told.notes.push(format!("the server: {why}"));
             return;
         }
         self.fleet(pool).await;
@@ -130,7 +133,7 @@ impl Asking {
             .await;
         let count = |count: i64| u32::try_from(count).unwrap_or(0);
         if let Some(row) = rows.into_iter().next() {
-            self.told.findings.extend(sizing::fleet(&FleetNumbers {
+            self.told.findings.extend(fleet::fleet(&FleetNumbers {
                 application: pool.config().name.clone(),
                 max_size: pool.status().max_size,
                 max_connections: count(row.max_connections),
@@ -150,13 +153,10 @@ impl Asking {
         let now = Instant::now();
         let before = pool.shared().advice.exchange(&tables, now);
         let (counts, window) = match &before {
-            Some(before) => (
-                schema::since(&before.tables, &tables),
-                Some(now - before.at),
-            ),
+            Some(before) => (scans::since(&before.tables, &tables), Some(now - before.at)),
             None => (tables.clone(), None),
         };
-        self.told.findings.extend(schema::scans(&counts, window));
+        self.told.findings.extend(scans::scans(&counts, window));
         tables
     }
 

@@ -174,6 +174,7 @@ pub(super) fn ordered(words: &[Word]) -> Vec<Ordered> {
 }
 
 /// The list behind each `ORDER BY`, up to the end of its brackets or the next clause.
+#[cfg(feature = "sqlite")]
 pub(super) fn order_lists(words: &[Word]) -> Vec<&[Word]> {
     let mut lists = Vec::new();
     for at in 0..words.len().saturating_sub(1) {
@@ -304,6 +305,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "sqlite")]
     #[test]
     fn the_order_ends_at_the_first_key_that_is_no_column() {
         let sql = "SELECT 1 ORDER BY p.at DESC, id, lower(x), y LIMIT 3";

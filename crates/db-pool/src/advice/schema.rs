@@ -3,59 +3,8 @@
 use std::time::Duration;
 
 use super::finding::{Finding, FindingKind as Kind, Severity, SuggestedIndex, Value};
-use super::input::{ForeignKey, IndexNumbers, TableNumbers};
+use super::input::{ForeignKey, IndexNumbers};
 use crate::sql_words::quote;
-
-/// Tables that are read from end to end again and again; `window` is the time that the counts are about, if known.
-pub(super) fn scans(tables: &[TableNumbers], window: Option<Duration>) -> Vec<Finding> {
-    let mut suspects: Vec<&TableNumbers> = tables.iter().filter(|it| is_suspect(it)).collect();
-    suspects.sort_by_key(|table| std::cmp::Reverse(table.scanned));
-    suspects
-        .into_iter()
-        .take(MOST)
-        .map(|table| {
-            let what = format!(
-                "{} is read from end to end again and again",
-                shown(&table.schema, &table.table)
-            );
-            let share = table.scans as f64 / (table.scans + table.index_scans).max(1) as f64;
-            Finding::new(Severity::Warning, Kind::SequentialScans, what)
-                .with("rows", Value::Count(table.rows))
-                .with("sequential scans", Value::Count(table.scans))
-                .with("of all scans", Value::Share(share))
-                .with("rows read by them", Value::Count(table.scanned))
-                .with_some("within", window.map(Value::time))
-                .code("find the statement: a missing index for it is told here if it was slow enough to be noticed")
-        })
-        .collect()
-}
-
-fn is_suspect(table: &TableNumbers) -> bool {
-    let each = table.scanned / table.scans.max(1);
-    // A scan that ends after few rows had a LIMIT, and is fine.
-    table.rows > BIG && table.scans >= OFTEN && each > 1_000
-}
-
-/// Counts of `now` without those of `before`; what was reset in between counts from zero.
-pub(super) fn since(before: &[TableNumbers], now: &[TableNumbers]) -> Vec<TableNumbers> {
-    let same = |a: &TableNumbers, b: &TableNumbers| a.schema == b.schema && a.table == b.table;
-    now.iter()
-        .map(|now| {
-            let before = before
-                .iter()
-                .find(|it| same(it, now) && it.scans <= now.scans);
-            let less = |now: u64, field: fn(&TableNumbers) -> u64| {
-                now.saturating_sub(before.map_or(0, field))
-            };
-            TableNumbers {
-                scans: less(now.scans, |it| it.scans),
-                scanned: less(now.scanned, |it| it.scanned),
-                index_scans: less(now.index_scans, |it| it.index_scans),
-                ..now.clone()
-            }
-        })
-        .collect()
-}
 
 pub(super) fn foreign_keys(keys: &[ForeignKey]) -> Vec<Finding> {
     keys.iter()
@@ -170,7 +119,7 @@ fn is_unused(index: &IndexNumbers, age: Option<Duration>) -> bool {
     long_enough && large && index.scans == Some(0) && !needed
 }
 
-fn shown(schema: &str, table: &str) -> String {
+pub(super) fn shown(schema: &str, table: &str) -> String {
     if schema.is_empty() || schema == "public" {
         table.to_owned()
     } else {
@@ -178,11 +127,8 @@ fn shown(schema: &str, table: &str) -> String {
     }
 }
 
-/// The most tables that are told; the first ones are the worst.
-const MOST: usize = 10;
 /// Reading fewer rows than this from end to end is quick.
 pub(super) const BIG: u64 = 10_000;
-const OFTEN: u64 = 50;
 const UNUSED_AFTER: Duration = Duration::from_secs(14 * 24 * 3600);
 
 #[cfg(test)]
@@ -278,45 +224,6 @@ mod tests {
             ..idle
         };
         assert!(told(&[unique], days(99)).is_empty() && told(&[unknown], days(99)).is_empty());
-    }
-
-    #[test]
-    fn only_big_tables_that_are_read_whole_and_often_are_suspects() {
-        let table = TableNumbers {
-            schema: "app".to_owned(),
-            table: "events".to_owned(),
-            rows: 50_000,
-            scans: 60,
-            scanned: 3_000_000,
-            index_scans: 20,
-        };
-        let found = scans(std::slice::from_ref(&table), Some(Duration::from_secs(90)));
-        assert!(found[0].what.starts_with("app.events is read"), "{found:?}");
-        let before = TableNumbers {
-            scans: 20,
-            scanned: 1_000_000,
-            ..table.clone()
-        };
-        let delta = since(&[before], std::slice::from_ref(&table));
-        assert_eq!((delta[0].scans, delta[0].scanned), (40, 2_000_000));
-        assert!(
-            scans(&delta, None).is_empty(),
-            "40 scans in between are too few"
-        );
-        let reset = TableNumbers {
-            scans: 100,
-            ..table.clone()
-        };
-        assert_eq!(
-            since(&[reset], std::slice::from_ref(&table))[0].scans,
-            60,
-            "counted anew"
-        );
-        let limited = TableNumbers {
-            scanned: 600,
-            ..table
-        };
-        assert!(scans(&[limited], None).is_empty());
     }
 
     #[test]

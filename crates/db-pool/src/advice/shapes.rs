@@ -32,7 +32,7 @@ pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {
             "no plain index serves LIKE '%..': a trigram index (pg_trgm) or a full-text one (FTS5) does",
         );
     }
-    if begins(&words, "offset").any(|rest| is_deep(rest)) {
+    if begins(&words, "offset").any(is_deep) {
         tell(
             Kind::OffsetPaging,
             "a slow statement pages by OFFSET, which reads all that it skips",

@@ -1,7 +1,7 @@
 //! From the numbers of a pool to what its settings and its borrowers should change.
 
 use super::finding::{Finding, FindingKind as Kind, Severity, Value};
-use super::input::{FleetNumbers, PoolNumbers, SiteNumbers};
+use super::input::{PoolNumbers, SiteNumbers};
 
 /// What the pool's own numbers say, and what they are too few to say.
 pub(super) fn pool(numbers: &PoolNumbers) -> (Vec<Finding>, Vec<String>) {
@@ -40,9 +40,8 @@ fn size(numbers: &PoolNumbers) -> Finding {
     let peak = numbers.in_use_max;
     let suffers =
         numbers.timeouts > 0 || numbers.waited_p99.is_some_and(|waited| waited >= LONG_WAIT);
-    let full = peak.is_none_or(|peak| peak >= allowed);
     let used = needed.max(peak.unwrap_or(needed));
-    let finding = if suffers && full && needed > allowed {
+    let finding = if suffers && needed > allowed {
         too_small(numbers, needed)
     } else if used * 2 <= allowed && allowed > SMALL && numbers.window >= LONG_WINDOW {
         let what = format!(
@@ -155,9 +154,9 @@ fn held(site: &SiteNumbers, numbers: &PoolNumbers) -> Option<Finding> {
 }
 
 fn waits(numbers: &PoolNumbers) -> Option<Finding> {
-    let spare = numbers
-        .in_use_max
-        .is_some_and(|peak| peak < numbers.max_size);
+    // Looked at once a second: only a wide margin over a long time says that connections were free.
+    let half = |peak: u32| peak * 2 <= numbers.max_size && numbers.window >= WINDOW;
+    let spare = numbers.in_use_max.is_some_and(half);
     let share = numbers.timeouts as f64 / (numbers.acquired + numbers.timeouts).max(1) as f64;
     if let Some(waited) = numbers
         .waited_p99
@@ -247,61 +246,12 @@ fn abandoned(numbers: &PoolNumbers) -> Option<Finding> {
     )
 }
 
-/// What all processes together mean for the server.
-pub(super) fn fleet(numbers: &FleetNumbers) -> Vec<Finding> {
-    let room = numbers
-        .max_connections
-        .saturating_sub(numbers.reserved)
-        .max(1);
-    // Several processes may share a host, but none has more sessions than its pool is large.
-    let processes = numbers
-        .hosts
-        .max(numbers.ours.div_ceil(numbers.max_size.max(1)))
-        .max(1);
-    let most = u64::from(processes) * u64::from(numbers.max_size);
-    let mut findings = Vec::new();
-    let mut tell = |severity, kind, what: String| {
-        let finding = Finding::new(severity, kind, what)
-            .with(
-                "max_connections",
-                Value::Count(numbers.max_connections.into()),
-            )
-            .with("thereof reserved", Value::Count(numbers.reserved.into()))
-            .with("sessions", Value::Count(numbers.sessions.into()))
-            .with("thereof of this pool", Value::Count(numbers.ours.into()))
-            .with("processes, at least", Value::Count(processes.into()));
-        let each = (f64::from(room) * 0.8 / f64::from(processes))
-            .floor()
-            .max(1.0);
-        let fits = numbers.max_size.min(each as u32);
-        findings.push(if fits < numbers.max_size {
-            finding.setting("max_size", fits)
-        } else {
-            finding.code("find out who else connects: SELECT application_name, count(*) FROM pg_stat_activity GROUP BY 1")
-        });
-    };
-    if most > u64::from(room) {
-        let what = format!(
-            "all processes of `{}` together may open {most} connections, and the server takes {room}",
-            numbers.application
-        );
-        tell(Severity::Warning, Kind::FleetTooLarge, what);
-    }
-    if numbers.sessions * 10 >= room * 9 {
-        let what = format!(
-            "the server has {} of {room} connections in use",
-            numbers.sessions
-        );
-        tell(Severity::Urgent, Kind::ServerNearlyFull, what);
-    }
-    findings
-}
-
 /// Fewer borrowed connections say nothing.
 const ENOUGH: u64 = 100;
 /// A pool of this size is never too large.
 const SMALL: u32 = 4;
 const BUSY_SHARE: f64 = 0.5;
+const WINDOW: std::time::Duration = std::time::Duration::from_secs(600);
 const LONG_WAIT: std::time::Duration = std::time::Duration::from_millis(20);
 /// A pool may be large for a peak that comes once an hour.
 const LONG_WINDOW: std::time::Duration = std::time::Duration::from_secs(3600);
@@ -406,7 +356,8 @@ mod tests {
     fn waiting_beside_free_connections_churn_and_vanished_borrowers_are_told() {
         let numbers = PoolNumbers {
             waited_p99: Some(Duration::from_millis(40)),
-            in_use_max: Some(6),
+            in_use_max: Some(5),
+            window: MINUTE * 10,
             connects: 9_000,
             recovered: 2_000,
             discarded: 4_000,
@@ -419,7 +370,7 @@ mod tests {
             "{told:?}"
         );
         assert!(
-            has("opened and closed all the time [set min_idle = 6"),
+            has("opened and closed all the time [set min_idle = 5"),
             "{told:?}"
         );
         assert!(has("borrowers vanish"), "{told:?}");
@@ -438,38 +389,5 @@ mod tests {
             ..PoolNumbers::default()
         };
         assert_eq!(pool(&odd).0.len(), 1);
-    }
-
-    #[test]
-    fn all_processes_together_are_held_against_what_the_server_takes() {
-        let numbers = FleetNumbers {
-            application: "main".to_owned(),
-            max_size: 20,
-            max_connections: 100,
-            reserved: 3,
-            sessions: 40,
-            ours: 30,
-            hosts: 5,
-        };
-        let findings = fleet(&numbers);
-        assert_eq!(findings.len(), 1);
-        assert!(
-            findings[0]
-                .what
-                .contains("may open 100 connections, and the server takes 97")
-        );
-        assert_eq!(findings[0].todo[0].to_string(), "set max_size = 15");
-        let one_host = FleetNumbers {
-            hosts: 1,
-            ..numbers.clone()
-        };
-        assert!(fleet(&one_host).is_empty(), "two processes, 40 connections");
-        let full = FleetNumbers {
-            sessions: 90,
-            hosts: 1,
-            ..numbers
-        };
-        assert_eq!(fleet(&full)[0].kind, Kind::ServerNearlyFull);
-        assert_eq!(fleet(&FleetNumbers::default()).len(), 0);
     }
 }

@@ -77,10 +77,14 @@ impl Asking {
             self.told.notes.push(format!("{what}: no time was left"));
             return Vec::new();
         }
-        match sql_query(sql).load::<T>(&mut self.lane).await {
-            Ok(rows) => rows,
-            Err(error) => {
+        match timeout_at(self.until, sql_query(sql).load::<T>(&mut self.lane)).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(error)) => {
                 self.told.notes.push(format!("{what}: {error}"));
+                Vec::new()
+            }
+            Err(_) => {
+                self.told.notes.push(format!("{what}: no time was left"));
                 Vec::new()
             }
         }

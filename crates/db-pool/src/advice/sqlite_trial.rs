@@ -33,9 +33,8 @@ pub(super) async fn try_index(pool: &Pool<Sqlite>, trial: Trial) -> Result<Index
 fn run(file: &Path, trial: &Trial) -> Result<IndexTrial, TrialError> {
     let folder = Folder::new()?;
     let copy = folder.0.join("copy.db");
-    let (from, to) = match (file.to_str(), copy.to_str()) {
-        (Some(from), Some(to)) => (from, to),
-        _ => return Err(TrialError::Copy("its path is no text".into())),
+    let (Some(from), Some(to)) = (file.to_str(), copy.to_str()) else {
+        return Err(TrialError::Copy("its path is no text".into()));
     };
     let text = |path: &str| format!("'{}'", path.replace('\'', "''"));
     let mut original = open(from)?;

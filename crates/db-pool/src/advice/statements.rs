@@ -1,6 +1,8 @@
 //! Texts of statements as advice handles them: whether they can be explained, and values put in their places.
 
-use crate::sql_words::{Placed, Word, placed, words};
+use std::ops::Range;
+
+use crate::sql_words::{Word, placed, words};
 
 /// Whether it is one statement of a kind that `EXPLAIN` takes.
 pub(super) fn is_explainable(sql: &str) -> bool {
@@ -51,8 +53,8 @@ pub(super) fn with_literals(
     let placed = placed(sql);
     let mut text = String::new();
     let mut copied = 0;
-    for (at, place) in placed.iter().enumerate() {
-        if !matches!(place.word, Word::Value(_)) {
+    for (at, (word, place)) in placed.iter().enumerate() {
+        if !matches!(word, Word::Value(_)) {
             continue;
         }
         let value = match compared_with(&placed[..at]) {
@@ -73,8 +75,8 @@ pub(super) fn with_literals(
 pub(super) fn columns_of_values(sql: &str) -> Vec<String> {
     let placed = placed(sql);
     let mut found = Vec::new();
-    for (at, place) in placed.iter().enumerate() {
-        if !matches!(place.word, Word::Value(_)) {
+    for (at, (word, _)) in placed.iter().enumerate() {
+        if !matches!(word, Word::Value(_)) {
             continue;
         }
         if let Some(Compared::Column(column)) = compared_with(&placed[..at])
@@ -92,8 +94,8 @@ enum Compared {
     Offset,
 }
 
-fn compared_with(before: &[Placed]) -> Option<Compared> {
-    let word = |back: usize| before.len().checked_sub(back).map(|at| &before[at].word);
+fn compared_with(before: &[(Word, Range<usize>)]) -> Option<Compared> {
+    let word = |back: usize| before.len().checked_sub(back).map(|at| &before[at].0);
     match word(1)? {
         Word::Plain(last) if last == "limit" => return Some(Compared::Limit),
         Word::Plain(last) if last == "offset" => return Some(Compared::Offset),

@@ -101,7 +101,7 @@ impl Found {
         let spelled = |name: String| {
             let same = |wanted: &&&str| wanted.eq_ignore_ascii_case(&name);
             let wanted = declared.columns.iter().find(same);
-            wanted.map_or(name.clone(), |wanted| (*wanted).to_owned())
+            wanted.map_or_else(|| name.clone(), |wanted| (*wanted).to_owned())
         };
         let existing: Option<Vec<Existing>> = of_table.map(|all| {
             let mut all = all.clone();
@@ -117,7 +117,7 @@ impl Found {
 /// What stands behind `WHERE` in a `CREATE INDEX`.
 fn condition(sql: &str) -> Option<String> {
     let words = placed(sql);
-    let begin = words.iter().find(|placed| placed.word.is("where"))?;
+    let (_, begin) = words.iter().find(|(word, _)| word.is("where"))?;
     Some(sql[begin.end..].trim().to_owned())
 }
 
