@@ -238,6 +238,7 @@ impl Core {
                     .writer()
                     .map(|server| self.nodes[server].name.clone()),
                 split: servers.is_split(),
+                readable: !servers.is_last_choice(None, 0),
                 failovers_total: servers.failovers,
                 waiting: self.waiting.load(Ordering::Relaxed),
                 servers: self.nodes.iter().enumerate().map(of).collect(),

@@ -59,6 +59,37 @@ impl Replicas {
         }
     }
 
+    /// Where in the log everything lies that the current request wrote: a token that its client may bring along with its
+    /// next request, for [`Scope::wrote`]. `None` outside of a [`Scope`], and if nothing was written.
+    ///
+    /// Asks the primary, at most for `probe_timeout`, where connections were borrowed by [`acquire`](Self::acquire) and
+    /// are back; transactions know by themselves.
+    ///
+    /// # Errors
+    /// [`AcquireError::NoPrimary`] if the primary does not answer, or such a connection is still borrowed.
+    pub async fn written(&self) -> Result<Option<Lsn>, AcquireError> {
+        let core = self.core();
+        let Some(scope) = Scope::current() else {
+            return Ok(None);
+        };
+        let started = Instant::now();
+        let deadline = started + core.config.probe_timeout;
+        loop {
+            let mut news = core.news();
+            let need = needs(core, &scope);
+            if !scope.unplaced().is_any() {
+                return Ok(need);
+            }
+            core.ask_all();
+            if timeout_at(deadline, news.changed()).await.is_err() {
+                return Err(AcquireError::NoPrimary {
+                    waited: started.elapsed(),
+                    servers: core.said(),
+                });
+            }
+        }
+    }
+
     /// Takes something from the pool of one server after the other until one gives it.
     async fn borrow<'a, T, F>(
         &'a self,

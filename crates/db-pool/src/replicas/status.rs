@@ -21,6 +21,8 @@ pub struct ReplicasStatus {
     pub primary: Option<String>,
     /// Several servers of the same timeline claim to be the primary, so none of them gets writes.
     pub split: bool,
+    /// Whether some server can serve a read now.
+    pub readable: bool,
     /// How often another server became the primary.
     pub failovers_total: u64,
     /// Callers waiting for a primary.
@@ -132,13 +134,19 @@ impl fmt::Display for ServerRole {
     }
 }
 
-/// Without its numbers: what an error says of a server.
+/// Its line without numbers of no use to somebody who reads an error.
 impl ServerStatus {
     pub(super) fn said(&self) -> String {
         let mut text = format!("{}: {}", self.server, self.role);
         match (&self.silent, &self.banned) {
+            (Some(why), _) if self.role == ServerRole::Unknown => {
+                text.push_str(&format!(" ({why})"));
+            }
             (Some(why), _) => text.push_str(&format!(", does not answer now ({why})")),
-            (None, Some(why)) => text.push_str(&format!(", banned ({why})")),
+            (None, Some(why)) => {
+                let left = self.banned_for.unwrap_or_default().as_secs_f64();
+                text.push_str(&format!(", left alone for {left:.1} s more ({why})"));
+            }
             (None, None) => {}
         }
         if let (Some(bytes), Some(time)) = (self.lag_bytes, self.lag)
@@ -161,15 +169,15 @@ impl fmt::Display for ServerStatus {
                 _ => write!(f, ", {} behind", lag(bytes, time))?,
             }
         }
-        if let Some(left) = self.banned_for {
-            write!(f, ", {:.1} s more", left.as_secs_f64())?;
+        if self.role != ServerRole::Unknown {
+            write!(f, "; {:.2} ms", self.latency.as_secs_f64() * 1e3)?;
+            write!(
+                f,
+                ", {} of {} reads running",
+                self.in_flight, self.reads_total
+            )?;
         }
-        write!(f, "; {:.2} ms", self.latency.as_secs_f64() * 1e3)?;
-        write!(
-            f,
-            ", {} of {} reads under way",
-            self.in_flight, self.reads_total
-        )
+        Ok(())
     }
 }
 
@@ -222,4 +230,70 @@ fn maybe_seconds<S: Serializer>(value: &Option<Duration>, to: S) -> Result<S::Ok
 #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
 fn shown<S: Serializer>(value: &Option<Lsn>, to: S) -> Result<S::Ok, S::Error> {
     value.map(|value| value.to_string()).serialize(to)
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::super::answer::tests::{primary, standby};
+    use super::super::ban::Terms;
+    use super::super::config::PrimaryReads;
+    use super::super::servers::Rules;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_status_reads_well_and_serialises_in_seconds() {
+        let now = Instant::now();
+        let rules = Rules {
+            max_lag: Some(Duration::from_secs(5)),
+            max_lag_bytes: None,
+            primary_reads: PrimaryReads::Fallback,
+            ban: Terms {
+                least: Duration::from_secs(1),
+                most: Duration::from_secs(60),
+            },
+            probe_interval: Duration::from_secs(1),
+        };
+        let mut servers = Servers::new(6, rules, fastrand::Rng::with_seed(1));
+        let mut answers = [
+            primary(now, 1, 900),
+            primary(now, 2, 5_000_000),
+            standby(now, 4_999_000),
+            standby(now, 5_000_000),
+            standby(now, 100),
+        ];
+        answers[0].started = "earlier".into();
+        for (server, answer) in answers.into_iter().enumerate() {
+            servers.all[server].opened = true;
+            servers.answered(server, answer, now);
+        }
+        let later = now + Duration::from_secs(9);
+        servers.answered(1, primary(later, 2, 5_000_100), later);
+        servers.failed(3, "the connection was closed".into(), later);
+        servers.silent(5, "connection refused".into(), true);
+        let names = ["a:5432", "b:5432", "c:5432", "d:5432", "e:5432", "f:5432"];
+        let all = names.iter().enumerate();
+        let status = ReplicasStatus {
+            name: "main".into(),
+            primary: servers.writer().map(|server| names[server].into()),
+            split: servers.is_split(),
+            readable: true,
+            failovers_total: servers.failovers,
+            waiting: 2,
+            servers: all
+                .map(|(server, name)| servers.server_status(server, name, later))
+                .collect(),
+        };
+        expect![[r#"
+            main: b:5432 takes writes, 2 waiting, 1 failover
+              a:5432: primary left behind by a later promotion; 1.00 ms, 0 of 0 reads running
+              b:5432: primary; 1.00 ms, 0 of 0 reads running
+              c:5432: replica, too far behind (1 KiB, 9.0 s); 1.00 ms, 0 of 0 reads running
+              d:5432: replica, left alone for 1.0 s more (the connection was closed), too far behind (100 B, 9.0 s); 1.00 ms, 0 of 0 reads running
+              e:5432: replica, too far behind (4 MiB, 9.0 s); 1.00 ms, 0 of 0 reads running
+              f:5432: never answered (connection refused)"#]].assert_eq(&status.to_string());
+        let text = serde_json::to_string(&status.servers[2]).expect("plain data");
+        expect![[r#"{"server":"c:5432","role":"replica","position":"0/4C4758","lag_bytes":1100,"lag_seconds":9.0,"stale":true,"latency_seconds":0.001,"in_flight":0,"reads_total":0,"silent":null,"banned":null,"banned_for_seconds":null,"bans_total":0,"pool":null}"#]].assert_eq(&text);
+    }
 }
