@@ -19,14 +19,6 @@ use crate::observe::{Span, slow_acquire};
 use crate::scope::Scope;
 
 impl<B: Backend> Slots<B> {
-    /// Borrows a connection within `acquire_timeout` for the place that calls this.
-    #[track_caller]
-    pub(crate) fn acquire(
-        &self,
-    ) -> impl Future<Output = Result<Checkout<B>, AcquireError>> + Send + use<'_, B> {
-        self.acquire_from(Location::caller(), None)
-    }
-
     /// Borrows a connection for `at`, within `within` or else `acquire_timeout`, and before the deadline of the scope.
     ///
     /// Cancelling: a caller dropped while queueing leaves the queue; dropped later, its permit and its connection
