@@ -72,6 +72,7 @@ pub use crate::indexes::{
     assert_uses_index,
 };
 pub use crate::lane::Lane;
+pub use crate::loader::{AsyncFetch, Load, Loader, LoaderError, LoaderOptions};
 pub use crate::lsn::{Lsn, LsnError};
 #[cfg(feature = "migrations")]
 pub use crate::migrate::{Migratable, MigrateError};

@@ -39,8 +39,11 @@ mod hooks;
 mod holds;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
+#[cfg(feature = "postgres")]
+mod lanes;
 #[cfg(feature = "sqlite")]
 mod lifecycle;
+mod loader;
 #[cfg(all(feature = "migrations", any(feature = "sqlite", feature = "postgres")))]
 mod migrations;
 #[cfg(feature = "sqlite")]
