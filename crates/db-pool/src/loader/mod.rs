@@ -64,19 +64,21 @@ where
 
     /// The value of `key`; `None` if there is none.
     ///
+    /// It is not called `load`, because diesel-async's `RunQueryDsl` puts a method of that name on every type.
+    ///
     /// Nothing happens before the first poll, which must be inside a Tokio runtime. Dropping the future withdraws
     /// nothing: the key is fetched for nobody.
     ///
     /// # Errors
     /// [`LoaderError`], the same for all loads of a batch.
-    pub fn load(&self, key: K) -> Load<K, V> {
+    pub fn load_one(&self, key: K) -> Load<K, V> {
         Load(Step::Asking(Arc::clone(&self.gathering), key))
     }
 
     /// The values of `keys` in their order, `None` for each that is missing.
     ///
     /// # Errors
-    /// As [`load`](Self::load): the first error of a batch that any of the keys is in.
+    /// As [`load_one`](Self::load_one): the first error of a batch that any of the keys is in.
     pub async fn load_many(
         &self,
         keys: impl IntoIterator<Item = K>,

@@ -19,7 +19,7 @@ impl<B: Backend> Pool<B> {
     /// let names = pool.loader(async |lane: &mut Lane<Postgres>, ids: Vec<i32>| {
     ///     users::table.filter(users::id.eq_any(ids)).select((users::id, users::name)).load(lane).await
     /// });
-    /// let name: Option<String> = names.load(7).await?;
+    /// let name: Option<String> = names.load_one(7).await?;
     /// ```
     ///
     /// It keeps the pool alive. See [`LoaderOptions`] for its bounds.
