@@ -8,6 +8,8 @@ pub(crate) struct Board<W> {
     queue_max: usize,
     lines: Vec<Line>,
     queue: VecDeque<(Want, W)>,
+    /// Another line is being opened.
+    expects: bool,
 }
 
 struct Line {
@@ -46,12 +48,14 @@ impl<W> Board<W> {
             queue_max,
             lines: Vec::new(),
             queue: VecDeque::new(),
+            expects: false,
         }
     }
 
     /// Takes a place now, if there is one. Never overtakes: a free place means that nobody in the queue wants it.
     pub(crate) fn take(&mut self, want: Want) -> Option<u64> {
-        let (depth, quick) = (self.depth, self.has_quick_line());
+        // Rather waits for a line to open than queues behind a slow statement.
+        let (depth, quick) = (self.depth, self.expects || self.has_quick_line());
         let has_room = |line: &&mut Line| line.taken < depth;
         let line = match want {
             Want::Any => {
@@ -113,6 +117,12 @@ impl<W> Board<W> {
                 slow: 0,
             }),
         }
+        self.grant()
+    }
+
+    /// Whether another line is being opened.
+    pub(crate) fn expect(&mut self, expects: bool) -> Grants<W> {
+        self.expects = expects;
         self.grant()
     }
 
@@ -265,6 +275,15 @@ mod tests {
         assert_eq!(board.take(Want::Line { id: 0, slow: true }), Some(0));
         assert_eq!(board.take(Want::Any), Some(0));
         assert!(board.wants_another());
+        assert_eq!(board.expect(true), []);
+        assert_eq!(
+            board.take(Want::Any),
+            None,
+            "another line will be there soon"
+        );
+        assert_eq!(board.give(0, false), []);
+        assert_eq!(board.wait(Want::Any, 7, |_| false), Ok(()));
+        assert_eq!(board.expect(false), [(7, Want::Any, 0)], "none has come");
     }
 
     #[test]

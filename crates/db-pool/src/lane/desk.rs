@@ -70,6 +70,12 @@ impl Desk {
         self.serve(grants);
     }
 
+    /// Another line is being opened, or no more.
+    pub(crate) fn expect(self: &Arc<Self>, expects: bool) {
+        let grants = self.board().expect(expects);
+        self.serve(grants);
+    }
+
     /// A line is closed.
     pub(crate) fn remove(&self, id: u64) {
         let bound = self.board().remove(id);

@@ -76,6 +76,10 @@ impl<B: Backend> Lanes<B> {
             if self.shared.is_closed() {
                 return Err(AcquireError::Closed);
             }
+            if self.shared.is_suspended() {
+                let waited = started.elapsed();
+                return Err(AcquireError::Suspended { waited });
+            }
             self.tend(Instant::now());
             let place = match self.desk.take(Want::Any) {
                 Some(place) => place,
@@ -164,10 +168,14 @@ impl<B: Backend> Lanes<B> {
 
     /// Retires the lines that should take no new statements, and opens another where one is wanted.
     pub(crate) fn tend(self: &Arc<Self>, now: Instant) {
-        for line in &self.current().0 {
+        let set = self.current();
+        let fit = |line: &Arc<Line<B>>| line.fault().is_none() && !line.is_outdated(now);
+        // An old line works until there is another to take over.
+        let relieved = set.0.iter().any(fit);
+        for line in &set.0 {
             let why = if line.fault().is_some() {
                 "lost"
-            } else if line.is_outdated(now) {
+            } else if relieved && line.is_outdated(now) {
                 "outdated"
             } else if line.pace.head_age(now) > self.stuck_after() {
                 "stuck"
@@ -176,7 +184,7 @@ impl<B: Backend> Lanes<B> {
             };
             self.retire(line, why);
         }
-        self.grow();
+        self.grow(!relieved);
     }
 
     fn stuck_after(&self) -> Duration {
@@ -199,7 +207,8 @@ impl<B: Backend> Lanes<B> {
 
     // === opening ===
 
-    fn grow(self: &Arc<Self>) {
+    /// Opens another line if that helps, or in any case to have one that is fit.
+    fn grow(self: &Arc<Self>, needed: bool) {
         if self.shared.is_closed() {
             return;
         }
@@ -208,7 +217,8 @@ impl<B: Backend> Lanes<B> {
             .look(|board| (board.open_lines(), board.wants_another()));
         let opening = self.opening.load(Ordering::Acquire);
         // One at a time: the next is opened when it turns out to be needed still.
-        let unwanted = !wanted || opening > 0 || open >= self.lines_max;
+        let useful = wanted && open < self.lines_max;
+        let unwanted = opening > 0 || !(needed || useful);
         if unwanted
             || self
                 .opening
@@ -217,6 +227,7 @@ impl<B: Backend> Lanes<B> {
         {
             return;
         }
+        self.desk.expect(true);
         let ticket = Opening(Arc::clone(self));
         // On a task of its own, so that it survives the caller who caused it.
         self.shared.runtime.spawn(async move {
@@ -327,6 +338,7 @@ struct Opening<B: Backend>(Arc<Lanes<B>>);
 impl<B: Backend> Drop for Opening<B> {
     fn drop(&mut self) {
         self.0.opening.store(0, Ordering::Release);
+        self.0.desk.expect(false);
     }
 }
 

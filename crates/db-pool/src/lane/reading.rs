@@ -133,12 +133,8 @@ impl<'conn, B: Backend> Statement<'conn, B> {
         &self,
         result: QueryResult<Vec<QueryResult<B::Row>>>,
     ) -> QueryResult<Vec<QueryResult<B::Row>>> {
-        let failed = match &result {
-            Err(error) => Some(error),
-            Ok(rows) => rows.last().and_then(|row| row.as_ref().err()),
-        };
-        let lost = failed.is_some_and(|error| ErrorClass::of(error) == ErrorClass::ConnectionLost);
-        if !lost {
+        let lost = |error: &Error| ErrorClass::of(error) == ErrorClass::ConnectionLost;
+        if !result.as_ref().is_err_and(lost) {
             return result;
         }
         let why = self

@@ -1,8 +1,10 @@
 //! Statements of many tasks on one PostgreSQL connection.
 
+use diesel::QueryResult;
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection};
+use futures_core::stream::BoxStream;
 use futures_util::StreamExt;
 
 use super::connection::PgConnection;
@@ -21,7 +23,18 @@ where
     T::Query: QueryFragment<Pg> + QueryId + 'query,
 {
     let statement = connection.read(source);
-    Box::pin(async move { Ok(statement.await?.collect().await) })
+    Box::pin(async move { all(statement.await?).await })
+}
+
+/// Stops at the first error: the driver repeats it for ever.
+async fn all(
+    mut rows: BoxStream<'static, QueryResult<PgRow>>,
+) -> QueryResult<Vec<QueryResult<PgRow>>> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().await {
+        all.push(Ok(row?));
+    }
+    Ok(all)
 }
 
 /// What a lane asks of its session, on top of what every session is asked for.

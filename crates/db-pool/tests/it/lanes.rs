@@ -51,7 +51,11 @@ async fn five_hundred_tasks_read_through_two_connections() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let pool = database.pool(|c| c.max_waiting = 1000).await;
+    // Nothing counts as stuck, however busy the machine is.
+    let patient = Duration::from_secs(5);
+    let pool = database
+        .pool(|c| (c.max_waiting, c.lane_slow) = (1000, patient))
+        .await;
     with_things(&database, &pool).await;
     let tasks = (0..512).map(|task| {
         let pool = pool.clone();
@@ -282,7 +286,10 @@ async fn dropped_reads_harm_nobody_and_leave_nothing_running() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let pool = database.pool(|c| (c.lanes, c.lane_depth) = (1, 4)).await;
+    let patient = Duration::from_secs(5);
+    let pool = database
+        .pool(|c| (c.lanes, c.lane_depth, c.lane_slow) = (1, 4, patient))
+        .await;
     with_things(&database, &pool).await;
     for round in 0..50 {
         let mut lane = pool.read().await.unwrap();
@@ -340,7 +347,10 @@ async fn a_read_dropped_at_any_await_gives_its_place_back() {
     let Some(database) = Database::new().await else {
         return;
     };
-    let pool = database.pool(|c| (c.lanes, c.lane_depth) = (1, 1)).await;
+    let patient = Duration::from_secs(5);
+    let pool = database
+        .pool(|c| (c.lanes, c.lane_depth, c.lane_slow) = (1, 1, patient))
+        .await;
     with_things(&database, &pool).await;
     for polls in 0..24 {
         // A new text each time, so that preparing is among what is given up.
@@ -373,7 +383,7 @@ async fn slow_statements_learned_are_kept_apart_from_quick_ones() {
     };
     let pool = database
         .pool(|c| {
-            c.lane_slow = Duration::from_millis(100);
+            c.lane_slow = Duration::from_millis(300);
             c.lane_depth = 4;
         })
         .await;
@@ -386,9 +396,9 @@ async fn slow_statements_learned_are_kept_apart_from_quick_ones() {
             .sql("))");
         query.get_result::<i64>(&mut lane).await
     };
-    assert_eq!(sleep("0.9").await, Ok(1));
+    assert_eq!(sleep("3").await, Ok(1));
     assert_eq!(thing(&pool, 1).await.0, 1);
-    let slow = join_all((0..4).map(|_| sleep("0.4")));
+    let slow = join_all((0..4).map(|_| sleep("1")));
     let quick = async {
         for id in 1..=20 {
             assert_eq!(thing(&pool, id).await.0, id);
@@ -434,7 +444,7 @@ async fn a_stuck_lane_takes_no_new_statements_and_is_replaced() {
     }
     assert_eq!(stuck.await, Ok(1), "it is let finish");
     drop(lane);
-    assert_eq!(pool.status().connects_total, 3);
+    assert!(pool.status().connects_total >= 3);
     assert_eq!(pool.close().await, 0);
 }
 

@@ -89,7 +89,7 @@ async fn one_error_reaches_all_loads_of_its_batch_and_no_other() {
         let first = calls.fetch_add(1, Ordering::SeqCst) == 0;
         async move {
             if first {
-                return Err(diesel::result::Error::BrokenTransactionManager);
+                return Err(diesel::result::Error::NotFound);
             }
             Ok(keys.into_iter().map(|key| (key, key)))
         }
@@ -98,10 +98,7 @@ async fn one_error_reaches_all_loads_of_its_batch_and_no_other() {
     for load in failed {
         let error = load.unwrap_err();
         let inner = error.diesel();
-        assert_eq!(
-            inner,
-            Some(&diesel::result::Error::BrokenTransactionManager)
-        );
+        assert_eq!(inner, Some(&diesel::result::Error::NotFound));
         assert!(std::error::Error::source(&error).is_some());
     }
     assert_eq!(loader.load_one(1).await.unwrap(), Some(1));
