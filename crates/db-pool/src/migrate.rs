@@ -46,9 +46,49 @@ pub enum MigrateError {
     /// The list of applied migrations could not be read or written.
     #[error("the list of applied migrations could not be read")]
     List(#[source] BoxError),
+    /// Behind PgBouncer in transaction mode there is no session to hold the lock, and this migration cannot run inside
+    /// a transaction either; nothing was applied. Migrate through a direct URL.
+    #[error(
+        "migration {version} needs a session; migrate through a URL that does not go through PgBouncer"
+    )]
+    NeedsSession {
+        /// The version of the migration.
+        version: String,
+    },
     /// The thread that was migrating panicked, or the runtime stopped.
     #[error("migrating was interrupted")]
     Interrupted,
+}
+
+/// Why the transaction around all migrations was rolled back.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+enum Stopped {
+    Migrate(MigrateError),
+    Diesel(diesel::result::Error),
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl From<MigrateError> for Stopped {
+    fn from(error: MigrateError) -> Self {
+        Self::Migrate(error)
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl From<diesel::result::Error> for Stopped {
+    fn from(error: diesel::result::Error) -> Self {
+        Self::Diesel(error)
+    }
+}
+
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+impl From<Stopped> for MigrateError {
+    fn from(stopped: Stopped) -> Self {
+        match stopped {
+            Stopped::Migrate(error) => error,
+            Stopped::Diesel(error) => Self::List(error.into()),
+        }
+    }
 }
 
 /// A backend that can apply migrations; sealed like [`Backend`].
@@ -57,6 +97,7 @@ pub trait Migratable: Backend {
     fn migrate(
         connection: Connection<Self>,
         migrations: EmbeddedMigrations,
+        pgbouncer: bool,
     ) -> impl Future<Output = Result<Vec<String>, MigrateError>> + Send
     where
         Self: Sized;
@@ -66,8 +107,9 @@ impl<B: Migratable> Pool<B> {
     /// Applies the migrations that are not applied yet, in order, and returns their versions.
     ///
     /// When nothing is pending, it only reads. Otherwise PostgreSQL migrates under an advisory lock, so that of many
-    /// processes starting together one migrates and the others wait, up to a minute; it needs a session, so not
-    /// PgBouncer in transaction mode. SQLite migrates inside the writer, all in one transaction unless a migration
+    /// processes starting together one migrates and the others wait, up to a minute; with `pgbouncer` set, all of them
+    /// in one transaction, which holds the lock. A migration that does not get a lock on a table within three seconds
+    /// lets the others through and runs again, ten times in all. SQLite migrates inside the writer, all in one transaction unless a migration
     /// asks to run outside of one. PostgreSQL connections are replaced afterwards, since their cached plans are stale.
     ///
     /// Works on current-thread runtimes. Dropping the future lets a migration that has begun run to its end.
@@ -78,7 +120,8 @@ impl<B: Migratable> Pool<B> {
         &self,
         migrations: EmbeddedMigrations,
     ) -> Result<Vec<String>, MigrateError> {
-        let applied = B::migrate(self.acquire().await?, migrations).await?;
+        let connection = self.acquire().await?;
+        let applied = B::migrate(connection, migrations, self.config().pgbouncer).await?;
         if !applied.is_empty() {
             // SQLite notices by itself that a plan is stale.
             if B::KIND == BackendKind::Postgres {

@@ -6,7 +6,7 @@ use diesel::{QueryResult, RunQueryDsl, sql_query};
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness};
 
 use super::list::{Applied, LIST, missing};
-use super::{Migratable, MigrateError};
+use super::{Migratable, MigrateError, Stopped};
 use crate::guard::Connection;
 use crate::sqlite::Sqlite;
 
@@ -16,6 +16,7 @@ impl Migratable for Sqlite {
     async fn migrate(
         mut connection: Connection<Self>,
         migrations: EmbeddedMigrations,
+        _pgbouncer: bool,
     ) -> Result<Vec<String>, MigrateError> {
         // Cancel-safe: the thread finishes what it has begun even if this future is dropped.
         connection
@@ -40,12 +41,9 @@ fn run(
         return apply(connection, source);
     }
     // Looks again with the write lock in hand: a second process that waited for it finds nothing to do.
-    connection
-        .immediate_transaction(|connection| Ok(apply(connection, source)?))
-        .map_err(|error| match error {
-            Stopped::Migrate(error) => error,
-            Stopped::Diesel(error) => MigrateError::List(error.into()),
-        })
+    let work =
+        |connection: &mut SyncConnection| -> Result<_, Stopped> { Ok(apply(connection, source)?) };
+    Ok(connection.immediate_transaction(work)?)
 }
 
 fn apply(
@@ -76,22 +74,4 @@ fn pending(
         Err(error) => return Err(MigrateError::List(error.into())),
     };
     missing(source, applied)
-}
-
-/// Why the transaction around all migrations was rolled back.
-enum Stopped {
-    Migrate(MigrateError),
-    Diesel(diesel::result::Error),
-}
-
-impl From<MigrateError> for Stopped {
-    fn from(error: MigrateError) -> Self {
-        Self::Migrate(error)
-    }
-}
-
-impl From<diesel::result::Error> for Stopped {
-    fn from(error: diesel::result::Error) -> Self {
-        Self::Diesel(error)
-    }
 }

@@ -66,3 +66,94 @@ mod sqlite {
         assert_eq!(notes(&pool).await, 0);
     }
 }
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use db_pool::MigrateError;
+    use diesel_async::SimpleAsyncConnection;
+    use diesel_migrations::{EmbeddedMigrations, embed_migrations};
+    use futures_util::future::join_all;
+
+    use super::*;
+    use crate::postgres_support::Database;
+    use crate::support::eventually;
+
+    const ALONE: EmbeddedMigrations = embed_migrations!("tests/lonely_migrations");
+
+    #[tokio::test]
+    async fn of_many_pools_that_migrate_at_once_each_migration_is_applied_by_one() {
+        for pgbouncer in [false, true] {
+            let Some(database) = Database::new().await else {
+                return;
+            };
+            let pools = (0..6).map(|_| database.pool(|config| config.pgbouncer = pgbouncer));
+            let pools = join_all(pools).await;
+            let applied = join_all(pools.iter().map(|pool| pool.migrate(MIGRATIONS))).await;
+            let mut versions: Vec<_> = applied.into_iter().flat_map(Result::unwrap).collect();
+            versions.sort();
+            assert_eq!(versions, ["0001", "0002"], "pgbouncer: {pgbouncer}");
+            for pool in &pools {
+                assert_eq!(pool.migrate(MIGRATIONS).await.unwrap(), [""; 0]);
+                let mut connection = pool.acquire().await.unwrap();
+                let sql = "SELECT done FROM notes";
+                connection.batch_execute(sql).await.unwrap();
+                drop(connection);
+                pool.close().await;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_migration_that_cannot_run_in_a_transaction_is_refused_behind_pgbouncer() {
+        let Some(database) = Database::new().await else {
+            return;
+        };
+        let pool = database.pool(|config| config.pgbouncer = true).await;
+        let error = pool.migrate(ALONE).await.unwrap_err();
+        assert!(
+            matches!(&error, MigrateError::NeedsSession { version } if version == "0001"),
+            "{error:?}"
+        );
+        let direct = database.pool(|_| {}).await;
+        assert_eq!(direct.migrate(ALONE).await.unwrap(), ["0001"]);
+        assert_eq!(
+            pool.migrate(ALONE).await.unwrap(),
+            [""; 0],
+            "nothing is left to do"
+        );
+        pool.close().await;
+        direct.close().await;
+    }
+
+    #[tokio::test]
+    async fn a_migration_gives_way_to_a_long_transaction_and_is_applied_after_it() {
+        let Some(database) = Database::new().await else {
+            return;
+        };
+        let pool = database.pool(|_| {}).await;
+        let create = "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL);
+            CREATE TABLE __diesel_schema_migrations (
+                version VARCHAR(50) PRIMARY KEY, run_on TIMESTAMP NOT NULL DEFAULT now());
+            INSERT INTO __diesel_schema_migrations (version) VALUES ('0001')";
+        let mut reader = pool.acquire().await.unwrap();
+        reader.batch_execute(create).await.unwrap();
+        reader.batch_execute("BEGIN; TABLE notes").await.unwrap();
+        let mut migrating = Box::pin(pool.migrate(MIGRATIONS));
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = $database
+            AND wait_event_type = 'Lock'";
+        let meeting = async {
+            // First it waits, then it gave way: nobody waits although the reader has not ended.
+            for wanted in [1, 0] {
+                while database.count(waiting).await != wanted {
+                    tokio::task::yield_now().await;
+                }
+            }
+            reader.batch_execute("ROLLBACK").await.unwrap();
+        };
+        let (applied, ()) = tokio::join!(&mut migrating, meeting);
+        assert_eq!(applied.unwrap(), ["0002"]);
+        drop((migrating, reader));
+        eventually("all is back", || pool.status().in_use == 0).await;
+        pool.close().await;
+    }
+}
