@@ -194,7 +194,7 @@ async fn a_transaction_dropped_at_any_await_never_reaches_the_next_borrower() {
                 sql_query("DELETE FROM notes").execute(connection).await
             }));
             for _ in 0..polls {
-                if futures_util::FutureExt::now_or_never(transaction.as_mut()).is_some() {
+                if transaction.as_mut().now_or_never().is_some() {
                     break;
                 }
                 // A real await: the driver task and the socket need a turn.

@@ -294,7 +294,7 @@ async fn the_first_place_that_answers_is_taken() {
     let url = format!("{start}@{refusing},{},{address}/{name}", silent.address());
     let pool = database
         .pool_at(&url, |c| {
-            (c.lanes, c.connect_timeout) = (0, Duration::from_secs(1))
+            (c.lanes, c.connect_timeout) = (0, Duration::from_secs(1));
         })
         .await;
     assert_eq!(one(&pool).await, Ok(()));

@@ -136,7 +136,7 @@ async fn schema_changes_under_load_are_noticed_by_nobody() {
     let reader = async |number: usize| {
         while !AtomicBool::load(&stop, Ordering::Relaxed) {
             let query = notes::table.find(1);
-            let row: (i32, String) = if number % 3 == 0 {
+            let row: (i32, String) = if number.is_multiple_of(3) {
                 let mut lane = pool.read().await.unwrap();
                 query.first(&mut lane).await.unwrap()
             } else {
