@@ -72,6 +72,8 @@ mod queue;
 mod reading;
 #[cfg(feature = "postgres")]
 mod replicas;
+#[cfg(feature = "postgres")]
+mod replicas_config;
 #[cfg(feature = "tower")]
 mod scope_layer;
 #[cfg(feature = "sqlite")]
