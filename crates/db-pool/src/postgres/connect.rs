@@ -12,10 +12,11 @@ use tokio_postgres::config::{SslMode, TargetSessionAttrs};
 use tokio_postgres::error::SqlState;
 
 use super::cancel::Cancel;
-use super::connection::{PgConnection, Settings};
+use super::connection::PgConnection;
 use super::dial::{Place, resolve, targets};
 use super::driver::{AbortOnDrop, Connection, Driver};
 use super::lane;
+use super::settings::Settings;
 use super::stream::Followed;
 use super::tls::{FromUrl, Tls, Trust};
 use super::wire::Wire;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel::QueryResult;
@@ -19,12 +19,11 @@ use tokio::time::timeout;
 
 use super::cancel::Cancel;
 use super::commit::insert_lsn;
-use super::connect::limits;
 use super::driver::{Driver, State};
+use super::settings::Settings;
 use super::statement::{Uncached, Watched, in_reserve, is_in_reserve, is_stale};
 use crate::backend::Condition;
 use crate::class::ErrorClass;
-use crate::config::PoolConfig;
 use crate::lsn::Lsn;
 use crate::observe::{Recorder, Tap, Ticket};
 
@@ -55,31 +54,6 @@ pub struct PgConnection {
 
 /// The rows of one statement, as they come.
 type Rows = <AsyncPgConnection as AsyncConnectionCore>::Stream<'static, 'static>;
-
-/// What all connections of one pool share.
-#[derive(Debug)]
-pub(super) struct Settings {
-    cancel_after: Duration,
-    /// Behind `BEGIN`, where the session cannot hold the limits.
-    transaction_limits: Option<String>,
-    /// Grows when a connection did not answer a question for its life: then others are given less time.
-    doubts: AtomicU64,
-}
-
-impl Settings {
-    pub(super) fn new(config: &PoolConfig) -> Self {
-        let transaction_limits = config.pgbouncer.then(|| {
-            limits(config)
-                .map(|(name, millis)| format!("; SET LOCAL {name} = {millis}"))
-                .collect()
-        });
-        Self {
-            cancel_after: config.cancel_after,
-            transaction_limits,
-            doubts: AtomicU64::new(0),
-        }
-    }
-}
 
 impl PgConnection {
     pub(super) fn new(

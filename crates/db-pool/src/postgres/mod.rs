@@ -9,6 +9,7 @@ mod driver;
 mod explain;
 mod frames;
 mod lane;
+mod settings;
 mod statement;
 mod stream;
 mod tls;
