@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use diesel::QueryResult;
-use diesel::connection::{CacheSize, Instrumentation, InstrumentationEvent};
+use diesel::connection::{CacheSize, Instrumentation};
 use diesel::pg::Pg;
 use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
 use diesel::result::{ConnectionError, ConnectionResult, DatabaseErrorKind, Error};
@@ -20,8 +20,9 @@ use tokio::time::timeout;
 use super::cancel::Cancel;
 use super::commit::insert_lsn;
 use super::driver::{Driver, State};
+use super::ear::Ear;
 use super::settings::Settings;
-use super::statement::{Uncached, Watched, in_reserve, is_in_reserve, is_stale};
+use super::statement::{Uncached, Watched, in_reserve};
 use crate::backend::Condition;
 use crate::class::ErrorClass;
 use crate::lsn::Lsn;
@@ -417,37 +418,6 @@ impl fmt::Debug for PgConnection {
         f.debug_struct("PgConnection")
             .field("driver", &self.driver)
             .finish_non_exhaustive()
-    }
-}
-
-/// Counts statements under way, also those sent through `&AsyncPgConnection`, and passes events on.
-struct Ear<I> {
-    state: Arc<State>,
-    next: I,
-}
-
-impl<I: Instrumentation> Instrumentation for Ear<I> {
-    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
-        let wire = &self.state.wire;
-        match &event {
-            InstrumentationEvent::StartQuery { .. } => {
-                // Only made for the case that it is needed.
-                if is_in_reserve() {
-                    return;
-                }
-                wire.announce();
-            }
-            InstrumentationEvent::FinishQuery { error, .. } => {
-                // Sent again, it will finish once more.
-                if error.is_some_and(|error| wire.is_healing() && is_stale(wire, error)) {
-                    return;
-                }
-                wire.finished();
-            }
-            InstrumentationEvent::CacheQuery { .. } => wire.cached(),
-            _ => {}
-        }
-        self.next.on_connection_event(event);
     }
 }
 

@@ -6,6 +6,7 @@ mod connect;
 mod connection;
 mod dial;
 mod driver;
+mod ear;
 mod explain;
 mod frames;
 mod lane;

@@ -1,0 +1,39 @@
+//! What a connection hears of its own statements, in front of everybody else.
+
+use std::sync::Arc;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent};
+
+use super::driver::State;
+use super::statement::{is_in_reserve, is_stale};
+
+/// Counts statements under way, also those sent through `&AsyncPgConnection`, and passes events on.
+pub(super) struct Ear<I> {
+    pub(super) state: Arc<State>,
+    pub(super) next: I,
+}
+
+impl<I: Instrumentation> Instrumentation for Ear<I> {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        let wire = &self.state.wire;
+        match &event {
+            InstrumentationEvent::StartQuery { .. } => {
+                // Only made for the case that it is needed.
+                if is_in_reserve() {
+                    return;
+                }
+                wire.announce();
+            }
+            InstrumentationEvent::FinishQuery { error, .. } => {
+                // Sent again, it will finish once more.
+                if error.is_some_and(|error| wire.is_healing() && is_stale(wire, error)) {
+                    return;
+                }
+                wire.finished();
+            }
+            InstrumentationEvent::CacheQuery { .. } => wire.cached(),
+            _ => {}
+        }
+        self.next.on_connection_event(event);
+    }
+}
