@@ -57,6 +57,8 @@ pub use crate::advice::{
     TrialOptions, Value,
 };
 pub use crate::backend::Backend;
+#[cfg(feature = "backup")]
+pub use crate::backup::{Backup, BackupConfig, BackupError, BackupProgress, Backups, Recoverable, TableRows};
 #[cfg(feature = "query-cache")]
 pub use crate::cache::QueryCacheStats;
 pub use crate::class::ErrorClass;
