@@ -58,7 +58,9 @@ pub use crate::advice::{
 };
 pub use crate::backend::Backend;
 #[cfg(feature = "backup")]
-pub use crate::backup::{Backup, BackupConfig, BackupError, BackupProgress, Backups, Recoverable, TableRows};
+pub use crate::backup::{
+    Backup, BackupConfig, BackupError, BackupProgress, Backups, Recoverable, TableRows,
+};
 #[cfg(feature = "query-cache")]
 pub use crate::cache::QueryCacheStats;
 pub use crate::class::ErrorClass;

@@ -110,9 +110,8 @@ mod tests {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
         let mut config = BackupConfig::new("copies");
         config.keep = 2;
-        let doomed = |config: &BackupConfig, ages: &[u64]| {
-            config.doomed(&copies(ages, now), now).len()
-        };
+        let doomed =
+            |config: &BackupConfig, ages: &[u64]| config.doomed(&copies(ages, now), now).len();
         assert_eq!(doomed(&config, &[]), 0);
         assert_eq!(doomed(&config, &[10, 20]), 0);
         assert_eq!(doomed(&config, &[10, 20, 30, 40]), 2);
@@ -126,7 +125,10 @@ mod tests {
     #[test]
     fn what_cannot_work_is_refused_by_name() {
         for (change, field) in [
-            ((|config| config.folder = PathBuf::new()) as fn(&mut BackupConfig), "folder"),
+            (
+                (|config| config.folder = PathBuf::new()) as fn(&mut BackupConfig),
+                "folder",
+            ),
             (|config| config.keep = 0, "keep"),
             (|config| config.limit = Duration::ZERO, "limit"),
             (|config| config.keep_for = Some(Duration::ZERO), "keep_for"),

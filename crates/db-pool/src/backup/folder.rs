@@ -117,7 +117,9 @@ impl Folder {
             .and_then(|rest| rest.strip_suffix(self.ending)?.strip_suffix('.'))
             .is_some_and(|stamp| {
                 stamp.len() == "20261121T204500Z".len()
-                    && stamp.bytes().all(|byte| byte.is_ascii_digit() || b"TZ".contains(&byte))
+                    && stamp
+                        .bytes()
+                        .all(|byte| byte.is_ascii_digit() || b"TZ".contains(&byte))
             })
     }
 }

@@ -156,7 +156,8 @@ pub(super) fn checksum(path: &Path) -> io::Result<(u64, String)> {
             Err(error) => return Err(error),
         }
     }
-    let digits = hash.finalize().iter().map(|byte| format!("{byte:02x}"));
+    let hash = hash.finalize();
+    let digits = hash.iter().map(|byte| format!("{byte:02x}"));
     Ok((length, digits.collect()))
 }
 

@@ -164,7 +164,8 @@ impl<B: Recoverable> Backups<B> {
     /// # Errors
     /// [`BackupError::Damaged`], [`BackupError::TargetInUse`], [`BackupError::RowsDiffer`] and what the database says.
     pub async fn restore(&self, copy: &Backup, url: &str) -> Result<(), BackupError> {
-        self.restore_with(copy, url, &BackupProgress::default()).await
+        self.restore_with(copy, url, &BackupProgress::default())
+            .await
     }
 
     /// As [`restore`](Self::restore), and tells how far it is.
@@ -245,7 +246,7 @@ impl<B: Recoverable> Backups<B> {
 async fn finish(
     partial: Partial,
     tables: Vec<TableRows>,
-    backend: &str,
+    backend: &'static str,
     taken_at: SystemTime,
 ) -> Result<Backup, BackupError> {
     tokio::task::spawn_blocking(move || partial.finish(tables, backend, taken_at))

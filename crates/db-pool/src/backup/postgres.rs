@@ -31,13 +31,17 @@ impl Recoverable for Postgres {
         let url = &pool.config().url;
         within(config, async {
             let own = connect(url, "copied").await?;
-            let mut connection = own.acquire().await.map_err(BackupError::database("copied"))?;
+            let mut connection = own
+                .acquire()
+                .await
+                .map_err(BackupError::database("copied"))?;
             // The transaction keeps the snapshot alive that `pg_dump` then shares, so the counts are exact.
             connection
                 .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
                 .await
                 .map_err(BackupError::database("copied"))?;
-            let snapshot: Word = first(&mut connection, "SELECT pg_export_snapshot() AS word").await?;
+            let snapshot: Word =
+                first(&mut connection, "SELECT pg_export_snapshot() AS word").await?;
             let tables = count(&mut connection).await?;
             progress.expect(tables.len() as u64);
             let mut dump = Call::new(config, "pg_dump", url)?;
@@ -195,7 +199,8 @@ struct Call {
 
 impl Call {
     fn new(config: &BackupConfig, name: &'static str, url: &str) -> Result<Self, BackupError> {
-        let server: tokio_postgres::Config = url.parse().map_err(BackupError::database("copied"))?;
+        let server: tokio_postgres::Config =
+            url.parse().map_err(BackupError::database("copied"))?;
         let mut command = Command::new(program(config, name)?);
         let host = match server.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),

@@ -26,14 +26,23 @@ impl Recoverable for Sqlite {
         to: &Path,
         progress: &BackupProgress,
     ) -> Result<Vec<TableRows>, BackupError> {
-        let file = pool.config().file().map_err(BackupError::database("copied"))?;
+        let file = pool
+            .config()
+            .file()
+            .map_err(BackupError::database("copied"))?;
         let (from, to) = (file.unwrap_or_default(), to.to_owned());
         let watched = to.clone();
         let (told, busy) = (progress.clone(), pool.config().lock_timeout);
         let copying = tokio::task::spawn_blocking(move || {
             let mut connection = open(&from, busy)?;
-            let pages = number(&mut connection, "SELECT page_count AS n FROM pragma_page_count")?;
-            let size = number(&mut connection, "SELECT page_size AS n FROM pragma_page_size")?;
+            let pages = number(
+                &mut connection,
+                "SELECT page_count AS n FROM pragma_page_count",
+            )?;
+            let size = number(
+                &mut connection,
+                "SELECT page_size AS n FROM pragma_page_size",
+            )?;
             told.expect(pages.saturating_mul(size));
             diesel::sql_query("VACUUM INTO ?")
                 .bind::<Text, _>(shown(&to)?)
@@ -182,8 +191,8 @@ fn check(file: &Path) -> Result<Vec<TableRows>, BackupError> {
 fn open(file: &Path, busy: Option<Duration>) -> Result<SqliteConnection, BackupError> {
     // SQLite would make an empty file and call it whole.
     fs::metadata(file).map_err(BackupError::io("read", file))?;
-    let mut connection = SqliteConnection::establish(&shown(file)?)
-        .map_err(BackupError::database("opened"))?;
+    let mut connection =
+        SqliteConnection::establish(&shown(file)?).map_err(BackupError::database("opened"))?;
     let busy = busy.unwrap_or_default().as_millis();
     let script = format!("PRAGMA busy_timeout = {busy}; PRAGMA trusted_schema = OFF;");
     connection

@@ -26,6 +26,10 @@ mod advice;
 mod error_classes;
 #[cfg(feature = "sqlite")]
 mod cancelled_transactions;
+#[cfg(all(feature = "backup", feature = "postgres"))]
+mod backup_postgres;
+#[cfg(all(feature = "backup", feature = "sqlite"))]
+mod backup_sqlite;
 #[cfg(feature = "sqlite")]
 mod control;
 #[cfg(feature = "sqlite")]
