@@ -53,8 +53,8 @@ mod url;
 
 #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 pub use crate::advice::{
-    Action, Advice, Advised, Evidence, Finding, FindingKind, IndexTrial, Measured, Severity, SuggestedIndex, TrialError,
-    TrialOptions, Value,
+    Action, Advice, Advised, Evidence, Finding, FindingKind, IndexTrial, Measured, Severity,
+    SuggestedIndex, TrialError, TrialOptions, Value,
 };
 pub use crate::backend::Backend;
 #[cfg(feature = "backup")]

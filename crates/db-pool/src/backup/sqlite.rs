@@ -158,9 +158,10 @@ fn check(file: &Path) -> Result<Vec<TableRows>, BackupError> {
         problem,
     };
     let mut connection = open(file, None)?;
-    let said = diesel::sql_query("SELECT integrity_check AS word FROM pragma_integrity_check(5)")
-        .load::<Word>(&mut connection)
-        .map_err(|error| damaged(error.to_string()))?;
+    let said =
+        diesel::sql_query("SELECT integrity_check AS word FROM pragma_integrity_check LIMIT 5")
+            .load::<Word>(&mut connection)
+            .map_err(|error| damaged(error.to_string()))?;
     match said.as_slice() {
         [only] if only.word == "ok" => {}
         many => {

@@ -8,6 +8,7 @@ use db_pool::{BackupConfig, BackupError, BackupProgress, Backups, Pool, PoolConf
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use crate::support::{Count, chain};
 
@@ -215,9 +216,12 @@ async fn the_schedule_takes_one_when_none_is_recent() {
     let day = Duration::from_secs(24 * 3600);
     let scheduled = source.backups.clone();
     let running = tokio::spawn(async move { scheduled.run_every(day).await });
-    while source.backups.list().await.unwrap_or_default().is_empty() {
-        tokio::task::yield_now().await;
-    }
+    let taken = async {
+        while source.backups.list().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), taken).await.unwrap();
     running.abort();
     let _ = running.await;
     let first = source.backups.list().await.unwrap();

@@ -22,25 +22,24 @@ mod support;
 mod abandoned;
 #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 mod advice;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod error_classes;
-#[cfg(feature = "sqlite")]
-mod cancelled_transactions;
 #[cfg(all(feature = "backup", feature = "postgres"))]
 mod backup_postgres;
 #[cfg(all(feature = "backup", feature = "sqlite"))]
 mod backup_sqlite;
 #[cfg(feature = "sqlite")]
 mod control;
+mod cancelled_transactions;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod error_classes;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(feature = "postgres")]
 mod growth;
 #[cfg(feature = "sqlite")]
 mod health;
+mod holds;
 #[cfg(feature = "sqlite")]
 mod hooks;
-mod holds;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod indexes;
 #[cfg(feature = "postgres")]
@@ -78,20 +77,20 @@ mod reading;
 mod replicas;
 #[cfg(feature = "postgres")]
 mod replicas_config;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
+mod retries;
 #[cfg(feature = "tower")]
 mod scope_layer;
 #[cfg(feature = "sqlite")]
 mod scopes;
+#[cfg(feature = "sqlite")]
+mod sqlite_faults;
 #[cfg(feature = "sqlite")]
 mod statements;
 #[cfg(feature = "postgres")]
 mod tally;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod telling;
-#[cfg(all(feature = "sqlite", feature = "postgres"))]
-mod retries;
-#[cfg(feature = "sqlite")]
-mod sqlite_faults;
 #[cfg(feature = "sqlite")]
 mod transactions;
 #[cfg(feature = "postgres")]
