@@ -37,6 +37,7 @@ mod files;
 mod growth;
 #[cfg(feature = "sqlite")]
 mod health;
+#[cfg(feature = "sqlite")]
 mod holds;
 #[cfg(feature = "sqlite")]
 mod hooks;
