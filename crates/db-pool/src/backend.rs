@@ -86,6 +86,21 @@ pub trait Driver<C: AsyncConnectionCore>: Sized {
     fn plan(connection: &mut C, sql: &str) -> impl Future<Output = QueryResult<String>> + Send;
     /// The statement that opens a transaction.
     fn begin(options: &TransactionOptions) -> String;
+    /// Appends the SQL and the values of `query` to `key`, and returns the SQL.
+    #[cfg(feature = "query-cache")]
+    fn encode<T>(query: &T, key: &mut crate::cache::KeyBuilder) -> QueryResult<String>
+    where
+        C: AsyncConnectionCore,
+        T: QueryFragment<
+            <C as AsyncConnectionCore>::Backend,
+        >;
+    /// What the query cache has to know about the schema.
+    #[cfg(feature = "query-cache")]
+    fn relations(
+        lane: &mut crate::lane::Lane<Self>,
+    ) -> impl Future<Output = QueryResult<crate::cache::Relations>> + Send
+    where
+        Self: Backend<Connection = C>;
     /// Commits; with `track_lsn` also says where in the log, if there is one.
     fn commit(
         connection: &mut C,

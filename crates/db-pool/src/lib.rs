@@ -61,8 +61,14 @@ pub use crate::backend::Backend;
 pub use crate::backup::{
     Backup, BackupConfig, BackupError, BackupProgress, Backups, Recoverable, TableRows,
 };
+#[cfg(all(feature = "query-cache", feature = "postgres"))]
+pub use crate::cache::PgNotifyBus;
 #[cfg(feature = "query-cache")]
-pub use crate::cache::QueryCacheStats;
+pub use crate::cache::{
+    CacheError, CachedQuery, IntoDuration, InvalidationBus, MemoryBus, MemoryResultStore,
+    QueryCache, QueryCacheConfig, QueryCacheStats, Raised, RaisedStream, RefreshedQuery,
+    ResultStore, StoreError,
+};
 pub use crate::class::ErrorClass;
 pub use crate::config::PoolConfig;
 pub use crate::error::{AcquireError, ConfigError, ConnectError, ConnectErrorKind, OpenError};

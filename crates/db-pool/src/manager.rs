@@ -86,6 +86,9 @@ impl<B: Backend> Manager<B> {
         counter.fetch_add(1, Relaxed);
         let mut connection = opened?;
         let recorder = Recorder::new(Arc::clone(shared));
+        if self.role != Role::Writer {
+            recorder.reads_only();
+        }
         B::listen(&mut connection, Arc::clone(&recorder));
         let now = Instant::now();
         let lifetime = shared.config.max_lifetime;

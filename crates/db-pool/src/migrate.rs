@@ -123,6 +123,8 @@ impl<B: Migratable> Pool<B> {
         let connection = self.acquire().await?;
         let applied = B::migrate(connection, migrations, self.config().pgbouncer).await?;
         if !applied.is_empty() {
+            #[cfg(feature = "query-cache")]
+            self.shared().ledger.schema_changed();
             // SQLite notices by itself that a plan is stale.
             if B::KIND == BackendKind::Postgres {
                 self.shared().next_generation();

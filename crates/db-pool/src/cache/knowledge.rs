@@ -2,9 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::ledger::{Ledger, Table, Writing};
 use super::statement::{Control, Statement, Targets};
+use super::tokens::normal;
 use crate::url::BackendKind;
 
 /// A set of tables by name.
@@ -28,8 +32,12 @@ pub(super) enum Call {
 pub(super) type Edges = BTreeMap<Box<str>, BTreeSet<Box<str>>>;
 
 /// The relations of a database, as far as results depend on them.
+#[expect(
+    unnameable_types,
+    reason = "part of the sealed supertrait of `Backend`"
+)]
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Relations {
+pub struct Relations {
     /// Tables, views, partitions: everything that can be read.
     pub(super) names: BTreeSet<Box<str>>,
     /// Writing the first also writes these: cascades, partitions, tables behind views, triggers.
@@ -39,9 +47,37 @@ pub(super) struct Relations {
     /// Writing these runs code that may write anything.
     pub(super) unbounded: BTreeSet<Box<str>>,
     pub(super) calls: BTreeMap<Box<str>, Call>,
+    /// Views that call functions, which may read anything.
+    pub(super) opaque: BTreeSet<Box<str>>,
 }
 
 impl Relations {
+    pub(super) fn also_writes(&mut self, table: Box<str>, other: Box<str>) {
+        self.writes.entry(table).or_default().insert(other);
+    }
+
+    pub(super) fn also_reads(&mut self, table: Box<str>, other: Box<str>) {
+        self.reads.entry(table).or_default().insert(other);
+    }
+
+    /// What a call means; a name that nobody knows may do anything.
+    pub(super) fn may_write(&self, function: &str) -> bool {
+        !SYNTAX.contains(&function)
+            && self
+                .calls
+                .get(function)
+                .is_none_or(|call| *call == Call::Writes)
+    }
+
+    /// Takes the user's word for what the triggers of a table write.
+    pub(super) fn declare<'a>(&mut self, table: &str, written: impl Iterator<Item = &'a str>) {
+        let table = normal(table);
+        self.unbounded.remove(&table);
+        for name in written {
+            self.also_writes(table.clone(), normal(name));
+        }
+    }
+
     fn closure(&self, from: &BTreeSet<Box<str>>, edges: &Edges) -> BTreeSet<Box<str>> {
         let mut reached = from.clone();
         let mut open: Vec<_> = from.iter().cloned().collect();
@@ -95,6 +131,7 @@ pub(super) struct Knowledge {
     /// Grows with every change of the schema that was seen.
     pub(super) epoch: u64,
     relations: Option<Relations>,
+    since: Instant,
     plans: quick_cache::sync::Cache<Box<str>, Arc<Plan>>,
 }
 
@@ -112,8 +149,14 @@ impl Knowledge {
         Self {
             epoch,
             relations,
+            since: Instant::now(),
             plans: quick_cache::sync::Cache::new(PLANS),
         }
+    }
+
+    /// How long ago the schema was read.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     pub(super) fn relations(&self) -> Option<&Relations> {
@@ -150,7 +193,11 @@ impl Knowledge {
         let known = self.relations.as_ref();
         let unknown_table = known.is_some_and(|known| !statement.tables.is_subset(&known.names));
         let keeps = statement.query && call == Call::Plain && !unknown_table;
-        let system = statement.mentioned.iter().any(|name| is_system(name));
+        let opaque = known.is_some_and(|known| {
+            let reached = known.read(&statement.mentioned);
+            !reached.is_disjoint(&known.opaque)
+        });
+        let system = opaque || statement.mentioned.iter().any(|name| is_system(name));
         let reads = match known {
             Some(known) if keeps && !system => {
                 let names = known.read(&statement.mentioned);
@@ -179,7 +226,9 @@ impl Knowledge {
         let judge = |name: &Box<str>| match &self.relations {
             // A list of columns behind the name of a table.
             Some(known) if known.names.contains(name) => Call::Plain,
-            Some(known) => known.calls.get(name).copied().unwrap_or(unknown),
+            Some(known) if known.calls.contains_key(name) => known.calls[name],
+            _ if SYNTAX.contains(&&**name) => Call::Plain,
+            Some(_) => unknown,
             None if PLAIN.contains(&&**name) => Call::Plain,
             None => unknown,
         };
@@ -204,6 +253,34 @@ fn is_system(name: &str) -> bool {
     const SYSTEM: [&str; 4] = ["pg_catalog", "information_schema", "pg_temp", "dbstat"];
     SYSTEM.contains(&name) || name.starts_with("sqlite_") || name.starts_with("pragma_")
 }
+
+/// Calls that are part of the language: no catalog lists them.
+const SYNTAX: [&str; 24] = [
+    "coalesce",
+    "nullif",
+    "greatest",
+    "least",
+    "cast",
+    "extract",
+    "trim",
+    "treat",
+    "normalize",
+    "xmlelement",
+    "xmlforest",
+    "xmlagg",
+    "grouping",
+    "current_timestamp",
+    "current_time",
+    "localtime",
+    "localtimestamp",
+    "json_object",
+    "json_array",
+    "json_value",
+    "json_query",
+    "json_exists",
+    "json_table",
+    "iif",
+];
 
 /// Functions known not to write before anything else is known.
 const PLAIN: [&str; 16] = [

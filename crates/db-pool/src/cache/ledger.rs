@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::knowledge::{Knowledge, Plan, Relations, Tables};
 use super::outbox::Outbox;
+use super::results::Slot;
 use super::stats::Counters;
 use crate::config::PoolConfig;
 use crate::url::BackendKind;
@@ -48,11 +49,8 @@ impl Table {
     fn raise(&self, at: u64) {
         self.raised_at.fetch_max(at, Ordering::SeqCst);
         self.raised.fetch_add(1, Ordering::Relaxed);
-        self.state.fetch_add(UNDER_WAY + 1, Ordering::SeqCst);
-    }
-
-    fn end(&self) {
-        self.state.fetch_sub(1, Ordering::SeqCst);
+        // One more that has ended, one fewer under way.
+        self.state.fetch_add(UNDER_WAY, Ordering::SeqCst);
     }
 
     /// `None` while a commit is under way.
@@ -102,6 +100,8 @@ pub(crate) struct Ledger {
     is_due: AtomicBool,
     pub(super) outbox: Outbox,
     pub(super) counters: Counters,
+    /// Made at the first cached read.
+    pub(super) results: Slot,
 }
 
 impl Ledger {
@@ -117,6 +117,7 @@ impl Ledger {
             is_due: AtomicBool::new(false),
             outbox: Outbox::default(),
             counters: Counters::new(&config.name),
+            results: Slot::new(),
         })
     }
 
@@ -227,6 +228,7 @@ impl Ledger {
         }
     }
 
+    /// Never empty for a mark: who writes nothing makes none.
     fn tables_of(&self, writing: &Writing) -> Vec<Arc<Table>> {
         match &writing.tables {
             Tables::All => vec![Arc::clone(&self.all)],
@@ -256,6 +258,30 @@ impl Ledger {
         self.is_due.store(true, Ordering::SeqCst);
     }
 
+    /// One of the statements whose end nobody saw is known to have taken effect.
+    pub(crate) fn raise_unsure(&self) {
+        let due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
+        for (_, writing) in due.iter() {
+            self.raise_tables(writing);
+        }
+    }
+
+    fn raise_tables(&self, writing: &Writing) {
+        for table in self.tables_of(writing) {
+            table.begin();
+            table.raise(unix_now());
+        }
+        self.outbox.tell(writing);
+    }
+
+    /// The schema was changed by what tells no statements.
+    pub(crate) fn schema_changed(self: &Arc<Self>) {
+        self.raise(Writing {
+            schema: true,
+            ..Writing::everything()
+        });
+    }
+
     /// Called before anything is read, so that nobody has to keep the time.
     pub(super) fn raise_due(&self) {
         if self.is_due.load(Ordering::SeqCst) {
@@ -271,11 +297,7 @@ impl Ledger {
             if *at > now {
                 return true;
             }
-            for table in self.tables_of(writing) {
-                table.begin();
-                table.raise(unix_now());
-            }
-            self.outbox.tell(&writing.tables);
+            self.raise_tables(writing);
             false
         });
         self.is_due.store(!due.is_empty(), Ordering::SeqCst);
@@ -318,7 +340,7 @@ impl Writing {
     }
 }
 
-/// Tables that a commit under way may write; ends by `raise` or `release`, and by raising when dropped.
+/// Tables that a commit under way may write; ends by raising them, also when dropped.
 #[must_use]
 pub(crate) struct Mark {
     ledger: Arc<Ledger>,
@@ -337,40 +359,30 @@ impl Mark {
         self.settle(true);
     }
 
-    /// Nothing was written.
-    pub(super) fn release(mut self) {
-        for table in std::mem::take(&mut self.tables) {
-            table.end();
-        }
-        if std::mem::take(&mut self.writing.schema) {
-            self.ledger.schema.end();
-        }
-    }
-
     fn settle(mut self, tell: bool) {
         self.end(tell);
     }
 
     fn end(&mut self, tell: bool) {
-        let now = unix_now();
-        let changed = std::mem::take(&mut self.writing.schema);
-        if changed {
-            self.ledger.forget();
-            self.ledger.schema.raise(now);
-        } else if self.ledger.knowledge().epoch != self.epoch && !self.tables.is_empty() {
-            // The schema changed since: what was written may have gone further than was known when it was marked.
-            self.ledger.all.begin();
-            self.ledger.all.raise(now);
-        }
         if self.tables.is_empty() {
-            return;
+            return; // settled before
+        }
+        let now = unix_now();
+        let ledger = &self.ledger;
+        if self.writing.schema {
+            ledger.forget();
+            ledger.schema.raise(now);
+        } else if ledger.knowledge().epoch != self.epoch {
+            // The schema changed since: what was written may have gone further than was known when it was marked.
+            ledger.all.begin();
+            ledger.all.raise(now);
         }
         for table in std::mem::take(&mut self.tables) {
             table.raise(now);
         }
-        self.ledger.counters.invalidations.add(1);
+        ledger.counters.invalidations.add(1);
         if tell {
-            self.ledger.outbox.tell(&self.writing.tables);
+            ledger.outbox.tell(&self.writing);
         }
     }
 }

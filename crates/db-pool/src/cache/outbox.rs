@@ -1,19 +1,19 @@
 //! Tables that other processes have yet to hear of: filled by whoever commits, emptied by the task that talks to the
 //! bus.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
 use super::knowledge::Tables;
+use super::ledger::Writing;
 
 #[derive(Default)]
 pub(super) struct Outbox {
     /// Without a bus nobody would ever empty it.
     open: AtomicBool,
-    waiting: Mutex<Option<Tables>>,
+    waiting: Mutex<Option<Writing>>,
     filled: Notify,
 }
 
@@ -22,20 +22,15 @@ impl Outbox {
         self.open.store(true, Ordering::Release);
     }
 
-    pub(super) fn tell(&self, tables: &Tables) {
+    pub(super) fn tell(&self, writing: &Writing) {
         if !self.open.load(Ordering::Acquire) {
             return;
         }
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = waiting.get_or_insert_with(|| Tables::Only(BTreeSet::new()));
-        match (&mut *all, tables) {
-            (Tables::Only(these), Tables::Only(those)) => {
-                these.extend(those.iter().cloned());
-                if these.len() > NAMES_MAX {
-                    *all = Tables::All;
-                }
-            }
-            _ => *all = Tables::All,
+        let all = waiting.get_or_insert_with(Writing::nothing);
+        all.add(writing);
+        if matches!(&all.tables, Tables::Only(names) if names.len() > NAMES_MAX) {
+            all.tables = Tables::All;
         }
         drop(waiting);
         self.filled.notify_one();
@@ -44,7 +39,7 @@ impl Outbox {
     /// Everything told since the last call; waits for something.
     ///
     /// Cancel-safe: taking is the last step.
-    pub(super) async fn take(&self) -> Tables {
+    pub(super) async fn take(&self) -> Writing {
         loop {
             let filled = self.filled.notified();
             let taken = self
@@ -52,8 +47,8 @@ impl Outbox {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .take();
-            if let Some(tables) = taken {
-                return tables;
+            if let Some(writing) = taken {
+                return writing;
             }
             filled.await;
         }

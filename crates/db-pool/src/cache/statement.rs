@@ -1,8 +1,13 @@
 //! What one SQL text does, as far as its words tell: which names it mentions, which tables it writes, and what it does
 //! to the transaction. Knows nothing of the database; see `knowledge` for what the names mean.
 
+mod names;
+mod targets;
+
 use std::collections::BTreeSet;
 
+use self::names::{called, positions};
+use self::targets::targets;
 use super::tokens::{Token, tokens};
 use crate::url::BackendKind;
 
@@ -197,6 +202,42 @@ impl Statement {
     }
 }
 
+/// All names in `sql`; `None` if it cannot be read.
+pub(super) fn mentioned(sql: &str) -> Option<BTreeSet<Box<str>>> {
+    let all = tokens(sql, BackendKind::Sqlite).ok()?;
+    Some(all.iter().filter_map(Token::name).collect())
+}
+
+/// The tables that the body of a PostgreSQL function writes; `None` if that cannot be told.
+pub(super) fn body_writes(
+    body: &str,
+    may_write: &dyn Fn(&str) -> bool,
+) -> Option<BTreeSet<Box<str>>> {
+    let all = tokens(body, BackendKind::Postgres).ok()?;
+    let mut written = BTreeSet::new();
+    for part in all.split(|token| *token == Token::Symbol(';')) {
+        if part
+            .iter()
+            .any(|token| RUNS.iter().any(|word| token.is(word)))
+        {
+            return None;
+        }
+        match targets(part) {
+            Targets::Only(names) => written.extend(names),
+            Targets::All => return None,
+        }
+        // `INSERT INTO t (columns)` looks like a call of `t`.
+        let calls = called(part);
+        if calls
+            .iter()
+            .any(|name| !written.contains(name) && may_write(name))
+        {
+            return None;
+        }
+    }
+    Some(written)
+}
+
 fn none(targets: &Targets) -> bool {
     matches!(targets, Targets::Only(targets) if targets.is_empty())
 }
@@ -240,222 +281,6 @@ fn is_index(part: &[Token<'_>]) -> bool {
     index && (part[0].is("CREATE") || part[0].is("DROP"))
 }
 
-/// Behind each verb that writes stands the name of the table; a verb in any other place counts as writing everything.
-fn targets(part: &[Token<'_>]) -> Targets {
-    let mut names = BTreeSet::new();
-    for (at, token) in part.iter().enumerate() {
-        let before = at.checked_sub(1).map(|before| &part[before]);
-        // `t.update` and `AS update` are names.
-        let is_name = before.is_some_and(|before| *before == Token::Symbol('.') || before.is("AS"));
-        if is_name {
-            continue;
-        }
-        match target(part, at, token, before) {
-            Ok(None) => {}
-            Ok(Some(found)) => names.extend(found),
-            Err(()) => return Targets::All,
-        }
-    }
-    Targets::Only(names)
-}
-
-type Names = Vec<Box<str>>;
-
-fn target(
-    part: &[Token<'_>],
-    at: usize,
-    verb: &Token<'_>,
-    before: Option<&Token<'_>>,
-) -> Result<Option<Names>, ()> {
-    let after = |word: &str| before.is_some_and(|before| before.is(word));
-    let next = |word: &str| part.get(at + 1).is_some_and(|token| token.is(word));
-    // `INSERT OR REPLACE INTO`, `UPDATE OR IGNORE`
-    let skipped = if next("OR") { at + 3 } else { at + 1 };
-    let behind = |at: usize, word: &str| {
-        part.get(at)
-            .is_some_and(|token| token.is(word))
-            .then_some(at + 1)
-    };
-    let from = if verb.is("INSERT") || verb.is("MERGE") {
-        if after("THEN") {
-            return Ok(None); // a branch of MERGE
-        }
-        behind(skipped, "INTO")
-    } else if verb.is("REPLACE") {
-        if at > 0 && (!next("INTO") || after("OR")) {
-            return Ok(None); // the function, or `INSERT OR REPLACE`
-        }
-        behind(at + 1, "INTO")
-    } else if verb.is("UPDATE") {
-        // `FOR UPDATE`, `FOR NO KEY UPDATE`, `DO UPDATE SET`, `THEN UPDATE SET`
-        let branch = next("SET") && (after("DO") || after("THEN"));
-        if after("FOR") || after("KEY") || branch {
-            return Ok(None);
-        }
-        Some(skipped)
-    } else if verb.is("DELETE") {
-        if after("THEN") {
-            return Ok(None);
-        }
-        behind(at + 1, "FROM")
-    } else if at == 0 && verb.is("COPY") {
-        return copied(part);
-    } else if at == 0 && verb.is("TRUNCATE") {
-        return truncated(part).map(Some);
-    } else if at == 0 && verb.is("REFRESH") {
-        let name = part.iter().rposition(|token| token.is("VIEW")).ok_or(())? + 1;
-        let name = behind(name, "CONCURRENTLY").unwrap_or(name);
-        return named(part, name)
-            .map(|(name, _)| Some(vec![name]))
-            .ok_or(());
-    } else {
-        return Ok(None);
-    };
-    let (name, _) = from.and_then(|from| named(part, from)).ok_or(())?;
-    Ok(Some(vec![name]))
-}
-
-/// `COPY t FROM` writes, `COPY t TO` and `COPY (query) TO` read, as does what is inside the parentheses.
-fn copied(part: &[Token<'_>]) -> Result<Option<Names>, ()> {
-    if part.get(1) == Some(&Token::Symbol('(')) {
-        return Ok(None);
-    }
-    let (name, _) = named(part, 1).ok_or(())?;
-    Ok(part
-        .iter()
-        .any(|token| token.is("FROM"))
-        .then_some(vec![name]))
-}
-
-fn truncated(part: &[Token<'_>]) -> Result<Names, ()> {
-    if part.iter().any(|token| token.is("CASCADE")) {
-        return Err(()); // empties tables whatever their foreign keys do otherwise
-    }
-    let mut at = if part.get(1).is_some_and(|token| token.is("TABLE")) {
-        2
-    } else {
-        1
-    };
-    let mut names = Vec::new();
-    loop {
-        let (name, next) = named(part, at).ok_or(())?;
-        names.push(name);
-        let star = part.get(next) == Some(&Token::Symbol('*'));
-        let next = if star { next + 1 } else { next };
-        if part.get(next) != Some(&Token::Symbol(',')) {
-            return Ok(names);
-        }
-        at = next + 1;
-    }
-}
-
-/// A table's name at `at`, without its schema, and where it ends.
-fn named(part: &[Token<'_>], mut at: usize) -> Option<(Box<str>, usize)> {
-    let only = part.get(at)?.is("ONLY") && part.get(at + 1)? != &Token::Symbol('.');
-    if only {
-        at += 1;
-    }
-    if only && part.get(at)? == &Token::Symbol('(') {
-        at += 1;
-    }
-    let mut name = part.get(at)?.name()?;
-    while part.get(at + 1) == Some(&Token::Symbol('.')) {
-        at += 2;
-        name = part.get(at)?.name()?;
-    }
-    Some((name, at + 1))
-}
-
-/// Names where a table stands: behind FROM, JOIN, TABLE and the commas of a FROM list.
-fn positions(part: &[Token<'_>]) -> BTreeSet<Box<str>> {
-    let mut found = BTreeSet::new();
-    let mut expressions = BTreeSet::new();
-    // For each open parenthesis: has a verb been seen, so that FROM is its clause and no argument; is this the list?
-    let mut levels = vec![(false, false)];
-    let mut expected = false;
-    for (at, token) in part.iter().enumerate() {
-        let Some(level) = levels.last_mut() else {
-            break; // more closed than opened
-        };
-        let distinct = at > 1
-            && part[at - 1].is("DISTINCT")
-            && (part[at - 2].is("IS") || part[at - 2].is("NOT"));
-        let (verb, list) = level;
-        match token {
-            Token::Symbol('(') => {
-                // A parenthesised list of joins goes on with names; a sub-query brings its own clauses.
-                levels.push((expected, expected));
-                continue;
-            }
-            Token::Symbol(')') => {
-                levels.pop();
-                expected = false;
-                continue;
-            }
-            Token::Symbol(',') if *list => expected = true,
-            _ if token.is("SELECT") || token.is("DELETE") || token.is("UPDATE") => {
-                (*verb, *list, expected) = (true, false, false);
-            }
-            _ if token.is("FROM") && *verb && !distinct => (*list, expected) = (true, true),
-            _ if token.is("JOIN") || (token.is("TABLE") && at == 0) => expected = true,
-            _ if expected && (token.is("LATERAL") || token.is("ONLY")) => {}
-            _ if ENDS.iter().any(|word| token.is(word)) => (*list, expected) = (false, false),
-            _ if expected => {
-                if let Some((name, next)) = named(part, at)
-                    && part.get(next) != Some(&Token::Symbol('('))
-                {
-                    found.insert(name);
-                }
-                expected = false;
-            }
-            _ => {}
-        }
-        if is_expression(part, at)
-            && let Some(name) = token.name()
-        {
-            expressions.insert(name);
-        }
-    }
-    found.retain(|name| !expressions.contains(name));
-    found
-}
-
-/// Whether the word at `at` names a common table expression: `name [(columns)] AS [[NOT] MATERIALIZED] (`.
-fn is_expression(part: &[Token<'_>], at: usize) -> bool {
-    let mut next = at + 1;
-    if part.get(next) == Some(&Token::Symbol('(')) {
-        let closed = part[next..]
-            .iter()
-            .position(|token| *token == Token::Symbol(')'));
-        let Some(closed) = closed else { return false };
-        next += closed + 1;
-    }
-    if !part.get(next).is_some_and(|token| token.is("AS")) {
-        return false;
-    }
-    next += 1;
-    while part
-        .get(next)
-        .is_some_and(|token| token.is("NOT") || token.is("MATERIALIZED"))
-    {
-        next += 1;
-    }
-    part.get(next) == Some(&Token::Symbol('('))
-}
-
-/// Names in front of a parenthesis, but for keywords and lists of columns.
-fn called(part: &[Token<'_>]) -> BTreeSet<Box<str>> {
-    let calls = part.windows(2).enumerate().filter(|(at, pair)| {
-        let before = at.checked_sub(1).map(|before| &part[before]);
-        let columns = before.is_some_and(|before| before.is("AS") || before.is("INTO"));
-        pair[1] == Token::Symbol('(')
-            && !columns
-            && !NO_CALLS.iter().any(|word| pair[0].is(word))
-            && !is_expression(part, *at)
-    });
-    calls.filter_map(|(_, pair)| pair[0].name()).collect()
-}
-
 /// Longer texts are not read.
 const MAX_BYTES: usize = 1 << 20;
 
@@ -484,93 +309,12 @@ const HARMLESS: &[&str] = &[
     "LOAD",
 ];
 
+/// What lets the body of a function do anything.
+const RUNS: &[&str] = &[
+    "EXECUTE", "CALL", "ALTER", "CREATE", "DROP", "TRUNCATE", "COPY", "REFRESH",
+];
+
 const LOCKS: &[&str] = &["UPDATE", "SHARE", "NO", "KEY"];
 
-/// What ends a FROM list.
-const ENDS: &[&str] = &[
-    "WHERE",
-    "GROUP",
-    "HAVING",
-    "ORDER",
-    "LIMIT",
-    "OFFSET",
-    "FETCH",
-    "WINDOW",
-    "UNION",
-    "INTERSECT",
-    "EXCEPT",
-    "FOR",
-    "SET",
-    "RETURNING",
-    "VALUES",
-];
-
-/// Words that a parenthesis may follow without a call.
-const NO_CALLS: &[&str] = &[
-    "ALL",
-    "AND",
-    "ANY",
-    "ARRAY",
-    "AS",
-    "BETWEEN",
-    "BY",
-    "CASE",
-    "CHAR",
-    "CHARACTER",
-    "CUBE",
-    "DEC",
-    "DECIMAL",
-    "DISTINCT",
-    "DO",
-    "ELSE",
-    "EXCEPT",
-    "EXISTS",
-    "EXPLAIN",
-    "FILTER",
-    "FLOAT",
-    "FROM",
-    "GROUP",
-    "GROUPING",
-    "HAVING",
-    "IN",
-    "INTERSECT",
-    "INTERVAL",
-    "INTO",
-    "IS",
-    "JOIN",
-    "KEY",
-    "LATERAL",
-    "LIKE",
-    "LIMIT",
-    "MATERIALIZED",
-    "NOT",
-    "NUMERIC",
-    "OFFSET",
-    "ON",
-    "ONLY",
-    "OR",
-    "OVER",
-    "PARTITION",
-    "RANGE",
-    "RETURNING",
-    "ROLLUP",
-    "ROW",
-    "ROWS",
-    "SELECT",
-    "SET",
-    "SETS",
-    "SIMILAR",
-    "SOME",
-    "THEN",
-    "TIME",
-    "TIMESTAMP",
-    "UNION",
-    "UPDATE",
-    "USING",
-    "VALUES",
-    "VARCHAR",
-    "VARYING",
-    "WHEN",
-    "WHERE",
-    "WITHIN",
-];
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ pub(crate) struct Writes {
     ledger: Arc<Ledger>,
     /// How long the server works on a statement at most.
     limit: Duration,
+    /// The session only reads, so there is nothing to follow.
+    reads_only: AtomicBool,
     /// Whether anything waits for the end of a statement.
     busy: AtomicBool,
     hold: Mutex<Hold>,
@@ -49,6 +51,8 @@ struct Hold {
     /// Answered, but perhaps not over; with the number of the last statement sent before the answer came.
     answered: Vec<(u64, Mark)>,
     sent: u64,
+    /// Work that tells no statements has begun in this borrowing.
+    unseen: bool,
 }
 
 impl Hold {
@@ -84,20 +88,47 @@ impl Writes {
         Self {
             ledger,
             limit: statement_timeout.unwrap_or(WITHOUT_LIMIT),
+            reads_only: AtomicBool::new(false),
             busy: AtomicBool::new(false),
             hold: Mutex::default(),
         }
     }
 
+    /// Said of a connection whose session refuses to write. A lane is never given back, so what it might seem to write
+    /// would stay marked.
+    pub(crate) fn reads_only(&self) {
+        self.reads_only.store(true, Ordering::Release);
+    }
+
     pub(crate) fn event(&self, event: &InstrumentationEvent<'_>) {
         match event {
-            InstrumentationEvent::StartQuery { query, .. } => self.started(*query),
+            InstrumentationEvent::StartQuery { query, .. } => {
+                if !self.reads_only.load(Ordering::Acquire) {
+                    self.started(*query);
+                }
+            }
             InstrumentationEvent::FinishQuery { query, error, .. } => {
                 if self.busy.load(Ordering::Acquire) {
                     self.finished(&query.to_string(), error.is_none());
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Work begins that tells no statements: it may write everything, and open or end a transaction.
+    pub(crate) fn unseen(&self) {
+        let everything = Writing {
+            schema: true,
+            ..Writing::everything()
+        };
+        let mut hold = self.hold();
+        self.remember(&mut hold, &everything);
+        hold.open = Open::Maybe;
+        // Its end is not told either: marked until the connection comes back.
+        if !std::mem::replace(&mut hold.unseen, true) {
+            let mark = self.ledger.begin(everything);
+            hold.answered.push((u64::MAX, mark));
         }
     }
 
@@ -150,10 +181,11 @@ impl Writes {
             mark,
         });
         if hold.running.len() > RUNNING_MAX {
-            // Their ends were never told. Still marked, they are raised with the connection's return.
-            let oldest = hold.running.remove(0);
-            hold.answered
-                .extend(oldest.mark.map(|mark| (u64::MAX, mark)));
+            // Dropped ones, whose ends are never told: marked as a whole until the connection comes back.
+            let all = self.ledger.begin(Writing::everything());
+            hold.running.clear();
+            hold.answered.clear();
+            hold.answered.push((u64::MAX, all));
         }
         self.busy.store(true, Ordering::Release);
     }

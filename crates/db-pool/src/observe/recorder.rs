@@ -95,6 +95,11 @@ impl Recorder {
         })
     }
 
+    /// Called for a session that refuses to write.
+    pub(crate) fn reads_only(&self) {
+        self.writes.reads_only();
+    }
+
     /// Called when the connection is lent.
     pub(crate) fn lend(&self, at: &'static Location<'static>, now: Instant) {
         let mut state = self.state();
@@ -150,6 +155,7 @@ impl Recorder {
 
     /// Stands for work that tells no statements of its own.
     pub(crate) fn working(self: &Arc<Self>) -> Ticket {
+        self.writes.unseen();
         let id = self.state().push(None, Instant::now(), Span::default());
         self.ticket_of(id, id)
     }

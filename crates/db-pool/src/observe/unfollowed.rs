@@ -17,4 +17,10 @@ impl Writes {
 
     #[expect(clippy::unused_self, reason = "the same call as on the real one")]
     pub(crate) fn returned(&self, _: Returned) {}
+
+    #[expect(clippy::unused_self, reason = "the same call as on the real one")]
+    pub(crate) fn unseen(&self) {}
+
+    #[expect(clippy::unused_self, reason = "the same call as on the real one")]
+    pub(crate) fn reads_only(&self) {}
 }

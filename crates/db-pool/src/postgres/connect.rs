@@ -138,6 +138,37 @@ impl Connector {
         })
     }
 
+    /// The same, for somebody who listens: the payload of each notification goes to `heard`, which closes when the
+    /// connection ends or nobody keeps up.
+    #[cfg(feature = "query-cache")]
+    pub(crate) async fn listener(
+        &self,
+        heard: tokio::sync::mpsc::Sender<String>,
+    ) -> Result<Line, ConnectError> {
+        use tokio_postgres::AsyncMessage;
+
+        let Login {
+            client,
+            mut connection,
+            ..
+        } = self.log_in(&self.session).await?;
+        let driver = tokio::spawn(async move {
+            while let Some(Ok(message)) =
+                std::future::poll_fn(|cx| connection.poll_message(cx)).await
+            {
+                if let AsyncMessage::Notification(note) = message
+                    && heard.try_send(note.payload().to_owned()).is_err()
+                {
+                    return;
+                }
+            }
+        });
+        Ok(Line {
+            client,
+            driver: driver.abort_handle(),
+        })
+    }
+
     /// Tries one place after another, looked up anew.
     async fn log_in(&self, session: &Session) -> Result<Login, ConnectError> {
         let targets = targets(&session.config);

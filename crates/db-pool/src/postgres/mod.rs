@@ -138,6 +138,21 @@ impl Driver<PgConnection> for Postgres {
         sql
     }
 
+    #[cfg(feature = "query-cache")]
+    fn encode<T>(query: &T, key: &mut crate::cache::KeyBuilder) -> QueryResult<String>
+    where
+        T: QueryFragment<Pg>,
+    {
+        crate::cache::postgres_key(query, key)
+    }
+
+    #[cfg(feature = "query-cache")]
+    async fn relations(
+        lane: &mut crate::lane::Lane<Self>,
+    ) -> QueryResult<crate::cache::Relations> {
+        crate::cache::postgres_schema(lane).await
+    }
+
     async fn commit(connection: &mut PgConnection, track_lsn: bool) -> QueryResult<Option<Lsn>> {
         connection.commit_at(track_lsn).await
     }

@@ -125,6 +125,21 @@ impl Driver<SqliteConnection> for Sqlite {
         sql.to_owned()
     }
 
+    #[cfg(feature = "query-cache")]
+    fn encode<T>(query: &T, key: &mut crate::cache::KeyBuilder) -> QueryResult<String>
+    where
+        T: QueryFragment<diesel::sqlite::Sqlite>,
+    {
+        crate::cache::sqlite_key(query, key)
+    }
+
+    #[cfg(feature = "query-cache")]
+    async fn relations(
+        lane: &mut crate::lane::Lane<Self>,
+    ) -> QueryResult<crate::cache::Relations> {
+        crate::cache::sqlite_schema(lane).await
+    }
+
     async fn commit(
         connection: &mut SqliteConnection,
         _track_lsn: bool,

@@ -68,6 +68,9 @@ pub(super) async fn commit<B: Backend>(
     tx.close();
     match resolve(pool, id).await {
         Some(true) => {
+            // When the connection was closed it may not have taken effect yet.
+            #[cfg(feature = "query-cache")]
+            shared.ledger.raise_unsure();
             committed(tx, track_lsn, None).await;
             Ok(())
         }

@@ -70,6 +70,8 @@ mod postgres_support;
 mod postgres_tls;
 #[cfg(feature = "postgres")]
 mod proxy;
+#[cfg(all(feature = "query-cache", any(feature = "sqlite", feature = "postgres")))]
+mod query_cache;
 #[cfg(feature = "sqlite")]
 mod queue;
 #[cfg(feature = "sqlite")]

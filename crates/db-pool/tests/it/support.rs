@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use diesel::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
+use serde::{Deserialize, Serialize};
 
 /// Yields until `done`, for at most ten seconds of real time.
 pub(crate) async fn eventually(what: &str, mut done: impl FnMut() -> bool) {
@@ -26,13 +27,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-#[derive(QueryableByName, Debug, PartialEq, Eq)]
+#[derive(QueryableByName, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Count {
     #[diesel(sql_type = BigInt)]
     pub(crate) n: i64,
 }
 
-#[derive(QueryableByName, Debug, PartialEq, Eq)]
+#[derive(QueryableByName, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Word {
     #[diesel(sql_type = Text)]
     pub(crate) word: String,
