@@ -22,6 +22,7 @@ impl Default for HttpConfig {
             request_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             body_limit: ByteSize::mib(1),
+            server_timing: false,
             max_connections: 10_000,
         }
     }

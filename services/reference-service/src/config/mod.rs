@@ -60,6 +60,9 @@ pub struct HttpConfig {
     /// Largest request body. Default 1 MiB; a larger one is answered with 413.
     #[serde(with = "text::size")]
     pub body_limit: ByteSize,
+    /// Whether each answer tells in `Server-Timing` what it asked of the database; for development,
+    /// as it tells strangers how the service works. Default false.
+    pub server_timing: bool,
     /// Connections served at the same time; further ones wait in the backlog. Default 10,000, or
     /// what the process's limit of open files leaves.
     pub max_connections: usize,

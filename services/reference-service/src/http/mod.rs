@@ -2,7 +2,8 @@
 //!
 //! A request passes `listener` (timeouts, connection cap), the panic guard, `request_id`, the
 //! bare-error filter, then either the views that always work (probes, start-up, docs) or the
-//! `gate` and behind it metrics, deadline, body limit and the handlers of `tasks` and `records`.
+//! `gate` and behind it metrics, the database's `scope`, deadline, body limit and the handlers of
+//! `tasks` and `records`.
 
 pub mod conditional;
 pub mod docs;
@@ -19,6 +20,7 @@ pub mod problem;
 )]
 pub mod records;
 pub mod request_id;
+pub mod scope;
 #[expect(
     unused_qualifications,
     reason = "the macros of utoipa write paths out in full"
@@ -38,6 +40,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use db_pool::{Scope, ScopeLayer};
 use perf_monitor::Monitor;
 use startup_progress::Progress;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -52,6 +55,7 @@ use crate::{config::HttpConfig, state::AppState};
 pub fn api(state: AppState, config: &HttpConfig, monitor: Option<&Monitor>) -> Router {
     let (routes, _) = openapi::routes().split_for_parts();
     let deadline = config.request_timeout;
+    let server_timing = config.server_timing;
     let announced_max = config.body_limit.as_u64();
     let body_limit = usize::try_from(announced_max).unwrap_or(usize::MAX);
     let routes = routes
@@ -64,7 +68,11 @@ pub fn api(state: AppState, config: &HttpConfig, monitor: Option<&Monitor>) -> R
         }))
         .layer(middleware::from_fn(move |request, next| {
             within(deadline, request, next)
-        }));
+        }))
+        .layer(middleware::from_fn(move |request, next| {
+            scope::tell(server_timing, request, next)
+        }))
+        .layer(ScopeLayer::new().timeout(deadline));
     match monitor {
         Some(monitor) => routes.layer(monitor.layer()),
         None => routes,
@@ -107,7 +115,8 @@ async fn refuse_announced(limit: u64, request: Request, next: Next) -> Response 
 }
 
 /// Runs work to its end even when the client goes away: a write and the invalidation after it must
-/// not be torn apart.
+/// not be torn apart. It stays in the scope of its request: where the request's time is up, it waits for
+/// no connection any more.
 ///
 /// # Errors
 ///
@@ -115,7 +124,10 @@ async fn refuse_announced(limit: u64, request: Request, next: Next) -> Response 
 async fn detached<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    tokio::spawn(work).await.map_err(ApiError::internal)
+    let scope = Scope::current().unwrap_or_default();
+    tokio::spawn(async move { scope.run(work).await })
+        .await
+        .map_err(ApiError::internal)
 }
 
 #[expect(

@@ -14,5 +14,6 @@ mod import;
 mod lifecycle;
 mod openapi;
 mod records;
+mod scope;
 mod store;
 mod tasks;
