@@ -133,15 +133,10 @@ async fn schema(
     given: Dep<Given>,
     store: Dep<Store>,
     _hold: Dep<Arc<DataHold>>,
-    context: Context,
 ) -> Result<Schema, BoxError> {
     let applied = store.migrate().await?;
     tracing::debug!(?applied, "the schema is up to date");
-    // Probes come seldom; what they are told must not be as old as that.
-    tokio::spawn({
-        let (store, stopping) = (Dep::into_inner(store.clone()), context.cancelled());
-        async move { store.watch_health(stopping).await }
-    });
+    check_indexes(&given, &store).await?;
     given.progress.check("database", {
         let store = Dep::into_inner(store.clone());
         move || match store.health() {
@@ -152,6 +147,25 @@ async fn schema(
     Ok(Schema {
         cache_epoch: store.cache_epoch().await?,
     })
+}
+
+/// A missing index makes the service slower, not wrong: it warns and stays ready.
+async fn check_indexes(given: &Given, store: &Store) -> Result<(), BoxError> {
+    let report = store.check_indexes().await?;
+    if report.is_complete() {
+        tracing::debug!(%report, "every declared index is there");
+        return Ok(());
+    }
+    tracing::warn!(%report, "indexes that the service relies on are not as declared");
+    let missing: Vec<_> = report
+        .problems()
+        .map(|entry| format!("{} {}", entry.declared, entry.state))
+        .collect();
+    let missing = missing.join("; ");
+    given
+        .progress
+        .check("indexes", move || Health::Warn(missing.clone()));
+    Ok(())
 }
 
 #[component(name = "sample", stage = "storage", timeout = "1m")]

@@ -17,6 +17,7 @@ mod explain;
 mod health;
 mod hold;
 mod import;
+mod indexes;
 mod records;
 mod schema;
 mod search;
@@ -24,12 +25,10 @@ mod tasks;
 mod types;
 mod update;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use db_pool::{BackendKind, Pool, PoolConfig, Postgres, Sqlite, Status};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
-
-use health::Health;
 
 use crate::domain::{RecordFilter, TaskFilter};
 
@@ -51,7 +50,6 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/po
 #[derive(Clone, Debug)]
 pub struct Store {
     pools: Pools,
-    health: Arc<Health>,
 }
 
 #[derive(Clone, Debug)]
@@ -73,10 +71,7 @@ impl Store {
             // A kind that this store does not know is refused by the pool itself.
             _ => Pools::Postgres(Pool::connect(config).await?),
         };
-        Ok(Self {
-            pools,
-            health: Arc::default(),
-        })
+        Ok(Self { pools })
     }
 
     /// Brings the schema up to date and names the migrations that ran; none when it was.

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use db_pool::{Pool, PoolConfig, Sqlite};
+use db_pool::{Pool, PoolConfig, Scope, Sqlite};
 use diesel_async::SimpleAsyncConnection;
-use reference_service::store::{Store, UpdateError};
-use tokio_util::sync::CancellationToken;
+use reference_service::{
+    domain::TaskFilter,
+    http::scope::server_timing,
+    store::{Store, StoreError, UpdateError},
+};
 use uuid::Uuid;
 
 use super::fixture::{Fixture, Never, found, on_postgres, record, task, until};
@@ -13,7 +16,8 @@ use super::fixture::{Fixture, Never, found, on_postgres, record, task, until};
 on_both! {
     migrations_run_once_and_can_be_undone,
     a_closed_store_is_unavailable,
-    the_watch_over_health_ends_when_cancelled,
+    an_index_that_somebody_dropped_is_reported,
+    a_request_that_repeats_a_query_is_told,
 }
 
 async fn migrations_run_once_and_can_be_undone(db: Fixture) {
@@ -73,20 +77,42 @@ async fn a_closed_store_is_unavailable(db: Fixture) {
     assert_eq!(db.store.health().as_deref(), Some("the pool is closed"));
 }
 
-async fn the_watch_over_health_ends_when_cancelled(db: Fixture) {
-    let cancel = CancellationToken::new();
-    let watch = tokio::spawn({
-        let (store, cancel) = (db.store.clone(), cancel.clone());
-        async move { store.watch_health(cancel).await }
+async fn an_index_that_somebody_dropped_is_reported(db: Fixture) {
+    let report = db.store.check_indexes().await.unwrap();
+    assert!(report.is_complete(), "{report}");
+    db.sql("DROP INDEX tasks_by_status").await;
+    let report = db.store.check_indexes().await.unwrap();
+    let problems: Vec<_> = report
+        .problems()
+        .map(|entry| format!("{}: {}", entry.declared, entry.state))
+        .collect();
+    assert_eq!(
+        problems,
+        ["tasks (status, priority desc, created_at): missing"]
+    );
+}
+
+async fn a_request_that_repeats_a_query_is_told(db: Fixture) {
+    let scope = Scope::new();
+    let looked = scope.run(async {
+        for _ in 0..6 {
+            db.store.task(Uuid::now_v7()).await?;
+        }
+        Ok::<_, StoreError>(())
     });
-    let asked = db.store.status().acquired_total;
-    until(|| db.store.status().acquired_total > asked).await;
-    assert_eq!(db.store.health(), None);
-    cancel.cancel();
-    tokio::time::timeout(Duration::from_secs(30), watch)
-        .await
-        .unwrap()
-        .unwrap();
+    looked.await.unwrap();
+    let told = server_timing(&scope.report());
+    let (timing, finding) = told.split_once(", ").unwrap();
+    assert!(timing.starts_with("db;dur="), "{told}");
+    assert!(timing.ends_with(";desc=\"6 statements\""), "{told}");
+    assert_eq!(finding, "n-plus-one;desc=\"6 times SELECT tasks\"");
+
+    let scope = Scope::new();
+    let filter = TaskFilter::default();
+    let listed = scope.run(db.store.tasks(&filter, None, 100));
+    listed.await.unwrap();
+    scope.assert_no_n_plus_one();
+    scope.assert_statements_at_most(1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
