@@ -91,9 +91,7 @@ pub trait Driver<C: AsyncConnectionCore>: Sized {
     fn encode<T>(query: &T, key: &mut crate::cache::KeyBuilder) -> QueryResult<String>
     where
         C: AsyncConnectionCore,
-        T: QueryFragment<
-            <C as AsyncConnectionCore>::Backend,
-        >;
+        T: QueryFragment<<C as AsyncConnectionCore>::Backend>;
     /// What the query cache has to know about the schema.
     #[cfg(feature = "query-cache")]
     fn relations(

@@ -41,8 +41,7 @@ mod replicas;
 mod scope;
 mod shared;
 mod slots;
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-mod sql_words;
+mod sql;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod status;

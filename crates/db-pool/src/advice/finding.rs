@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::input::StatementNumbers;
-use crate::sql_words::quote;
+use crate::sql::quote;
 
 /// What the pool and its database could do better; made by [`Pool::advice`](crate::Pool::advice).
 ///

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value as Json;
 
 use super::predicates::{Compared, Ordered, compared, ordered};
-use crate::sql_words::words;
+use crate::sql::words;
 
 /// A plan as far as advice needs it.
 #[derive(Clone, Debug, Default)]

@@ -13,13 +13,13 @@ use super::catalog::{self, Answer};
 use super::finding::{Finding, FindingKind as Kind, Severity, SuggestedIndex, Value};
 use super::input::{FleetNumbers, ForeignKey, IndexNumbers, StatementNumbers, TableNumbers};
 use super::plan::{Plan, Scan};
-use super::statements::{numbered_values, only_reads};
+use super::statements::only_reads;
 use super::trial::{IndexTrial, Trial, TrialError};
 use super::{Advised, Costly, Told, fleet, predicates, scans, schema};
 use crate::guard::Connection;
 use crate::pool::Pool;
 use crate::postgres::Postgres;
-use crate::sql_words::{Word, words};
+use crate::sql::{Word, numbered_values, words};
 
 type Session = Connection<Postgres>;
 
@@ -275,7 +275,7 @@ pub(super) async fn plan_of(
         sql_query(format!("PREPARE db_pool_advice AS {sql}"))
             .execute(session)
             .await?;
-        let nulls = vec!["NULL"; values as usize].join(", ");
+        let nulls = vec!["NULL"; values].join(", ");
         format!("EXPLAIN ({how}) EXECUTE db_pool_advice({nulls})")
     } else {
         return Ok(None);
@@ -405,7 +405,7 @@ fn index(row: catalog::Index) -> IndexNumbers {
 const LIMITS: &str = "SET statement_timeout = 1000; SET lock_timeout = 100";
 const GENERIC: &str = "BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan";
 /// A statement with more values is made by a machine, and so is its plan.
-const MOST_VALUES: u32 = 200;
+const MOST_VALUES: usize = 200;
 /// Reading a table of fewer rows is as quick as any index.
 const SMALL: u64 = 1_000;
 const MANY_ROWS: f64 = 10_000.0;

@@ -2,7 +2,7 @@
 //!
 //! No parser: what is found is only ever a candidate, and the planner has the last word.
 
-use crate::sql_words::Word;
+use crate::sql::Word;
 
 /// A column that a condition compares with something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +251,7 @@ pub(super) fn candidates(compared: &[Compared], order: &[Ordered]) -> Vec<Vec<(S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sql_words::words;
+    use crate::sql::words;
 
     fn found(sql: &str) -> String {
         let one = |it: Compared| {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::finding::{Finding, FindingKind as Kind, Severity, SuggestedIndex, Value};
 use super::input::{ForeignKey, IndexNumbers};
-use crate::sql_words::quote;
+use crate::sql::quote;
 
 pub(super) fn foreign_keys(keys: &[ForeignKey]) -> Vec<Finding> {
     keys.iter()

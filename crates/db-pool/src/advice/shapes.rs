@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, FindingKind as Kind, Severity};
 use super::input::StatementNumbers;
-use crate::sql_words::{Word, words};
+use crate::sql::{Word, words};
 
 /// What the shape of one statement suggests.
 pub(super) fn shapes(statement: &StatementNumbers) -> Vec<Finding> {

@@ -14,7 +14,7 @@ use super::trial::{IndexTrial, Trial, TrialError};
 use super::{Advised, Costly, Told, schema, sqlite_copy};
 use crate::lane::Lane;
 use crate::pool::Pool;
-use crate::sql_words::quote;
+use crate::sql::quote;
 use crate::sqlite::Sqlite;
 
 impl Advised for Sqlite {

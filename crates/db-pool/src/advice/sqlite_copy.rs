@@ -11,7 +11,7 @@ use super::Told;
 use super::finding::{Finding, FindingKind as Kind, Severity, SuggestedIndex, Value};
 use super::input::StatementNumbers;
 use super::predicates::{Compared, How, candidates, compared, order_lists, ordered};
-use crate::sql_words::words;
+use crate::sql::words;
 
 /// What is needed to plan like the original.
 #[derive(Debug, Default)]

@@ -13,7 +13,7 @@ use super::sqlite_copy::plan;
 use super::statements::{columns_of_values, only_reads, with_literals};
 use super::trial::{IndexTrial, Measured, Trial, TrialError};
 use crate::pool::Pool;
-use crate::sql_words::quote;
+use crate::sql::quote;
 use crate::sqlite::Sqlite;
 
 pub(super) async fn try_index(pool: &Pool<Sqlite>, trial: Trial) -> Result<IndexTrial, TrialError> {

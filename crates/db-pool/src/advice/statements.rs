@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::sql_words::{Word, placed, words};
+use crate::sql::{Word, placed, words};
 
 /// Whether it is one statement of a kind that `EXPLAIN` takes.
 pub(super) fn is_explainable(sql: &str) -> bool {
@@ -30,16 +30,6 @@ pub(super) fn only_reads(sql: &str) -> bool {
         && !words
             .iter()
             .any(|word| changes.iter().any(|change| word.is(change)))
-}
-
-/// How many values it takes, when they are numbered: `$1`, `$2`.
-#[cfg(feature = "postgres")]
-pub(super) fn numbered_values(sql: &str) -> u32 {
-    let number = |word: &Word| match word {
-        Word::Value(number) => *number,
-        _ => None,
-    };
-    words(sql).iter().filter_map(number).max().unwrap_or(0)
 }
 
 /// The statement with `literal(column)` in the place of each value, where the column that it is compared with is known;

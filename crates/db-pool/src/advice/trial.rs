@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::finding::SuggestedIndex;
 use crate::error::AcquireError;
-use crate::sql_words::quote;
+use crate::sql::quote;
 
 /// How an index is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

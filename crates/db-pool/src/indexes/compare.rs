@@ -2,7 +2,7 @@
 
 use super::declare::Index;
 use super::report::IndexState;
-use crate::sql_words::{Word, words};
+use crate::sql::{Word, words};
 
 /// An index as the database describes it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sql_words::quote;
+use crate::sql::quote;
 
 /// An index that the program expects; made in constants, usually by [`ensure_indexes!`](crate::ensure_indexes).
 ///

@@ -18,7 +18,7 @@ use crate::class::ErrorClass;
 use crate::guard::Connection;
 use crate::pool::Pool;
 use crate::postgres::Postgres;
-use crate::sql_words::quote;
+use crate::sql::quote;
 
 type Session = Connection<Postgres>;
 

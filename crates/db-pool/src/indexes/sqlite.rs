@@ -12,7 +12,7 @@ use super::report::{IndexError, IndexReport, IndexState};
 use super::usage::{Asked, Explain, Explained, IndexNotUsed};
 use super::{Index, Indexed, report};
 use crate::pool::Pool;
-use crate::sql_words::{placed, quote};
+use crate::sql::{placed, quote};
 use crate::sqlite::Sqlite;
 
 impl Indexed for Sqlite {

@@ -33,8 +33,9 @@ pub(crate) use self::slow_log::slow_acquire;
 pub(crate) use self::spans::Span;
 pub use self::statements::StatementStats;
 pub(crate) use self::statements::{Statement, Statements};
-pub(crate) use self::text::{Kind, TextHash, placeholders};
+pub(crate) use self::text::TextHash;
 pub use self::usage::{Quantiles, Usage};
+use crate::sql::Kind;
 
 /// What the connections of one pool have told, together.
 pub(crate) struct Observed {

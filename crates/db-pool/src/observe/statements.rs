@@ -11,7 +11,8 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use super::buckets::{Buckets, nanos};
-use super::text::{Kind, SEED, hash, kind, normal, summary};
+use super::text::{SEED, hash};
+use crate::sql::{Kind, kind, normal, summary};
 
 /// One statement, whatever its values, in numbers since the pool opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

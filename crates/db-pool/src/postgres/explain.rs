@@ -5,7 +5,7 @@ use diesel::{QueryResult, QueryableByName, sql_query};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
 use super::connection::PgConnection;
-use crate::observe::placeholders;
+use crate::sql::numbered_values;
 
 #[derive(QueryableByName)]
 struct Line {
@@ -22,7 +22,7 @@ pub(super) async fn explain(connection: &mut PgConnection, sql: &str) -> QueryRe
         .await;
     let lines = match &prepared {
         Ok(_) => {
-            let values = vec!["NULL"; placeholders(sql)].join(", ");
+            let values = vec!["NULL"; numbered_values(sql)].join(", ");
             let values = if values.is_empty() {
                 values
             } else {

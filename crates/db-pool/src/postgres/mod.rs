@@ -147,9 +147,7 @@ impl Driver<PgConnection> for Postgres {
     }
 
     #[cfg(feature = "query-cache")]
-    async fn relations(
-        lane: &mut crate::lane::Lane<Self>,
-    ) -> QueryResult<crate::cache::Relations> {
+    async fn relations(lane: &mut crate::lane::Lane<Self>) -> QueryResult<crate::cache::Relations> {
         crate::cache::postgres_schema(lane).await
     }
 

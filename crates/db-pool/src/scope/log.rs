@@ -8,7 +8,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::report::{ScopeReport, ScopeStatement};
-use crate::observe::{Kind, Statement, TextHash};
+use crate::observe::{Statement, TextHash};
+use crate::sql::Kind;
 
 /// The statements of one scope; bounded, the rest is only counted.
 #[derive(Default)]

@@ -134,9 +134,7 @@ impl Driver<SqliteConnection> for Sqlite {
     }
 
     #[cfg(feature = "query-cache")]
-    async fn relations(
-        lane: &mut crate::lane::Lane<Self>,
-    ) -> QueryResult<crate::cache::Relations> {
+    async fn relations(lane: &mut crate::lane::Lane<Self>) -> QueryResult<crate::cache::Relations> {
         crate::cache::sqlite_schema(lane).await
     }
 
