@@ -31,6 +31,8 @@ mod control;
 mod cancelled_transactions;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod error_classes;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod examples;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(feature = "postgres")]
@@ -86,6 +88,7 @@ mod retries;
 mod scope_layer;
 #[cfg(feature = "sqlite")]
 mod scopes;
+mod settings_table;
 #[cfg(feature = "sqlite")]
 mod sqlite_faults;
 #[cfg(feature = "sqlite")]

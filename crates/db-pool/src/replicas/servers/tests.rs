@@ -1,3 +1,5 @@
+//! Choosing a server, lag, failover and bans as decisions, on answers made by hand.
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
