@@ -33,6 +33,7 @@ mod cancelled_transactions;
 mod error_classes;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod examples;
+mod faults_table;
 #[cfg(feature = "sqlite")]
 mod files;
 #[cfg(feature = "postgres")]
