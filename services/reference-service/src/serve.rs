@@ -28,6 +28,7 @@ pub struct Bound {
     monitor: Option<Monitor>,
     progress: Progress,
     gate: Gate,
+    admin_gate: Gate,
     addresses: Addresses,
     drain: CancellationToken,
     listeners: [JoinHandle<Drained>; 2],
@@ -68,10 +69,16 @@ pub async fn bind(config: Config, monitor: Option<Monitor>) -> Result<Bound, Fai
     };
     let progress = Progress::new(env!("CARGO_PKG_NAME"));
     let gate = Gate::new(progress.clone());
+    let admin_gate = Gate::new(progress.clone());
     let drain = CancellationToken::new();
     let serve =
         |listener: Listener, router: Router| tokio::spawn(listener.serve(router, drain.clone()));
-    let admin_routes = http::admin(&progress, monitor.as_ref(), config.admin.key.clone());
+    let admin_routes = http::admin(
+        &progress,
+        &admin_gate,
+        monitor.as_ref(),
+        config.admin.key.clone(),
+    );
     let listeners = [
         serve(public, http::public(&progress, gate.clone())),
         serve(admin, admin_routes),
@@ -81,6 +88,7 @@ pub async fn bind(config: Config, monitor: Option<Monitor>) -> Result<Bound, Fai
         monitor,
         progress,
         gate,
+        admin_gate,
         addresses,
         drain,
         listeners,
@@ -155,6 +163,8 @@ impl Bound {
             .get::<AppState>()
             .expect("`routes` is a component of the graph");
         let state = (*state).clone();
+        self.admin_gate
+            .open(http::database::router(state.store.clone()));
         self.gate
             .open(http::api(state, &self.config.http, self.monitor.as_ref()));
         self.progress.ready();

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::ConfigError;
 pub use self::inputs::Inputs;
-pub use self::text::{ConnectionUrl, Secret};
+pub use self::text::{ConnectionUrl, OrOff, Secret};
 
 /// Everything that can be configured; see `config/default.toml` for the same with comments.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -95,12 +95,36 @@ pub struct DatabaseConfig {
 pub struct PoolConfig {
     /// Most connections to PostgreSQL, or readers of SQLite (which has one writer).
     pub max_size: Option<u32>,
-    /// Longest wait for a connection.
+    /// Connections that are kept ready even when idle.
+    pub min_idle: Option<u32>,
+    /// Connections beyond `max_size` while callers wait; PostgreSQL only.
+    pub overflow: Option<u32>,
+    /// Longest queue of callers that wait for a connection; the next is answered with 503 at once.
+    pub max_waiting: Option<u32>,
+    /// Connections of `max_size` that all single reads share; PostgreSQL only, 0 for none.
+    pub lanes: Option<u32>,
+    /// Longest wait for a connection; a request waits no longer than it lives in any case.
     #[serde(with = "text::optional_duration")]
     pub acquire_timeout: Option<Duration>,
-    /// Longest run of one statement.
+    /// Longest time for opening one connection.
     #[serde(with = "text::optional_duration")]
-    pub statement_timeout: Option<Duration>,
+    pub connect_timeout: Option<Duration>,
+    /// Longest run of one statement; PostgreSQL only.
+    pub statement_timeout: Option<OrOff>,
+    /// Longest wait for a lock of somebody else.
+    pub lock_timeout: Option<OrOff>,
+    /// After how long an idle connection above `min_idle` is closed.
+    pub idle_timeout: Option<OrOff>,
+    /// At which age a connection is replaced.
+    pub max_lifetime: Option<OrOff>,
+    /// How long a statement takes to be logged as slow, without its values.
+    pub slow_query: Option<OrOff>,
+    /// How long a connection is lent to be logged as a leak, with the place that borrowed it.
+    pub leak_after: Option<OrOff>,
+    /// A PgBouncer in transaction mode stands in between; PostgreSQL only. Default false.
+    pub pgbouncer: bool,
+    /// PEM file with the certificates to trust instead of the public ones; PostgreSQL only.
+    pub root_certificates: Option<PathBuf>,
 }
 
 /// The tiers in front of the database: memory, Redis, disk.

@@ -3,7 +3,7 @@
 use db_pool::BackendKind;
 use tiered_cache::{Capacity, Compression, Policy};
 
-use super::{CacheConfig, CompressionChoice, DatabaseConfig};
+use super::{CacheConfig, CompressionChoice, DatabaseConfig, OrOff, PoolConfig};
 
 impl DatabaseConfig {
     /// The pool's preset for the backend with what is overridden.
@@ -27,9 +27,29 @@ impl DatabaseConfig {
                 preset
             }
         };
+        self.pool.over(preset)
+    }
+}
+
+impl PoolConfig {
+    /// The preset with what is overridden, but for the size: what it counts depends on the backend.
+    fn over(&self, preset: db_pool::PoolConfig) -> db_pool::PoolConfig {
+        let limit = |own: Option<OrOff>, preset| own.map_or(preset, OrOff::limit);
         db_pool::PoolConfig {
-            acquire_timeout: self.pool.acquire_timeout.unwrap_or(preset.acquire_timeout),
-            statement_timeout: self.pool.statement_timeout.or(preset.statement_timeout),
+            min_idle: self.min_idle.unwrap_or(preset.min_idle),
+            overflow: self.overflow.unwrap_or(preset.overflow),
+            max_waiting: self.max_waiting.unwrap_or(preset.max_waiting),
+            lanes: self.lanes.unwrap_or(preset.lanes),
+            acquire_timeout: self.acquire_timeout.unwrap_or(preset.acquire_timeout),
+            connect_timeout: self.connect_timeout.unwrap_or(preset.connect_timeout),
+            statement_timeout: limit(self.statement_timeout, preset.statement_timeout),
+            lock_timeout: limit(self.lock_timeout, preset.lock_timeout),
+            idle_timeout: limit(self.idle_timeout, preset.idle_timeout),
+            max_lifetime: limit(self.max_lifetime, preset.max_lifetime),
+            slow_query: limit(self.slow_query, preset.slow_query),
+            leak_after: limit(self.leak_after, preset.leak_after),
+            pgbouncer: self.pgbouncer,
+            root_certificates: self.root_certificates.clone(),
             ..preset
         }
     }

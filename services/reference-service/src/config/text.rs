@@ -1,8 +1,11 @@
 //! How single values are written as text: durations, sizes, URLs and secrets.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{
+    Deserialize, Deserializer, Serialize, Serializer,
+    de::{IntoDeserializer, value::StringDeserializer},
+};
 
 /// A value that is never shown: `Debug` and serialization say `***`.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
@@ -11,6 +14,15 @@ pub struct Secret(String);
 /// A URL whose password is never shown: `Debug`, `Display` and serialization replace it.
 #[derive(Clone, Deserialize, Eq, PartialEq)]
 pub struct ConnectionUrl(String);
+
+/// A limit that may be switched off: `30s`, or `off`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OrOff {
+    /// No limit.
+    Off,
+    /// This long.
+    After(Duration),
+}
 
 // === impl Secret ===
 
@@ -72,6 +84,40 @@ impl Serialize for ConnectionUrl {
         serializer.collect_str(self)
     }
 }
+
+// === impl OrOff ===
+
+impl OrOff {
+    /// As the crates write it: nothing where there is no limit.
+    pub fn limit(self) -> Option<Duration> {
+        match self {
+            Self::Off => None,
+            Self::After(limit) => Some(limit),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for OrOff {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text == OFF {
+            return Ok(Self::Off);
+        }
+        let text: StringDeserializer<D::Error> = text.into_deserializer();
+        duration::deserialize(text).map(Self::After)
+    }
+}
+
+impl Serialize for OrOff {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Off => serializer.serialize_str(OFF),
+            Self::After(limit) => duration::serialize(limit, serializer),
+        }
+    }
+}
+
+const OFF: &str = "off";
 
 /// What stands in place of a secret.
 pub(super) const REDACTED: &str = "***";

@@ -1,4 +1,4 @@
-//! The admin listener: metrics and start-up views for operators, behind a key if there is one.
+//! The admin listener: metrics, start-up and the database for operators, behind a key if there is one.
 
 use axum::{
     Router,
@@ -11,12 +11,20 @@ use constant_time_eq::constant_time_eq;
 use perf_monitor::Monitor;
 use startup_progress::Progress;
 
-use super::{guarded, problem::ApiError};
+use super::{database, gate::Gate, guarded, problem::ApiError};
 use crate::config::Secret;
 
-/// The whole admin listener. Without a monitor there is no `/metrics`.
-pub fn admin(progress: &Progress, monitor: Option<&Monitor>, key: Option<Secret>) -> Router {
-    let mut routes = Router::new().merge(startup_progress::http::router(progress.clone()));
+/// The whole admin listener. Without a monitor there is no `/metrics`; the views of the database arrive
+/// through `gate`.
+pub fn admin(
+    progress: &Progress,
+    gate: &Gate,
+    monitor: Option<&Monitor>,
+    key: Option<Secret>,
+) -> Router {
+    let mut routes = Router::new()
+        .merge(startup_progress::http::router(progress.clone()))
+        .merge(database::gated(gate));
     if let Some(monitor) = monitor {
         routes = routes.merge(perf_monitor::http::router(monitor.clone()));
     }

@@ -6,6 +6,7 @@
 //! `tasks` and `records`.
 
 pub mod conditional;
+pub mod database;
 pub mod docs;
 pub mod extract;
 pub mod gate;

@@ -1,8 +1,8 @@
 //! Whether the database answers, known without waiting for it.
 
-use db_pool::{Health, HealthReport};
+use db_pool::{Advice, Health, HealthReport};
 
-use super::{Pools, Store};
+use super::{Pools, Store, error::StoreError};
 
 impl Store {
     /// Why the database cannot be used, as far as is known; nothing when it answers.
@@ -29,5 +29,18 @@ impl Store {
             Pools::Sqlite(pool) => pool.health_report().await,
             Pools::Postgres(pool) => pool.health_report().await,
         }
+    }
+
+    /// What to change about the pool, the indexes and the statements, with the numbers that say so. For operators;
+    /// takes a connection and five seconds at the most.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the store is closed.
+    pub async fn advice(&self) -> Result<Advice, StoreError> {
+        let advice = match &self.pools {
+            Pools::Sqlite(pool) => pool.advice().await?,
+            Pools::Postgres(pool) => pool.advice().await?,
+        };
+        Ok(advice)
     }
 }

@@ -55,7 +55,8 @@ impl DataHold {
 impl Store {
     /// Holds the data; nothing when somebody holds it in a way that excludes this one.
     ///
-    /// Never waits for the other one. On SQLite it always succeeds, see `DataLock`.
+    /// Never waits for the other one. On SQLite it always succeeds, see `DataLock`; behind PgBouncer it
+    /// does as well and protects nothing.
     ///
     /// On PostgreSQL it spawns a task, which ends when the [`DataHold`] is dropped. Every two seconds
     /// it asks its session for a sign of life; when there is none it says so through
@@ -65,16 +66,25 @@ impl Store {
     /// The database's failures only.
     pub async fn hold(&self, hold: Hold) -> Result<Option<DataHold>, StoreError> {
         let trouble = Trouble::default();
-        let Pools::Postgres(main) = &self.pools else {
-            return Ok(Some(DataHold {
-                trouble,
-                _keeper: None,
-            }));
+        let main = match &self.pools {
+            // A lock would stay with whichever of PgBouncer's sessions took it, for ever.
+            Pools::Postgres(main) if !main.config().pgbouncer => main,
+            _ => {
+                return Ok(Some(DataHold {
+                    trouble,
+                    _keeper: None,
+                }));
+            }
         };
         let pool = Pool::<Postgres>::connect(PoolConfig {
+            name: "data lock".to_owned(),
             max_size: 1,
             min_idle: 0,
+            overflow: 0,
+            lanes: 0,
+            // Its only connection is lent for as long as the process lives.
             max_lifetime: None,
+            leak_after: None,
             ..main.config().clone()
         })
         .await?;

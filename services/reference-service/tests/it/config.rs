@@ -1,7 +1,8 @@
 //! Configuration: layers, messages, the committed default file.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{collections::HashMap, fs, path::Path, time::Duration};
 
+use db_pool::PoolConfig;
 use reference_service::config::{Config, ConfigError, Inputs};
 use serde_json::Value;
 
@@ -191,6 +192,26 @@ fn what_cannot_work_is_refused() {
             "0s",
             "`database.pool.acquire_timeout`",
         ),
+        (
+            "APP__DATABASE__POOL__SLOW_QUERY",
+            "never",
+            "`database.pool.slow_query` = `never`",
+        ),
+        (
+            "APP__DATABASE__POOL__MIN_IDLE",
+            "99",
+            "`database.pool.min_idle` = `99`",
+        ),
+        (
+            "APP__DATABASE__POOL__PGBOUNCER",
+            "true",
+            "`database.pool.pgbouncer` = `true`: must be false on SQLite",
+        ),
+        (
+            "APP__DATABASE__POOL__LANE",
+            "1",
+            "did you mean `database.pool.lanes`?",
+        ),
         ("APP__CACHE__TTL", "0s", "`cache.ttl` = `0s`"),
         (
             "APP__CACHE__COMPRESSION",
@@ -256,6 +277,26 @@ fn what_cannot_work_is_refused() {
         let message = error(&[(key, value)]);
         assert!(message.contains(words), "{key}={value}: {message}");
     }
+}
+
+#[test]
+fn a_limit_of_the_pool_can_be_set_switched_off_and_left_to_the_preset() {
+    let folder = tempfile::tempdir().unwrap();
+    let env = [
+        ("APP__DATABASE__URL", "postgres://db/app"),
+        ("APP__DATABASE__POOL__SLOW_QUERY", "off"),
+        ("APP__DATABASE__POOL__LEAK_AFTER", "1m 30s"),
+        ("APP__DATABASE__POOL__LANES", "3"),
+    ];
+    let config = Config::load(&inputs(folder.path(), &env)).unwrap();
+    let (pool, preset) = (config.database.pool(), PoolConfig::web(""));
+    assert_eq!(pool.slow_query, None);
+    assert_eq!(pool.leak_after, Some(Duration::from_secs(90)));
+    assert_eq!(pool.lanes, 3);
+    assert_eq!(pool.statement_timeout, preset.statement_timeout);
+    // What was printed says the same when it is fed back.
+    let printed: Config = toml::from_str(&config.to_toml()).unwrap();
+    assert_eq!(printed, config);
 }
 
 #[test]

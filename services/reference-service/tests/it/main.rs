@@ -10,6 +10,7 @@ mod bad_input;
 mod binary;
 mod cache;
 mod config;
+mod database_views;
 mod import;
 mod lifecycle;
 mod openapi;

@@ -233,7 +233,11 @@ pub(crate) async fn send(address: SocketAddr, method: &str, path: &str, json: &s
     .unwrap()
 }
 
-async fn exchange(address: SocketAddr, request: Request<Body>) -> std::io::Result<Answer> {
+/// Sends a request over a real socket.
+pub(crate) async fn exchange(
+    address: SocketAddr,
+    request: Request<Body>,
+) -> std::io::Result<Answer> {
     let other = |error: hyper::Error| std::io::Error::other(error);
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))

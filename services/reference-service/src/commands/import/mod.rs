@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use db_pool::PoolConfig;
 use indicatif::{HumanCount, ProgressBar, ProgressFinish, ProgressStyle};
 use jiff::Timestamp;
 use tokio::{sync::mpsc, task::spawn_blocking, time::Instant};
@@ -91,7 +92,12 @@ pub async fn run(config: Config, options: Import) -> Result<ExitCode, Failure> {
         }
         .into());
     }
-    let store = Store::connect(config.database.pool()).await?;
+    let pool = PoolConfig {
+        // The one transaction may take long; that is no leak.
+        leak_after: None,
+        ..config.database.pool()
+    };
+    let store = Store::connect(pool).await?;
     let imported = import(&store, &config.database.url, &options, &scan).await;
     store.close().await;
     imported
