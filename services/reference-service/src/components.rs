@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use db_pool::BackendKind;
+use db_pool::{BackendKind, ResultStore};
 use init_graph::{After, BoxError, Context, Dep, Graph, component};
 use perf_monitor::{Monitor, Sample};
 use startup_progress::{Health, Progress};
@@ -20,6 +20,7 @@ use crate::{
     data_dir::DataLock,
     domain::Record,
     failure::DataError,
+    shared_results::SharedResults,
     state::AppState,
     store::{DataHold, Hold, Store},
 };
@@ -48,6 +49,10 @@ pub struct Schema {
 #[derive(Debug)]
 pub struct Sampled;
 
+/// Listings are read as they are to be read: through the query cache or not.
+#[derive(Debug)]
+pub struct Listings;
+
 /// What the last process read most is in memory.
 #[derive(Debug)]
 pub struct Warmed;
@@ -65,6 +70,7 @@ pub fn graph(given: Given) -> Graph {
     graph.add(sample);
     graph.add(caches);
     graph.add(records);
+    graph.add(listings);
     graph.add(warm);
     graph.add(state);
     graph
@@ -262,6 +268,26 @@ async fn records(
     Ok(records)
 }
 
+/// First pages of listings are remembered from here on, if that is wished.
+#[component(name = "query cache", stage = "cache")]
+async fn listings(
+    given: Dep<Given>,
+    store: Dep<Store>,
+    caches: Dep<Caches>,
+    _sampled: After<Sampled>,
+) -> Result<Listings, BoxError> {
+    let config = &given.config.database.query_cache;
+    let Some(ttl) = config.ttl else {
+        return Ok(Listings);
+    };
+    let shared: Option<Arc<dyn ResultStore>> = match given.config.cache.redis.url {
+        Some(_) => Some(Arc::new(SharedResults::new(&caches, ttl)?)),
+        None => None,
+    };
+    store.cache_listings(ttl, config.max_entries, shared)?;
+    Ok(Listings)
+}
+
 /// Fetches what the last process read most. Nobody waits for it: what is asked for meanwhile is fetched
 /// as ever.
 #[component(
@@ -294,7 +320,7 @@ async fn state(
     store: Dep<Store>,
     caches: Dep<Caches>,
     records: Dep<TieredCache<Uuid, Record>>,
-    _sampled: After<Sampled>,
+    _listings: After<Listings>,
 ) -> Result<AppState, BoxError> {
     Ok(AppState {
         store: (*store).clone(),

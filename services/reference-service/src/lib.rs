@@ -13,5 +13,6 @@ pub mod domain;
 pub mod failure;
 pub mod http;
 pub mod serve;
+pub mod shared_results;
 pub mod state;
 pub mod store;

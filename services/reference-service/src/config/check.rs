@@ -56,6 +56,26 @@ impl Config {
                     error.problem(),
                 ),
             })?;
+        self.check_query_cache()
+    }
+
+    fn check_query_cache(&self) -> Result<(), ConfigError> {
+        let Some(ttl) = self.database.query_cache.ttl else {
+            return Ok(());
+        };
+        if !WAITS.contains(&ttl) {
+            let reason = "use 1ms to 1day, or leave it out";
+            return Err(refuse("database.query_cache.ttl", duration(ttl), reason));
+        }
+        if self.database.query_cache.max_entries == 0 {
+            let reason = "must be at least 1; leave database.query_cache.ttl out for no cache";
+            return Err(refuse("database.query_cache.max_entries", 0, reason));
+        }
+        if self.database.pool.pgbouncer {
+            let reason =
+                "PgBouncer keeps no session in which replicas could hear of writes; leave it out";
+            return Err(refuse("database.query_cache.ttl", duration(ttl), reason));
+        }
         Ok(())
     }
 

@@ -10,8 +10,8 @@ use bytesize::ByteSize;
 
 use super::{
     AdminConfig, CacheConfig, CompressionChoice, ConnectionUrl, DatabaseConfig, DiskConfig,
-    HttpConfig, LogConfig, LogFormat, MemoryConfig, MonitorConfig, PoolConfig, RedisConfig,
-    ShutdownConfig,
+    HttpConfig, LogConfig, LogFormat, MemoryConfig, MonitorConfig, PoolConfig, QueryCacheConfig,
+    RedisConfig, ShutdownConfig,
 };
 
 impl Default for HttpConfig {
@@ -42,6 +42,16 @@ impl Default for DatabaseConfig {
         Self {
             url: ConnectionUrl::from("sqlite:data/service.db"),
             pool: PoolConfig::default(),
+            query_cache: QueryCacheConfig::default(),
+        }
+    }
+}
+
+impl Default for QueryCacheConfig {
+    fn default() -> Self {
+        Self {
+            ttl: None,
+            max_entries: 1_000,
         }
     }
 }

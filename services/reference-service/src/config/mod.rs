@@ -87,6 +87,22 @@ pub struct DatabaseConfig {
     pub url: ConnectionUrl,
     /// What differs from the pool's preset for the backend.
     pub pool: PoolConfig,
+    /// First pages of listings, remembered; off without a TTL.
+    pub query_cache: QueryCacheConfig,
+}
+
+/// The cache of query results inside the pool.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryCacheConfig {
+    /// For how long the first page of a listing of tasks may be remembered. Default none: each asks the database.
+    ///
+    /// A write through the service ends it at once, on other replicas as soon as PostgreSQL's NOTIFY has told
+    /// them. Danger: what is written past the service shows after this time only.
+    #[serde(with = "text::optional_duration")]
+    pub ttl: Option<Duration>,
+    /// Most results in memory. Default 1,000.
+    pub max_entries: usize,
 }
 
 /// Overrides of the preset that `db_pool` has for the backend.

@@ -1,7 +1,7 @@
 //! The admin listener's views of the database: the pool, the database's own account, and advice.
 //!
-//! JSON, or text for people where `Accept` begins with `text/plain`. Only the first view is free: the
-//! others take a connection each and a few queries.
+//! JSON, or text for people where `Accept` begins with `text/plain`. Health and advice
+//! take a connection each and a few queries; the others ask nobody.
 
 use std::fmt::Display;
 
@@ -22,7 +22,7 @@ use crate::store::Store;
 
 /// The routes that wait for the database behind `gate`, for the admin listener.
 pub(super) fn gated(gate: &Gate) -> Router {
-    [PATH, HEALTH_PATH, ADVICE_PATH]
+    [PATH, HEALTH_PATH, ADVICE_PATH, CACHE_PATH]
         .into_iter()
         .fold(Router::new(), |routes, path| {
             routes.route_service(path, gate.clone().into_service())
@@ -35,6 +35,7 @@ pub fn router(store: Store) -> Router {
         .route(PATH, get(pool))
         .route(HEALTH_PATH, get(health))
         .route(ADVICE_PATH, get(advice))
+        .route(CACHE_PATH, get(query_cache))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(store)
 }
@@ -54,6 +55,13 @@ async fn advice(State(store): State<Store>, headers: HeaderMap) -> Result<Respon
     Ok(respond(&headers, &store.advice().await?))
 }
 
+/// What the query cache has done; 404 where it is off.
+async fn query_cache(State(store): State<Store>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let off = || ApiError::NotFound("the query cache is off (database.query_cache.ttl)".to_owned());
+    let stats = store.query_cache_stats().ok_or_else(off)?;
+    Ok(respond(&headers, &stats))
+}
+
 fn respond(headers: &HeaderMap, view: &(impl Serialize + Display)) -> Response {
     let text = headers
         .get(ACCEPT)
@@ -69,3 +77,4 @@ fn respond(headers: &HeaderMap, view: &(impl Serialize + Display)) -> Response {
 const PATH: &str = "/database";
 const HEALTH_PATH: &str = "/database/health";
 const ADVICE_PATH: &str = "/database/advice";
+const CACHE_PATH: &str = "/database/query-cache";

@@ -7,6 +7,8 @@
 //! that means many readers beside one writer.
 
 #[macro_use]
+mod cached;
+#[macro_use]
 mod on_backend;
 
 mod batch;
@@ -25,7 +27,10 @@ mod tasks;
 mod types;
 mod update;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use db_pool::{BackendKind, Pool, PoolConfig, Postgres, Sqlite, Status};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
@@ -50,6 +55,8 @@ const POSTGRES_MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/po
 #[derive(Clone, Debug)]
 pub struct Store {
     pools: Pools,
+    /// For how long first pages may be remembered; empty while each asks the database.
+    listings_ttl: Arc<OnceLock<Duration>>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +78,10 @@ impl Store {
             // A kind that this store does not know is refused by the pool itself.
             _ => Pools::Postgres(Pool::connect(config).await?),
         };
-        Ok(Self { pools })
+        Ok(Self {
+            pools,
+            listings_ttl: Arc::default(),
+        })
     }
 
     /// Brings the schema up to date and names the migrations that ran; none when it was.

@@ -1,7 +1,10 @@
 //! The queries on tasks.
 
+use std::sync::Arc;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
@@ -74,7 +77,8 @@ impl Store {
     }
 
     /// The tasks that `filter` lets through, most urgent first, then oldest first; at most `limit` and
-    /// [`LIST_ROWS_MAX`](super::LIST_ROWS_MAX). With `after`, only those behind that place.
+    /// [`LIST_ROWS_MAX`](super::LIST_ROWS_MAX). With `after`, only those behind that place; without it they may come
+    /// from the query cache, see [`cache_listings`](Self::cache_listings).
     ///
     /// # Errors
     /// [`StoreError::InvalidText`] for a filter that contains U+0000.
@@ -89,6 +93,10 @@ impl Store {
             filter.assigned_agent_id.as_deref().unwrap_or_default(),
         )?;
         let limit = row_limit(limit);
+        if let (None, Some(ttl)) = (after, self.listings_ttl.get()) {
+            let rows: Arc<Vec<TaskRow>> = cached!(self, *ttl, listing!(filter).limit(limit));
+            return rows.iter().cloned().map(Task::try_from).collect();
+        }
         let rows: Vec<TaskRow> = read!(self, |conn| match after {
             None => listing!(filter).limit(limit).load(conn).await?,
             // Behind a place lies the rest of its priority, then every lower one. As two queries
@@ -148,7 +156,7 @@ impl Store {
     }
 }
 
-#[derive(Debug, Queryable, Selectable, Insertable, AsChangeset)]
+#[derive(Clone, Debug, Queryable, Selectable, Insertable, AsChangeset, Serialize, Deserialize)]
 #[diesel(table_name = tasks, treat_none_as_null = true)]
 pub(super) struct TaskRow {
     id: Id,

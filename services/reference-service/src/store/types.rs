@@ -13,6 +13,7 @@ use diesel::{
     sql_types::{BigInt, Binary},
     sqlite::Sqlite,
 };
+use serde::{Deserialize, Serialize};
 
 /// The SQL side: what `schema.rs` calls the columns' types.
 pub(super) mod sql {
@@ -40,12 +41,12 @@ pub(super) mod sql {
 }
 
 /// An identifier on its way to or from a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsExpression, FromSqlRow, Serialize, Deserialize)]
 #[diesel(sql_type = sql::Id)]
 pub(super) struct Id(pub(super) uuid::Uuid);
 
 /// A moment on its way to or from a database; whole microseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, AsExpression, FromSqlRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, AsExpression, FromSqlRow, Serialize, Deserialize)]
 #[diesel(sql_type = sql::Moment)]
 pub(super) struct Moment(pub(super) jiff::Timestamp);
 

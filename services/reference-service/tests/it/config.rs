@@ -212,6 +212,11 @@ fn what_cannot_work_is_refused() {
             "1",
             "did you mean `database.pool.lanes`?",
         ),
+        (
+            "APP__DATABASE__QUERY_CACHE__TTL",
+            "0s",
+            "`database.query_cache.ttl` = `0s`",
+        ),
         ("APP__CACHE__TTL", "0s", "`cache.ttl` = `0s`"),
         (
             "APP__CACHE__COMPRESSION",

@@ -41,6 +41,9 @@ async fn shows(url: Option<ConnectionUrl>, backend: &str) {
     assert!(health["database"][backend].is_object(), "{health}");
     assert!(json("/database/advice").await["findings"].is_array());
 
+    let off = fetch(admin, "/database/query-cache").await.unwrap();
+    off.expect_problem(404, "not-found");
+
     let headers = [("host", "localhost"), ("accept", "text/plain")];
     for path in ["/database", "/database/health", "/database/advice"] {
         let asked = request(Method::GET, path, &headers, Body::empty());

@@ -14,6 +14,7 @@ mod database_views;
 mod import;
 mod lifecycle;
 mod openapi;
+mod query_cache;
 mod records;
 mod scope;
 mod store;
