@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Serve),
     /// Insert the records of a file, one JSON object a line
     Import(Import),
+    /// Take a copy of the database now, also while a server works on it
+    Backup(Backup),
     /// Print the effective configuration as TOML, secrets redacted
     Config,
     /// Ask a running service whether it is ready; exits with 0 or 1
@@ -46,6 +48,14 @@ pub struct Import {
     /// Leave out lines that are no records instead of importing nothing
     #[arg(long)]
     pub skip_bad: bool,
+}
+
+/// Options of `backup`.
+#[derive(Args, Clone, Debug)]
+pub struct Backup {
+    /// Folder for the copy; database.backup.folder by default
+    #[arg(long)]
+    pub to: Option<PathBuf>,
 }
 
 /// Options of `health`.

@@ -20,6 +20,7 @@ use crate::{
     data_dir::DataLock,
     domain::Record,
     failure::DataError,
+    http::problem::chain,
     shared_results::SharedResults,
     state::AppState,
     store::{DataHold, Hold, Store},
@@ -45,6 +46,10 @@ pub struct Schema {
     pub cache_epoch: u64,
 }
 
+/// Copies are taken, if they are wished.
+#[derive(Debug)]
+pub struct Copies;
+
 /// The sample is there, if it was asked for.
 #[derive(Debug)]
 pub struct Sampled;
@@ -67,6 +72,7 @@ pub fn graph(given: Given) -> Graph {
     graph.add(store);
     graph.add(hold);
     graph.add(schema);
+    graph.add(backups);
     graph.add(sample);
     graph.add(caches);
     graph.add(records);
@@ -172,6 +178,33 @@ async fn check_indexes(given: &Given, store: &Store) -> Result<(), BoxError> {
         .progress
         .check("indexes", move || Health::Warn(missing.clone()));
     Ok(())
+}
+
+/// Takes copies at intervals, if that is wished; the one under way at the stop is given up.
+#[component(name = "backups", stage = "storage")]
+async fn backups(
+    given: Dep<Given>,
+    store: Dep<Store>,
+    _schema: After<Schema>,
+    context: Context,
+) -> Result<Copies, BoxError> {
+    let backup = given.config.database.backup.clone();
+    let Some(folder) = &backup.folder else {
+        return Ok(Copies);
+    };
+    let copies = backup.copies(folder);
+    let task = tokio::spawn(async move {
+        if let Err(error) = store.back_up_every(copies, backup.every).await {
+            tracing::error!(error = chain(&error), "no backups are taken");
+        }
+    });
+    context.on_stop(async move || {
+        task.abort();
+        // Cancelled is how it ends.
+        let _ = task.await;
+        Ok(())
+    });
+    Ok(Copies)
 }
 
 #[component(name = "sample", stage = "storage", timeout = "1m")]

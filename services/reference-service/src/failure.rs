@@ -71,6 +71,12 @@ pub enum DataError {
         #[source]
         source: io::Error,
     },
+    /// There is none.
+    #[error("there is no database at {path}; see APP__DATABASE__URL")]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
     /// Another process of the service works on it.
     #[error("{what} is held by another process of this service; stop it first")]
     InUse {

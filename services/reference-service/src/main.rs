@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<ExitCode, Failure> {
         match command {
             Command::Serve(options) => commands::serve(config, options).await,
             Command::Import(options) => commands::import::run(config, options).await,
+            Command::Backup(options) => commands::backup(&config, options).await,
             Command::Health(options) => commands::health(&config, options).await,
             Command::Config | Command::Openapi => Ok(ExitCode::SUCCESS),
         }

@@ -3,8 +3,9 @@
 pub mod demo;
 pub mod import;
 
+mod backup;
 mod health;
 mod serve;
 mod signals;
 
-pub use self::{health::health, serve::serve};
+pub use self::{backup::backup, health::health, serve::serve};

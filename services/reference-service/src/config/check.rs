@@ -56,7 +56,28 @@ impl Config {
                     error.problem(),
                 ),
             })?;
+        self.check_backup()?;
         self.check_query_cache()
+    }
+
+    fn check_backup(&self) -> Result<(), ConfigError> {
+        let backup = &self.database.backup;
+        if backup
+            .folder
+            .as_ref()
+            .is_some_and(|it| it.as_os_str().is_empty())
+        {
+            let reason = "names no folder; leave it out for no copies";
+            return Err(refuse("database.backup.folder", "", reason));
+        }
+        if !BACKUP_INTERVALS.contains(&backup.every) {
+            let (every, reason) = (duration(backup.every), "use 1m to 8784h");
+            return Err(refuse("database.backup.every", every, reason));
+        }
+        if backup.keep == 0 {
+            return Err(refuse("database.backup.keep", 0, "must be at least 1"));
+        }
+        Ok(())
     }
 
     fn check_query_cache(&self) -> Result<(), ConfigError> {
@@ -174,6 +195,8 @@ fn duration(duration: Duration) -> String {
 const MONITOR_INTERVALS: RangeInclusive<Duration> =
     Duration::from_secs(1)..=Duration::from_secs(24 * 3600);
 const WAITS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_secs(24 * 3600);
+const BACKUP_INTERVALS: RangeInclusive<Duration> =
+    Duration::from_secs(60)..=Duration::from_secs(366 * 24 * 3600);
 const CONNECTIONS: RangeInclusive<usize> = 1..=1_000_000;
 const BODY_BYTES: RangeInclusive<u64> = 1..=1 << 30;
 /// Shorter keys can be guessed.

@@ -9,9 +9,9 @@ use std::{
 use bytesize::ByteSize;
 
 use super::{
-    AdminConfig, CacheConfig, CompressionChoice, ConnectionUrl, DatabaseConfig, DiskConfig,
-    HttpConfig, LogConfig, LogFormat, MemoryConfig, MonitorConfig, PoolConfig, QueryCacheConfig,
-    RedisConfig, ShutdownConfig,
+    AdminConfig, BackupConfig, CacheConfig, CompressionChoice, ConnectionUrl, DatabaseConfig,
+    DiskConfig, HttpConfig, LogConfig, LogFormat, MemoryConfig, MonitorConfig, PoolConfig,
+    QueryCacheConfig, RedisConfig, ShutdownConfig,
 };
 
 impl Default for HttpConfig {
@@ -43,6 +43,17 @@ impl Default for DatabaseConfig {
             url: ConnectionUrl::from("sqlite:data/service.db"),
             pool: PoolConfig::default(),
             query_cache: QueryCacheConfig::default(),
+            backup: BackupConfig::default(),
+        }
+    }
+}
+
+impl Default for BackupConfig {
+    fn default() -> Self {
+        Self {
+            folder: None,
+            every: Duration::from_secs(24 * 3600),
+            keep: 7,
         }
     }
 }

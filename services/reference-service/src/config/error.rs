@@ -58,6 +58,16 @@ impl ConfigError {
         }
     }
 
+    /// A setting that a command needs and nobody has set.
+    pub(crate) fn missing(key: &str, way_out: &str) -> Self {
+        Self::Value {
+            key: key.to_owned(),
+            value: String::new(),
+            origin: None,
+            reason: way_out.to_owned(),
+        }
+    }
+
     /// A file that cannot be read; the parser's excerpt of the line is left out.
     pub(super) fn file(path: String, error: &config::ConfigError) -> Self {
         let text = match error {

@@ -89,6 +89,25 @@ pub struct DatabaseConfig {
     pub pool: PoolConfig,
     /// First pages of listings, remembered; off without a TTL.
     pub query_cache: QueryCacheConfig,
+    /// Copies taken at intervals; off without a folder.
+    pub backup: BackupConfig,
+}
+
+/// Copies of the database, verified when they are taken.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupConfig {
+    /// Where they go; made when missing. Default none: no copies.
+    ///
+    /// Danger: on the disk of the database they die with it.
+    pub folder: Option<PathBuf>,
+    /// How old the newest may be before the next is taken. Default 1 day. A restart takes none more.
+    ///
+    /// Replicas that share a folder share its copies.
+    #[serde(with = "text::duration")]
+    pub every: Duration,
+    /// How many stay. Default 7.
+    pub keep: usize,
 }
 
 /// The cache of query results inside the pool.

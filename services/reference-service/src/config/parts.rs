@@ -1,9 +1,11 @@
 //! What each crate is given: its own configuration, made of its part of ours.
 
+use std::path::PathBuf;
+
 use db_pool::BackendKind;
 use tiered_cache::{Capacity, Compression, Policy};
 
-use super::{CacheConfig, CompressionChoice, DatabaseConfig, OrOff, PoolConfig};
+use super::{BackupConfig, CacheConfig, CompressionChoice, DatabaseConfig, OrOff, PoolConfig};
 
 impl DatabaseConfig {
     /// The pool's preset for the backend with what is overridden.
@@ -28,6 +30,16 @@ impl DatabaseConfig {
             }
         };
         self.pool.over(preset)
+    }
+}
+
+impl BackupConfig {
+    /// What the pool is told about copies in `folder`.
+    pub fn copies(&self, folder: impl Into<PathBuf>) -> db_pool::BackupConfig {
+        db_pool::BackupConfig {
+            keep: self.keep,
+            ..db_pool::BackupConfig::new(folder)
+        }
     }
 }
 

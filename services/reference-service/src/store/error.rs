@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use db_pool::{AcquireError, MigrateError, OpenError};
+use db_pool::{AcquireError, BackupError, MigrateError, OpenError};
 use diesel::result::{DatabaseErrorInformation, DatabaseErrorKind, Error as DieselError};
 
 /// A call to the store failed.
@@ -34,6 +34,9 @@ pub enum StoreError {
     /// stored.
     #[error("the import ended before its last record, nothing was stored")]
     ImportEnded,
+    /// No copy of the database could be taken.
+    #[error("no copy of the database could be taken")]
+    Backup(#[from] BackupError),
     /// The database refused a statement for another reason.
     #[error("the database refused a statement")]
     Backend(#[source] Box<DieselError>),

@@ -11,6 +11,7 @@ mod cached;
 #[macro_use]
 mod on_backend;
 
+mod backup;
 mod batch;
 mod epoch;
 mod error;

@@ -213,6 +213,16 @@ fn what_cannot_work_is_refused() {
             "did you mean `database.pool.lanes`?",
         ),
         (
+            "APP__DATABASE__BACKUP__EVERY",
+            "1s",
+            "`database.backup.every` = `1s`",
+        ),
+        (
+            "APP__DATABASE__BACKUP__KEEP",
+            "0",
+            "`database.backup.keep` = `0`",
+        ),
+        (
             "APP__DATABASE__QUERY_CACHE__TTL",
             "0s",
             "`database.query_cache.ttl` = `0s`",
