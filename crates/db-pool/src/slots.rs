@@ -1,9 +1,12 @@
 //! A set of equal connections: a fair queue in front, bb8 behind, and counts that keep the two in step.
 //!
 //! Two semaphores give out two different rights, both in the order of asking. A *permit* is the right to hold a
-//! connection; there are as many as the set is large. A *ticket* is the right to take an idle connection out of bb8;
-//! there are as many as bb8 has. Whoever has a permit and finds no ticket waits for the next one, whether it comes from
-//! a connection that was given back or from one that was opened meanwhile. So nobody ever waits inside bb8.
+//! connection; there are as many as the set is large. A *ticket* is the right to take an idle connection; there are as
+//! many as are idle. Whoever has a permit and finds no ticket waits for the next one, whether it comes from a connection
+//! that was given back or from one that was opened meanwhile. So nobody ever waits inside bb8.
+//!
+//! bb8 opens connections, counts them and drops them. Those that are idle stay taken out of it and lie in a stack here:
+//! its own way in and out costs three locks, a time-out and three looks at the clock, more than all the rest of borrowing.
 
 mod acquire;
 mod grow;
@@ -41,6 +44,8 @@ pub(crate) struct Set<B: Backend> {
     /// Permits that are to vanish as soon as they come back.
     debt: AtomicU32,
     tickets: Semaphore,
+    /// The last one used on top. The lock is held to push and to pop, never while a connection opens or closes.
+    idle: Mutex<Vec<Pooled<B>>>,
     /// The size that is meant; `overflow` more may be open while callers wait.
     size: AtomicU32,
     overflow: u32,
@@ -90,8 +95,6 @@ impl<B: Backend> Slots<B> {
             .retry_connection(false)
             .max_lifetime(None)
             .idle_timeout(None)
-            // Last in, first out: connections above the need stay idle and can be closed.
-            .queue_strategy(bb8::QueueStrategy::Lifo)
             .build_unchecked(manager());
         let id = match role {
             Role::Writer => SetId::Writers,
@@ -109,6 +112,7 @@ impl<B: Backend> Slots<B> {
             permits: Semaphore::new((size + overflow) as usize),
             debt: AtomicU32::new(0),
             tickets: Semaphore::new(0),
+            idle: Mutex::default(),
             size: AtomicU32::new(size),
             overflow,
             reserved: AtomicU32::new(0),
@@ -224,9 +228,9 @@ impl<B: Backend> Set<B> {
         self.redeem()
     }
 
-    /// Takes the idle connection that a ticket stands for. There always is one, and bb8 gives it without waiting.
+    /// Takes the idle connection that a ticket stands for. There always is one.
     fn redeem(&self) -> Option<Pooled<B>> {
-        let taken = self.bb8.get_owned().now_or_never()?.ok();
+        let taken = self.idle().pop();
         debug_assert!(
             taken.is_some(),
             "there is a ticket for each idle connection"
@@ -236,17 +240,25 @@ impl<B: Backend> Set<B> {
 
     /// Gives back a connection that is fit; the ticket comes after it.
     pub(crate) fn put(&self, pooled: Pooled<B>) {
-        drop(pooled);
+        self.idle().push(pooled);
         self.tickets.add_permits(1);
     }
 
     /// Adds a new connection to the idle ones.
     fn admit(&self, mut kept: Kept<B::Connection>) {
         kept.join(&self.open);
-        // bb8 refuses nothing: it has room, and the connection is not marked as broken.
-        if self.bb8.add(kept).is_ok() {
-            self.tickets.add_permits(1);
+        // bb8 refuses nothing: it has room, and the connection is not marked as broken. What it gives without waiting
+        // is this connection, or one that another call has added a moment ago and that is this call's in exchange.
+        if self.bb8.add(kept).is_ok()
+            && let Some(Ok(pooled)) = self.bb8.get_owned().now_or_never()
+        {
+            self.put(pooled);
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Pooled<B>>> {
+        // Nothing panics under the lock, so a poisoned one protects as well.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives a permit back.

@@ -24,7 +24,9 @@ impl Buckets {
         let nanos = nanos(duration);
         let bucket = &self.0[index(nanos)];
         // The sum first: a reader then never sees a count whose time is still missing.
-        bucket.nanos.fetch_add(nanos, Relaxed);
+        if nanos > 0 {
+            bucket.nanos.fetch_add(nanos, Relaxed);
+        }
         bucket.count.fetch_add(1, Relaxed);
     }
 

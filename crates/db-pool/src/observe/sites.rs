@@ -83,8 +83,10 @@ impl Site {
         if held > self.held_max.load(Relaxed) {
             self.held_max.fetch_max(held, Relaxed);
         }
-        self.querying.fetch_add(nanos(querying), Relaxed);
-        self.statements.fetch_add(statements, Relaxed);
+        if statements > 0 || !querying.is_zero() {
+            self.querying.fetch_add(nanos(querying), Relaxed);
+            self.statements.fetch_add(statements, Relaxed);
+        }
     }
 
     fn snapshot(&self) -> CallSite {

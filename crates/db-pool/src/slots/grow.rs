@@ -28,7 +28,7 @@ impl<B: Backend> Set<B> {
         let tickets = self.tickets.available_permits();
         let missing_idle = (self.min_idle as usize).saturating_sub(tickets);
         // Tickets that were given to a waiter who has not woken yet.
-        let idle = self.bb8.state().idle_connections as usize;
+        let idle = self.idle().len();
         let served = idle.saturating_sub(tickets);
         let going = self.doubtful.load(Acquire) + self.retiring.load(Acquire);
         Demand {
