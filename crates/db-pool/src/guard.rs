@@ -58,7 +58,7 @@ impl<B: Backend> fmt::Debug for Connection<B> {
     }
 }
 
-/// A connection out of bb8 together with the permit that entitles to it.
+/// A connection that bb8 has opened, together with the permit that entitles to it.
 pub(crate) struct Checkout<B: Backend> {
     /// `Some` until drop or `close`.
     parts: Option<(Pooled<B>, Permit<B>)>,
@@ -196,7 +196,7 @@ fn why_closed<B: Backend>(pooled: &mut Pooled<B>, set: &Set<B>, now: Instant) ->
     }
 }
 
-/// Closes a connection that was taken out of bb8.
+/// Closes a connection that is neither idle nor lent any more.
 pub(crate) fn close_pooled<B: Backend>(mut pooled: Pooled<B>, set: &Set<B>) {
     // A backend may spawn what ends a statement, and the guard may be dropped outside of the runtime.
     let _entered = set.shared.runtime.enter();

@@ -23,7 +23,7 @@ pub(crate) struct Manager<B: Backend> {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// A connection and what the pool knows of it; boxed, as bb8 moves it a few times for each borrower.
+/// A connection and what the pool knows of it; boxed, as it moves a few times for each borrower.
 pub(crate) type Kept<C> = Box<Managed<C>>;
 
 pub(crate) struct Managed<C> {
@@ -65,7 +65,11 @@ impl<B: Backend> Manager<B> {
     pub(crate) async fn open(&self, set: SetId) -> Result<Managed<B::Connection>, ConnectError> {
         let (shared, started) = (&self.shared, Instant::now());
         let generation = shared.generation();
-        let opened = self.connect_in_time().await;
+        let recorder = Recorder::new(Arc::clone(shared));
+        if self.role != Role::Writer {
+            recorder.reads_only();
+        }
+        let opened = self.connect_in_time(&recorder).await;
         shared.metrics.connect.record(started.elapsed());
         let counter = match &opened {
             Ok(_) => {
@@ -84,12 +88,7 @@ impl<B: Backend> Manager<B> {
             }
         };
         counter.fetch_add(1, Relaxed);
-        let mut connection = opened?;
-        let recorder = Recorder::new(Arc::clone(shared));
-        if self.role != Role::Writer {
-            recorder.reads_only();
-        }
-        B::listen(&mut connection, Arc::clone(&recorder));
+        let connection = opened?;
         let now = Instant::now();
         let lifetime = shared.config.max_lifetime;
         let seat = shared.registry.open(
@@ -111,11 +110,20 @@ impl<B: Backend> Manager<B> {
         })
     }
 
-    async fn connect_in_time(&self) -> Result<B::Connection, ConnectError> {
+    async fn connect_in_time(
+        &self,
+        recorder: &Arc<Recorder>,
+    ) -> Result<B::Connection, ConnectError> {
         if self.shared.is_closed() {
             return Err(self.closed());
         }
-        let opening = B::connect(&self.connector, self.role, self.shared.open_token());
+        let opening = async {
+            let token = self.shared.open_token();
+            let mut connection = B::connect(&self.connector, self.role, token).await?;
+            // Calls what the user has set as diesel's default instrumentation.
+            B::listen(&mut connection, Arc::clone(recorder));
+            Ok(connection)
+        };
         let opening = AssertUnwindSafe(opening).catch_unwind();
         let limit = self.shared.config.connect_timeout;
         // Dropping an unfinished connect closes its socket, or lets its thread end.

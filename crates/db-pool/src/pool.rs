@@ -84,6 +84,8 @@ impl<B: Backend> Inner<B> {
 impl<B: Backend> Drop for Inner<B> {
     fn drop(&mut self) {
         self.shared.set_closed();
+        // A borrower keeps its set alive, and would keep the idle ones of it open.
+        self.sets().for_each(Slots::close);
     }
 }
 
@@ -318,10 +320,16 @@ impl<B: Backend> Pool<B> {
             loop {
                 let mut returned = pin!(shared.returned.notified());
                 returned.as_mut().enable();
-                if shared.registry.counts().1 == 0 {
+                if shared.registry.counts().1 > 0 {
+                    returned.await;
+                    continue;
+                }
+                self.inner.sets().for_each(Slots::close_idle);
+                if self.inner.sets().all(Slots::is_empty) {
                     return;
                 }
-                returned.await;
+                // One is being opened or asked for a sign of life, or is on its way to a caller that came first.
+                let _ = timeout(CLOSE_INTERVAL, returned).await;
             }
         };
         let drained = timeout(shared.config.close_timeout, all_back).await;
@@ -426,7 +434,7 @@ impl<B: Backend> fmt::Debug for Pool<B> {
     }
 }
 
-/// How often a closing pool looks for connections that became idle.
+/// How often a closing or draining pool looks for connections that became idle.
 const CLOSE_INTERVAL: Duration = Duration::from_millis(20);
 /// How many holders a status names.
 const SHOWN_HOLDERS: usize = 16;

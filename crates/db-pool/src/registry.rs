@@ -209,12 +209,6 @@ impl Registry {
         late.collect()
     }
 
-    pub(crate) fn count(&self, set: SetId, wanted: impl Fn(&Seat) -> bool) -> usize {
-        let seats = self.seats();
-        let of_set = seats.iter().filter(|seat| seat.set == set);
-        of_set.filter(|seat| wanted(seat)).count()
-    }
-
     pub(crate) fn of(&self, set: SetId) -> Vec<Idle> {
         let seats = self.seats();
         let of_set = seats.iter().filter(|seat| seat.set == set);

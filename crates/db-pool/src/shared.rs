@@ -136,6 +136,8 @@ impl Shared {
                 .fetch_and(!SUSPENDED, Ordering::AcqRel);
         }
         self.tell_lending();
+        // What was put off meanwhile is due.
+        self.chores.notify_one();
     }
 
     fn tell_lending(&self) {

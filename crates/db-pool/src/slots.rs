@@ -180,6 +180,11 @@ impl<B: Backend> Slots<B> {
         self.0.growth().connecting()
     }
 
+    /// Whether no connection is open and none is being opened.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.open.load(Acquire) == 0 && self.connecting() == 0
+    }
+
     /// The database is known to be back.
     #[cfg(feature = "postgres")]
     pub(crate) fn try_now(&self) {

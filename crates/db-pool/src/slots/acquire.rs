@@ -171,7 +171,7 @@ impl<B: Backend> Set<B> {
         }
     }
 
-    /// Waits for a permit, in the order of asking, and until the pool lends.
+    /// Waits for a permit, in the order of asking.
     async fn turn(
         self: &Arc<Self>,
         asked: Asked,
@@ -190,30 +190,35 @@ impl<B: Backend> Set<B> {
                 }
             }
         }
-        let permit = Permit::new(Arc::clone(self));
-        if self.shared.is_suspended() && timeout_at(deadline, self.shared.resumed()).await.is_err()
-        {
-            return Err(self.out_of_time(asked, deadline));
-        }
-        Ok(permit)
+        Ok(Permit::new(Arc::clone(self)))
     }
 
-    /// Takes an idle connection, or waits for the next one to be given back or opened.
+    /// Takes an idle connection, or waits for the next one to be given back or opened; not while the pool is suspended.
     async fn find(
         self: &Arc<Self>,
         asked: Asked,
         deadline: Instant,
         permit: Permit<B>,
     ) -> Result<(Checkout<B>, Fitness), AcquireError> {
-        let pooled = match self.pop() {
-            Some(pooled) if !self.shared.is_closed() => pooled,
-            Some(pooled) => {
+        loop {
+            if self.shared.is_suspended()
+                && timeout_at(deadline, self.shared.resumed()).await.is_err()
+            {
+                return Err(self.out_of_time(asked, deadline));
+            }
+            let pooled = match self.pop() {
+                Some(pooled) => pooled,
+                None => self.wait_for_ticket(asked, deadline).await?,
+            };
+            if self.shared.is_closed() {
                 close_pooled(pooled, self);
                 return Err(AcquireError::Closed);
             }
-            None => self.wait_for_ticket(asked, deadline).await?,
-        };
-        Ok(self.lend(pooled, permit, Instant::now(), asked.at))
+            if !self.shared.is_suspended() {
+                return Ok(self.lend(pooled, permit, Instant::now(), asked.at));
+            }
+            self.put(pooled);
+        }
     }
 
     async fn wait_for_ticket(

@@ -14,7 +14,8 @@ use crate::manager::Kept;
 impl<B: Backend> Set<B> {
     /// Begins to open what is wanted, as far as it may begin now.
     pub(crate) fn grow(self: &Arc<Self>) {
-        while !self.shared.is_closed() {
+        // Suspended, the database is left alone.
+        while self.shared.is_lending() {
             let step = self.growth().next(Instant::now(), self.demand());
             match step {
                 Step::Start => self.spawn_connect(),

@@ -28,9 +28,12 @@ impl<B: Backend> Slots<B> {
         for idle in set.extract(|seat| chores.close.contains(&seat.id)) {
             close_pooled(idle, set);
         }
-        set.ask_all(|seat| chores.ask.contains(&seat.id));
-        if !chores.replace.is_empty() {
-            set.replace(chores.replace);
+        // Suspended, the database is left alone.
+        if !set.shared.is_suspended() {
+            set.ask_all(|seat| chores.ask.contains(&seat.id));
+            if !chores.replace.is_empty() {
+                set.replace(chores.replace);
+            }
         }
         set.close_surplus();
         if let Ok(mut spare) = set.spare.try_lock()
@@ -47,21 +50,15 @@ impl<B: Backend> Slots<B> {
 impl<B: Backend> Set<B> {
     /// Takes the idle connections that `wanted` says, and leaves the others in their order.
     fn extract(&self, wanted: impl Fn(&Seat) -> bool) -> Vec<Pooled<B>> {
-        let is_there = |seat: &Seat| !seat.view().lent && wanted(seat);
-        let mut missing = self.shared.registry.count(self.id, is_there);
-        let (mut found, mut others) = (Vec::new(), Vec::new());
-        while missing > 0 {
-            match self.pop() {
-                Some(idle) if wanted(&idle.seat) => {
-                    found.push(idle);
-                    missing -= 1;
-                }
-                Some(idle) => others.push(idle),
-                None => break,
-            }
-        }
-        others.into_iter().rev().for_each(|idle| self.put(idle));
-        found
+        // A connection whose ticket somebody else has taken already is that caller's.
+        let take = |idle: &mut Pooled<B>| {
+            wanted(&idle.seat)
+                && self.tickets.try_acquire().is_ok_and(|ticket| {
+                    ticket.forget();
+                    true
+                })
+        };
+        self.idle().extract_if(.., take).collect()
     }
 
     /// Asks every idle connection that has not been used since something went wrong, all at the same time.
@@ -81,25 +78,13 @@ impl<B: Backend> Set<B> {
     }
 
     /// Puts a connection back where it was: beneath those that were used later.
-    fn put_in_order(&self, idle: Pooled<B>) {
-        let since = idle.seat.view().since;
-        let mut later = Vec::new();
-        while let Some(other) = self.pop() {
-            let is_later = other.seat.view().since > since;
-            later.push(other);
-            if !is_later {
-                break;
-            }
-        }
-        // The last one taken was not used later, unless all were.
-        let beneath = later.pop_if(|last| last.seat.view().since <= since);
-        for one in beneath
-            .into_iter()
-            .chain([idle])
-            .chain(later.into_iter().rev())
-        {
-            self.put(one);
-        }
+    fn put_in_order(&self, pooled: Pooled<B>) {
+        let since = pooled.seat.view().since;
+        let mut idle = self.idle();
+        let at = idle.partition_point(|other| other.seat.view().since <= since);
+        idle.insert(at, pooled);
+        drop(idle);
+        self.tickets.add_permits(1);
     }
 
     /// Replaces connections one after another: opens another, then closes the old one as soon as it is idle.

@@ -97,6 +97,30 @@ async fn draining_waits_for_borrowers_and_leaves_nothing_open() {
 }
 
 #[tokio::test]
+async fn a_drained_pool_leaves_the_database_alone_until_it_is_resumed() {
+    let (_folder, pool) = sqlite_with(|c| {
+        (c.min_idle, c.keepalive) = (2, Some(Duration::from_secs(120)));
+    })
+    .await;
+    eventually("readers open", || pool.status().idle == 3).await;
+    assert_eq!(pool.drain().await, 0);
+    let connects = pool.status().connects_total;
+    tokio::time::pause();
+    for _ in 0..5 {
+        // The housekeeper looks once a second.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let status = pool.status();
+        assert_eq!((status.size, status.connecting), (0, 0), "{status}");
+    }
+    pool.refresh();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(pool.status().connects_total, connects);
+    tokio::time::resume();
+    pool.resume();
+    eventually("the idle ones are back", || pool.status().idle == 2).await;
+}
+
+#[tokio::test]
 async fn draining_is_bounded_when_a_borrower_never_returns() {
     let (_folder, pool) = sqlite_with(|c| c.close_timeout = Duration::from_millis(20)).await;
     let _held = pool.acquire().await.unwrap();

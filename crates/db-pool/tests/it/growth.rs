@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use db_pool::{AcquireError, ConnectErrorKind, Connection, Pool, PoolConfig, Postgres};
+use futures_util::FutureExt;
 use futures_util::future::join_all;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -12,7 +13,8 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::postgres_support::Database;
-use crate::support::chain;
+use crate::proxy::Proxy;
+use crate::support::{chain, eventually};
 
 /// A server that refuses logins with a code, or passes connections on, as told.
 struct Gate {
@@ -209,5 +211,88 @@ async fn a_burst_of_short_work_opens_few_connections() {
     join_all(work).await;
     let opened = gate.asked() - before;
     assert!(opened <= 10, "{opened} for 50 short tasks");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_spike_that_is_served_while_connects_are_slow_opens_no_more_than_are_under_way() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let proxy = Proxy::before(&database.url).await;
+    let pool = database
+        .pool_at(&proxy.url(&database.url), |c| {
+            (c.max_size, c.min_idle, c.lanes) = (50, 0, 0);
+        })
+        .await;
+    let before = proxy.connections();
+    // From here on a connect takes for ever, and work on the one connection goes on.
+    proxy.black_hole();
+    let work = (0..50).map(|_| async {
+        let held = pool.acquire().await.unwrap();
+        tokio::task::yield_now().await;
+        drop(held);
+    });
+    join_all(work).await;
+    let most = pool.config().connect_concurrency as usize;
+    assert!(pool.status().connecting <= most, "{}", pool.status());
+    proxy.forward();
+    eventually("the connects end", || pool.status().connecting == 0).await;
+    let opened = proxy.connections() - before;
+    assert!(opened <= most, "{opened} for 50 short tasks");
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn overflow_opens_while_callers_wait_and_closes_when_nobody_does() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database
+        .pool(|c| {
+            (c.max_size, c.overflow, c.lanes) = (1, 2, 0);
+        })
+        .await;
+    let mut held = join_all((0..3).map(|_| pool.acquire())).await;
+    assert!(held.iter().all(Result::is_ok), "{held:?}");
+    assert_eq!((pool.status().size, pool.status().max_size), (3, 1));
+    let mut fourth = Box::pin(pool.acquire());
+    assert!(fourth.as_mut().now_or_never().is_none());
+    // It is waited for, so it stays open; the others are more than are meant to stay.
+    drop(held.pop());
+    let fourth = fourth.await.unwrap();
+    assert_eq!(pool.status().connects_total, 3);
+    drop(held);
+    assert_eq!(pool.status().size, 1, "{}", pool.status());
+    drop(fourth);
+    assert_eq!(pool.status().idle, 1, "{}", pool.status());
+    assert!(pool.acquire().await.is_ok());
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_pool_suspended_while_a_caller_waits_for_its_connect_lends_when_it_is_resumed() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let proxy = Proxy::before(&database.url).await;
+    let pool = database
+        .pool_at(&proxy.url(&database.url), |c| c.lanes = 0)
+        .await;
+    let held = pool.acquire().await.unwrap();
+    proxy.black_hole();
+    let mut waiter = Box::pin(pool.acquire());
+    assert!(waiter.as_mut().now_or_never().is_none());
+    pool.suspend();
+    proxy.forward();
+    eventually("the connect ends", || pool.status().connecting == 0).await;
+    drop(held);
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+        assert!(waiter.as_mut().now_or_never().is_none(), "suspended");
+    }
+    assert_eq!(pool.status().in_use, 0, "{}", pool.status());
+    pool.resume();
+    assert!(waiter.await.is_ok());
     pool.close().await;
 }

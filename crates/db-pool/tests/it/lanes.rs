@@ -490,7 +490,10 @@ async fn old_lanes_are_replaced_without_an_error() {
         return;
     };
     let pool = database
-        .pool(|c| (c.lanes, c.max_lifetime) = (1, Some(Duration::from_millis(50))))
+        .pool(|c| {
+            (c.lanes, c.max_lifetime) = (1, Some(Duration::from_millis(50)));
+            (c.keepalive, c.leak_after) = (None, None);
+        })
         .await;
     with_things(&database, &pool).await;
     let mut lane = pool.read().await.unwrap();

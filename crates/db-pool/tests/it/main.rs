@@ -57,6 +57,8 @@ mod migrations;
 mod model;
 #[cfg(feature = "sqlite")]
 mod observability;
+#[cfg(feature = "sqlite")]
+mod panics;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(feature = "postgres")]
@@ -90,6 +92,8 @@ mod scope_layer;
 #[cfg(feature = "sqlite")]
 mod scopes;
 mod settings_table;
+#[cfg(feature = "postgres")]
+mod silence;
 #[cfg(feature = "sqlite")]
 mod sqlite_faults;
 #[cfg(feature = "sqlite")]

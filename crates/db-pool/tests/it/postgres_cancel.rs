@@ -125,7 +125,11 @@ async fn a_short_statement_is_waited_for_and_not_cancelled() {
         return;
     };
     let pool = database
-        .pool(|c| (c.max_size, c.lanes, c.cancel_after) = (1, 0, Duration::from_secs(60)))
+        .pool(|c| {
+            (c.max_size, c.lanes) = (1, 0);
+            (c.cancel_after, c.recovery_timeout) =
+                (Duration::from_secs(60), Duration::from_secs(120));
+        })
         .await;
     let mut connection = pool.acquire().await.unwrap();
     connection
