@@ -113,13 +113,7 @@ impl<B: Backend> Pool<B> {
         })?;
         let shared = Arc::new(Shared::new(config, runtime));
         let slots = |role, size, min_idle| {
-            Slots::new(
-                Arc::clone(&connector),
-                role,
-                size,
-                min_idle,
-                Arc::clone(&shared),
-            )
+            Slots::new(&connector, role, size, min_idle, Arc::clone(&shared))
         };
         // The writer opens first: it creates a SQLite file and switches it to WAL before any reader looks.
         let main_idle = if B::SEPARATE_READERS { 0 } else { min_idle };

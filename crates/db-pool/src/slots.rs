@@ -75,7 +75,7 @@ pub(crate) struct Set<B: Backend> {
 
 impl<B: Backend> Slots<B> {
     pub(crate) fn new(
-        connector: Arc<B::Connector>,
+        connector: &Arc<B::Connector>,
         role: Role,
         size: u32,
         min_idle: u32,
@@ -83,7 +83,7 @@ impl<B: Backend> Slots<B> {
     ) -> Self {
         let config = &shared.config;
         let manager = || Manager {
-            connector: Arc::clone(&connector),
+            connector: Arc::clone(connector),
             role,
             shared: Arc::clone(&shared),
         };

@@ -112,9 +112,10 @@ impl<B: Backend> Set<B> {
         let (alive, retired) = pooled.seat.lend(now, at);
         let mut checkout = Checkout::new(pooled, permit, at, now);
         let (shared, managed) = (&self.shared, checkout.managed_mut());
-        let fitness = if retired || managed.is_outdated(shared, now) {
-            Fitness::Unfit
-        } else if B::condition(managed.connection_mut()) != Condition::Clean {
+        let unfit = retired
+            || managed.is_outdated(shared, now)
+            || B::condition(managed.connection_mut()) != Condition::Clean;
+        let fitness = if unfit {
             Fitness::Unfit
         } else if now.saturating_duration_since(alive) >= shared.config.validate_after_idle
             || shared.is_suspect(alive)
