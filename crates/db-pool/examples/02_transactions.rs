@@ -27,7 +27,7 @@ mod schema {
 async fn pool_on(file: &str) -> Result<Pool<Sqlite>, Box<dyn Error + Send + Sync>> {
     let config = PoolConfig {
         // So that being in each other's way shows within this example.
-        lock_timeout: Some(Duration::from_millis(20)),
+        lock_timeout: Some(Duration::from_millis(200)),
         ..PoolConfig::embedded(file)
     };
     Ok(Pool::connect(config).await?)
@@ -110,7 +110,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
         let pool = pool.clone();
         async move { transfer(&pool, 2, 1, 30).await }
     });
-    tokio::time::sleep(Duration::from_millis(30)).await;
+    tokio::time::sleep(Duration::from_millis(250)).await;
     writing.batch_execute("COMMIT").await?;
     let attempt = waiting.await??;
     println!(

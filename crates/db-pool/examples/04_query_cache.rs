@@ -66,7 +66,11 @@ pub(crate) async fn main() -> Result<(), AnyError> {
              INSERT INTO posts SELECT i, 'author ' || (i % 3) FROM n",
         )
         .await?;
-    until(&pool, 20_000).await?;
+    // The bus is reached in the background; until then all is asked of the database.
+    while pool.query_cache().stats().hits == 0 {
+        by_author(&pool).await?;
+        tokio::task::yield_now().await;
+    }
 
     let first = by_author(&pool).await?;
     let begun = Instant::now();
