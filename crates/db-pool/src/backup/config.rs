@@ -69,15 +69,19 @@ impl BackupConfig {
     }
 
     /// Which of `copies`, the newest first, are no longer to be kept.
+    ///
+    /// One of the future was taken before the clock was set back, so it counts as older than those that are not.
     pub(super) fn doomed<'a>(&self, copies: &'a [Backup], now: SystemTime) -> Vec<&'a Backup> {
+        let (future, past): (Vec<_>, Vec<_>) =
+            copies.iter().partition(|copy| copy.taken_at() > now);
         let too_old = |copy: &Backup| {
             self.keep_for.is_some_and(|limit| {
                 now.duration_since(copy.taken_at())
                     .is_ok_and(|age| age > limit)
             })
         };
-        copies
-            .iter()
+        past.into_iter()
+            .chain(future)
             .enumerate()
             // The newest is never removed, however old.
             .skip(1)
@@ -120,6 +124,19 @@ mod tests {
         assert_eq!(doomed(&config, &[20]), 0, "the newest stays");
         config.keep = 1;
         assert_eq!(doomed(&config, &[20, 21, 22]), 2);
+    }
+
+    #[test]
+    fn after_the_clock_was_set_back_copies_of_the_future_go_first() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000);
+        let at = |seconds| Backup::for_tests(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds));
+        let all = [at(3_000_000), at(2_000_000), at(999_990), at(999_980)];
+        let mut config = BackupConfig::new("copies");
+        for (keep, doomed) in [(3, vec![1]), (2, vec![0, 1]), (1, vec![3, 0, 1])] {
+            config.keep = keep;
+            let expected: Vec<_> = doomed.into_iter().map(|at: usize| &all[at]).collect();
+            assert_eq!(config.doomed(&all, now), expected, "{keep}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The folder of the copies: their names, what is written half, and what is there.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,7 +12,10 @@ use super::manifest::{Backup, Manifest, TableRows, checksum, manifest_path};
 #[derive(Clone, Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    /// What the names of the copies begin with.
+    /// The pool, as it is called.
+    pool: String,
+    /// What the names of the copies begin with; not of this pool's alone, as others may differ in what a file cannot
+    /// be called.
     prefix: String,
     ending: &'static str,
 }
@@ -26,6 +29,7 @@ impl Folder {
         };
         Self {
             path: path.to_owned(),
+            pool: name.to_owned(),
             prefix: format!("{}-", name.chars().map(safe).collect::<String>()),
             ending,
         }
@@ -54,18 +58,26 @@ impl Folder {
         let stamp: String = stamp.chars().filter(|sign| !"-:".contains(*sign)).collect();
         let name = format!("{}{stamp}.{}", self.prefix, self.ending);
         let path = folder.join(format!("{name}{PARTIAL}"));
-        // `VACUUM INTO` wants no file there or an empty one, and only one copy a second can have this name.
-        let taken = [&path, &folder.join(&name)].map(|path| path.exists());
-        if taken.contains(&true) {
-            return Err(BackupError::TargetInUse {
-                target: path.display().to_string(),
-                problem: "is being written, or was within this second".to_owned(),
-            });
-        }
-        Ok(Partial {
-            path,
+        let in_use = || BackupError::TargetInUse {
+            target: path.display().to_string(),
+            problem: "is being written, or was within this second".to_owned(),
+        };
+        // Only one copy a second can have this name, and it is nobody else's to read. Both databases write into an
+        // empty file.
+        create(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => in_use(),
+            _ => BackupError::io("write", &path)(error),
+        })?;
+        let partial = Partial {
+            path: path.clone(),
             target: folder.join(name),
-        })
+            pool: self.pool.clone(),
+        };
+        // Looked at once the name is ours: whoever had it before has finished or given up.
+        if partial.target.exists() {
+            return Err(in_use());
+        }
+        Ok(partial)
     }
 
     fn sweep(&self, now: SystemTime, limit: Duration) -> io::Result<()> {
@@ -102,16 +114,19 @@ impl Folder {
             let entry = entry.map_err(BackupError::io("read", &self.path))?;
             let name = entry.file_name();
             let ours = name.to_str().is_some_and(|name| self.names(name));
-            if ours && let Some(manifest) = read_manifest(&entry.path()) {
+            if ours
+                && let Some(manifest) = read_manifest(&entry.path())
+                && manifest.pool == self.pool
+            {
                 copies.push(Backup::new(entry.path(), manifest));
             }
         }
-        // The names sort by time; two pools never share a prefix up to the stamp.
+        // The names sort by time.
         copies.sort_by(|one, other| other.path().cmp(one.path()));
         Ok(copies)
     }
 
-    /// Whether a copy of this pool may be called so.
+    /// Whether a copy of this pool may be called so; one of another may, too.
     fn names(&self, name: &str) -> bool {
         name.strip_prefix(&self.prefix)
             .and_then(|rest| rest.strip_suffix(self.ending)?.strip_suffix('.'))
@@ -138,6 +153,7 @@ const PARTIAL: &str = ".partial";
 pub(super) struct Partial {
     path: PathBuf,
     target: PathBuf,
+    pool: String,
 }
 
 impl Partial {
@@ -155,23 +171,31 @@ impl Partial {
         tables.sort();
         let (bytes, sha256) = checksum(&self.path).map_err(BackupError::io("read", &self.path))?;
         let manifest = Manifest {
+            pool: self.pool.clone(),
             backend: backend.to_owned(),
             taken_at: humantime::format_rfc3339_seconds(taken_at).to_string(),
             bytes,
             sha256,
             tables,
         };
+        let about = manifest_path(&self.target);
+        // Of a copy that never got its name.
+        let _ = std::fs::remove_file(&about);
         let write = || -> io::Result<()> {
             File::open(&self.path)?.sync_all()?;
-            let path = manifest_path(&self.target);
-            let mut file = File::create(&path)?;
+            let mut file = create(&about)?;
             file.write_all(&serde_json::to_vec_pretty(&manifest)?)?;
             file.sync_all()?;
             // The copy last: a manifest without a copy is nobody's.
             std::fs::rename(&self.path, &self.target)?;
             sync_folder(&self.target)
         };
-        write().map_err(BackupError::io("write", &self.target))?;
+        if let Err(error) = write() {
+            if !self.target.exists() {
+                let _ = std::fs::remove_file(&about);
+            }
+            return Err(BackupError::io("write", &self.target)(error));
+        }
         Ok(Backup::new(self.target.clone(), manifest))
     }
 }
@@ -181,6 +205,15 @@ impl Drop for Partial {
         // After `finish` there is nothing; otherwise whatever was written goes, as far as it can.
         let _ = std::fs::remove_file(&self.path);
     }
+}
+
+/// A new file that only its owner reads; fails if there is one.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Makes a rename in the folder of `path` outlive a power failure.

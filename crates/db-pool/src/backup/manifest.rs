@@ -20,6 +20,8 @@ pub struct Backup {
 /// What is known about a copy; lies beside it, with `.json` added to its name.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub(super) struct Manifest {
+    /// The name of the pool.
+    pub(super) pool: String,
     /// `sqlite` or `postgres`.
     pub(super) backend: String,
     /// As in RFC 3339.
@@ -123,6 +125,7 @@ impl Backup {
     #[cfg(test)]
     pub(super) fn for_tests(taken_at: SystemTime) -> Self {
         let manifest = Manifest {
+            pool: "main".to_owned(),
             backend: "sqlite".to_owned(),
             taken_at: humantime::format_rfc3339_seconds(taken_at).to_string(),
             bytes: 0,

@@ -28,6 +28,9 @@ use crate::pool::Pool;
 
 /// Takes, keeps, verifies and restores copies of the database of one pool; a cheap clone.
 ///
+/// Pools that share a folder need different names ([`PoolConfig::name`](crate::PoolConfig)): by it each knows its own
+/// copies. Only their owner can read the files.
+///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -67,23 +70,26 @@ pub trait Recoverable: Backend {
     where
         Self: Sized;
 
-    /// Makes the database that `url` names out of a copy and says how many rows it holds.
+    /// Makes the database that `url` names out of a copy and compares its rows.
     #[doc(hidden)]
     fn restore(
+        pool: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         url: &str,
         progress: &BackupProgress,
-    ) -> impl Future<Output = Result<Vec<TableRows>, BackupError>> + Send;
+    ) -> impl Future<Output = Result<(), BackupError>> + Send
+    where
+        Self: Sized;
 
-    /// Restores a copy into a database of its own, counts, and removes it.
+    /// Restores a copy into a database of its own, compares, and removes it.
     #[doc(hidden)]
     fn drill(
         pool: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         progress: &BackupProgress,
-    ) -> impl Future<Output = Result<Vec<TableRows>, BackupError>> + Send
+    ) -> impl Future<Output = Result<(), BackupError>> + Send
     where
         Self: Sized;
 }
@@ -158,8 +164,9 @@ impl<B: Recoverable> Backups<B> {
     /// Makes the database that `url` names out of a copy: a SQLite file that does not exist, or a PostgreSQL database
     /// that exists and is empty.
     ///
-    /// The copy is verified first, and the rows are counted afterwards. On an error nothing is left of a SQLite file;
-    /// PostgreSQL restores in one transaction.
+    /// The copy is verified first, and the rows are counted. A SQLite file appears under its name only when it is
+    /// whole, never over another one, and after an error or a dropped future not at all. PostgreSQL restores in one
+    /// transaction, then counts; dropping the future ends `pg_restore`.
     ///
     /// # Errors
     /// [`BackupError::Damaged`], [`BackupError::TargetInUse`], [`BackupError::RowsDiffer`] and what the database says.
@@ -179,23 +186,21 @@ impl<B: Recoverable> Backups<B> {
         progress: &BackupProgress,
     ) -> Result<(), BackupError> {
         copy.verify().await?;
-        let found = B::restore(&self.config, copy.path(), url, progress).await?;
-        copy.compare(&found)
+        B::restore(&self.pool, &self.config, copy, url, progress).await
     }
 
     /// Restores a copy into a database of its own, counts its rows, and removes it again: a backup that was never
     /// restored is a hope.
     ///
-    /// PostgreSQL needs the right to create databases. Dropping the future may leave the drill's database behind; its
-    /// name begins with `drill_`.
+    /// PostgreSQL needs the right to create databases. Dropping the future may leave the drill's database behind there;
+    /// its name begins with `drill_`.
     ///
     /// # Errors
     /// As [`restore`](Self::restore).
     pub async fn drill(&self, copy: &Backup) -> Result<(), BackupError> {
         copy.verify().await?;
         let progress = BackupProgress::default();
-        let found = B::drill(&self.pool, &self.config, copy.path(), &progress).await?;
-        copy.compare(&found)
+        B::drill(&self.pool, &self.config, copy, &progress).await
     }
 
     /// Removes the copies that are no longer to be kept, never the newest, and says how many.
@@ -232,13 +237,13 @@ impl<B: Recoverable> Backups<B> {
     }
 
     async fn is_due(&self, every: Duration) -> Result<bool, BackupError> {
-        let newest = self.folder.list().await?.into_iter().next();
-        // A clock that was set back makes a copy of the future: one more is taken rather than none for years.
-        Ok(newest.is_none_or(|copy| {
-            SystemTime::now()
-                .duration_since(copy.taken_at())
-                .is_ok_and(|age| age >= every)
-        }))
+        let now = SystemTime::now();
+        let copies = self.folder.list().await?;
+        // Those of the future were taken before the clock was set back, nobody knows when.
+        let mut ages = copies
+            .iter()
+            .filter_map(|copy| now.duration_since(copy.taken_at()).ok());
+        Ok(ages.next().is_none_or(|age| age >= every))
     }
 }
 

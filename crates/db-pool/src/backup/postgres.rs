@@ -1,22 +1,22 @@
 //! Copies of a PostgreSQL database by `pg_dump`, restored by `pg_restore`: child processes that end with the future.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use diesel::prelude::QueryableByName;
 use diesel::sql_types::{BigInt, Text};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
 use tokio::time::timeout;
 use tokio_postgres::config::Host;
 
 use super::error::BackupError;
 use super::manifest::TableRows;
-use super::{BackupConfig, BackupProgress, Recoverable};
+use super::{Backup, BackupConfig, BackupProgress, Recoverable};
 use crate::config::PoolConfig;
 use crate::pool::Pool;
-use crate::postgres::{PgConnection, Postgres};
+use crate::postgres::{LibpqTls, PgConnection, Postgres};
 use crate::url::redact;
 
 impl Recoverable for Postgres {
@@ -28,9 +28,9 @@ impl Recoverable for Postgres {
         to: &Path,
         progress: &BackupProgress,
     ) -> Result<Vec<TableRows>, BackupError> {
-        let url = &pool.config().url;
+        let server = &Server::of(pool.config());
         within(config, async {
-            let own = connect(url, "copied").await?;
+            let own = connect(server, "copied").await?;
             let mut connection = own
                 .acquire()
                 .await
@@ -44,7 +44,7 @@ impl Recoverable for Postgres {
                 first(&mut connection, "SELECT pg_export_snapshot() AS word").await?;
             let tables = count(&mut connection).await?;
             progress.expect(tables.len() as u64);
-            let mut dump = Call::new(config, "pg_dump", url)?;
+            let mut dump = Call::new(config, "pg_dump", server)?;
             dump.command
                 .args(["--format=custom", "--verbose", "--no-password"])
                 .arg(format!("--snapshot={}", snapshot.word))
@@ -60,36 +60,41 @@ impl Recoverable for Postgres {
     }
 
     async fn restore(
+        pool: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         url: &str,
         progress: &BackupProgress,
-    ) -> Result<Vec<TableRows>, BackupError> {
+    ) -> Result<(), BackupError> {
+        let server = &Server {
+            url,
+            ..Server::of(pool.config())
+        };
         within(config, async {
-            let target = connect(url, "restored").await?;
+            let target = connect(server, "restored").await?;
             let mut connection = target
                 .acquire()
                 .await
                 .map_err(BackupError::database("restored"))?;
-            if let Some(table) = count(&mut connection).await?.into_iter().next() {
+            if let Some(name) = occupied(&mut connection).await? {
                 return Err(BackupError::TargetInUse {
                     target: redact(url),
-                    problem: format!("has table {} already", table.table),
+                    problem: format!("has {name} already"),
                 });
             }
-            let mut restore = Call::new(config, "pg_restore", url)?;
+            let mut restore = Call::new(config, "pg_restore", server)?;
             restore
                 .command
                 .args(["--exit-on-error", "--single-transaction", "--verbose"])
                 .args(["--no-password", "--no-owner", "--no-privileges"])
                 .arg(format!("--dbname={}", restore.database))
-                .arg(from);
-            progress.expect(list(config, from).await?);
+                .arg(copy.path());
+            progress.expect(list(config, copy.path()).await?);
             restore.run(progress, "processing data for table").await?;
-            let found = count(&mut connection).await;
+            let found = count(&mut connection).await?;
             drop(connection);
             target.close().await;
-            found
+            copy.compare(&found)
         })
         .await
     }
@@ -97,13 +102,13 @@ impl Recoverable for Postgres {
     async fn drill(
         pool: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         progress: &BackupProgress,
-    ) -> Result<Vec<TableRows>, BackupError> {
+    ) -> Result<(), BackupError> {
         let unique = fastrand::u64(..);
         let name = format!("drill_{unique:016x}");
         let url = with_database(&pool.config().url, &name);
-        let admin = connect(&pool.config().url, "restored").await?;
+        let admin = connect(&Server::of(pool.config()), "restored").await?;
         let mut connection = admin
             .acquire()
             .await
@@ -113,20 +118,37 @@ impl Recoverable for Postgres {
             result.map_err(BackupError::database("restored"))
         };
         run(format!("CREATE DATABASE {name}")).await?;
-        let found = Self::restore(config, from, &url, progress).await;
+        let restored = Self::restore(pool, config, copy, &url, progress).await;
         let dropped = run(format!("DROP DATABASE {name} WITH (FORCE)")).await;
         drop(connection);
         admin.close().await;
-        let found = found?;
-        dropped?;
-        Ok(found)
+        restored.and(dropped)
+    }
+}
+
+/// Where the database is, and how it is reached.
+struct Server<'a> {
+    url: &'a str,
+    pgbouncer: bool,
+    root_certificates: Option<&'a Path>,
+}
+
+impl<'a> Server<'a> {
+    fn of(pool: &'a PoolConfig) -> Self {
+        Self {
+            url: &pool.url,
+            pgbouncer: pool.pgbouncer,
+            root_certificates: pool.root_certificates.as_deref(),
+        }
     }
 }
 
 /// A connection of its own: a copy takes long, and the pool's are for its users.
-async fn connect(url: &str, action: &'static str) -> Result<Pool<Postgres>, BackupError> {
-    let mut config = PoolConfig::batch(url);
+async fn connect(server: &Server<'_>, action: &'static str) -> Result<Pool<Postgres>, BackupError> {
+    let mut config = PoolConfig::batch(server.url);
     "backup".clone_into(&mut config.name);
+    config.pgbouncer = server.pgbouncer;
+    config.root_certificates = server.root_certificates.map(Path::to_owned);
     (config.max_size, config.min_idle, config.lanes) = (1, 0, 0);
     Pool::connect(config)
         .await
@@ -149,7 +171,8 @@ async fn count(connection: &mut PgConnection) -> Result<Vec<TableRows>, BackupEr
         "SELECT format('%I.%I', n.nspname, c.relname) AS word
          FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
+           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                           AND d.objid = c.oid AND d.deptype = 'e')
          ORDER BY 1",
     )
     .load(connection)
@@ -165,6 +188,23 @@ async fn count(connection: &mut PgConnection) -> Result<Vec<TableRows>, BackupEr
     Ok(counted)
 }
 
+/// Something that is in the database already, other than what extensions bring.
+async fn occupied(connection: &mut PgConnection) -> Result<Option<String>, BackupError> {
+    let found: Vec<Word> = diesel::sql_query(
+        "SELECT format('%I.%I', n.nspname, c.relname) AS word
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+         WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
+           AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
+           AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.classid = 'pg_class'::regclass
+                           AND d.objid = c.oid AND d.deptype = 'e')
+         LIMIT 1",
+    )
+    .load(connection)
+    .await
+    .map_err(BackupError::database("looked at"))?;
+    Ok(found.into_iter().next().map(|found| found.word))
+}
+
 async fn first<R>(connection: &mut PgConnection, sql: &str) -> Result<R, BackupError>
 where
     R: QueryableByName<diesel::pg::Pg> + Send + 'static,
@@ -176,18 +216,31 @@ where
 /// How many tables a copy holds data of; an error for what is no copy.
 async fn list(config: &BackupConfig, copy: &Path) -> Result<u64, BackupError> {
     let mut command = Command::new(program(config, "pg_restore")?);
-    command.arg("--list").arg(copy).kill_on_drop(true);
-    let output = command.output().await;
-    let output = output.map_err(BackupError::io("start pg_restore for", copy))?;
-    if !output.status.success() {
+    command
+        .env("LC_ALL", "C")
+        .arg("--list")
+        .arg(copy)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    let started = command.spawn();
+    let mut child = started.map_err(BackupError::io("start pg_restore for", copy))?;
+    let (mut tables, mut said) = (0, Said::default());
+    let listed = read(child.stdout.take(), |line| {
+        tables += u64::from(line.contains(" TABLE DATA "));
+    });
+    let told = read(child.stderr.take(), |line| said.push(line));
+    tokio::join!(listed, told);
+    let status = child.wait().await;
+    let status = status.map_err(BackupError::io("wait for pg_restore of", copy))?;
+    if !status.success() {
         return Err(BackupError::Damaged {
             path: copy.to_owned(),
-            problem: tail(&String::from_utf8_lossy(&output.stderr)),
+            problem: said.or(status),
         });
     }
-    let text = String::from_utf8_lossy(&output.stdout);
-    let data = text.lines().filter(|line| line.contains(" TABLE DATA "));
-    Ok(data.count() as u64)
+    Ok(tables)
 }
 
 /// One run of a client program against a server; the password goes by the environment, which other users cannot read.
@@ -195,13 +248,25 @@ struct Call {
     program: &'static str,
     command: Command,
     database: String,
+    password: String,
 }
 
 impl Call {
-    fn new(config: &BackupConfig, name: &'static str, url: &str) -> Result<Self, BackupError> {
-        let server: tokio_postgres::Config =
-            url.parse().map_err(BackupError::database("copied"))?;
+    fn new(
+        config: &BackupConfig,
+        name: &'static str,
+        server: &Server<'_>,
+    ) -> Result<Self, BackupError> {
+        let tls = LibpqTls::new(server.url, server.root_certificates);
+        let server: tokio_postgres::Config = tls
+            .url
+            .parse()
+            .map_err(BackupError::database("understood"))?;
         let mut command = Command::new(program(config, name)?);
+        // What the pool does not heed must not lead the program to another server.
+        for foreign in FOREIGN {
+            command.env_remove(foreign);
+        }
         let host = match server.get_hosts().first() {
             Some(Host::Tcp(host)) => host.clone(),
             #[cfg(unix)]
@@ -211,17 +276,18 @@ impl Call {
         let port = server.get_ports().first().copied().unwrap_or(5432);
         let user = server.get_user().unwrap_or("postgres");
         let database = server.get_dbname().unwrap_or(user).to_owned();
-        let tls = match server.get_ssl_mode() {
-            tokio_postgres::config::SslMode::Disable => "disable",
-            tokio_postgres::config::SslMode::Require => "require",
-            _ => "prefer",
-        };
+        if let Some(address) = server.get_hostaddrs().first() {
+            command.env("PGHOSTADDR", address.to_string());
+        }
+        if let Some(roots) = &tls.roots {
+            command.env("PGSSLROOTCERT", roots);
+        }
         command
             .env("PGHOST", host)
             .env("PGPORT", port.to_string())
             .env("PGUSER", user)
             .env("PGDATABASE", &database)
-            .env("PGSSLMODE", tls)
+            .env("PGSSLMODE", tls.mode)
             .env("PGAPPNAME", name)
             .env("PGCONNECT_TIMEOUT", "10")
             // The words of its progress are English.
@@ -230,13 +296,16 @@ impl Call {
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(password) = server.get_password() {
-            command.env("PGPASSWORD", String::from_utf8_lossy(password).as_ref());
+        let password = server.get_password().unwrap_or_default();
+        let password = String::from_utf8_lossy(password).into_owned();
+        if !password.is_empty() {
+            command.env("PGPASSWORD", &password);
         }
         Ok(Self {
             program: name,
             command,
             database,
+            password,
         })
     }
 
@@ -246,10 +315,15 @@ impl Call {
             .command
             .spawn()
             .map_err(BackupError::io("start", self.program))?;
-        let said = match child.stderr.take() {
-            Some(output) => read(output, progress, step).await,
-            None => String::new(),
-        };
+        let mut said = Said::default();
+        read(child.stderr.take(), |line| {
+            if line.contains(step) {
+                progress.advance();
+            } else {
+                said.push(line);
+            }
+        })
+        .await;
         let status = child
             .wait()
             .await
@@ -257,34 +331,78 @@ impl Call {
         if status.success() {
             return Ok(());
         }
+        let mut said = said.or(status);
+        // No such program tells it. Should one, it goes no further.
+        if !self.password.is_empty() {
+            said = said.replace(&self.password, "***");
+        }
         Err(BackupError::Program {
             program: self.program,
-            said: if said.is_empty() {
-                status.to_string()
-            } else {
-                said
-            },
+            said,
         })
     }
 }
 
+/// Variables of libpq that the pool knows nothing of, or that are set anew.
+const FOREIGN: [&str; 9] = [
+    "PGHOSTADDR",
+    "PGSERVICE",
+    "PGSERVICEFILE",
+    "PGOPTIONS",
+    "PGPASSWORD",
+    "PGSSLROOTCERT",
+    "PGSSLNEGOTIATION",
+    "PGREQUIRESSL",
+    "PGTARGETSESSIONATTRS",
+];
+
 /// What a program said at last, bounded.
-async fn read(output: impl AsyncRead + Unpin, progress: &BackupProgress, step: &str) -> String {
-    let mut lines = BufReader::new(output).split(b'\n');
-    let mut said = String::new();
-    while let Ok(Some(line)) = lines.next_segment().await {
-        let line = String::from_utf8_lossy(&line);
-        if line.contains(step) {
-            progress.advance();
-        } else if line.contains("error:") || line.contains("fatal:") || line.contains("detail:") {
-            said.push_str(&line);
-            said.push('\n');
+#[derive(Default)]
+struct Said(String);
+
+impl Said {
+    /// Keeps a line that tells what went wrong; what else programs say is how far they are.
+    fn push(&mut self, line: &str) {
+        if ["error:", "fatal:", "detail:"]
+            .iter()
+            .any(|word| line.contains(word))
+        {
+            self.0.push_str(line);
+            self.0.push('\n');
         }
-        if said.len() > 2 * SAID {
-            said = tail(&said);
+        if self.0.len() > 2 * SAID {
+            self.0 = tail(&self.0);
         }
     }
-    tail(&said)
+
+    /// That, or how it ended if it said nothing.
+    fn or(self, status: ExitStatus) -> String {
+        match tail(&self.0) {
+            said if said.is_empty() => status.to_string(),
+            said => said,
+        }
+    }
+}
+
+/// Gives each line to `line`, of very long ones the beginning.
+async fn read(output: Option<impl AsyncRead + Unpin>, mut line: impl FnMut(&str)) {
+    let Some(mut output) = output else { return };
+    let mut buffer = vec![0; 8 * 1024];
+    let mut begun = Vec::new();
+    // A pipe that breaks has ended as well.
+    while let Ok(count @ 1..) = output.read(&mut buffer).await {
+        for byte in &buffer[..count] {
+            if *byte == b'\n' {
+                line(&String::from_utf8_lossy(&begun));
+                begun.clear();
+            } else if begun.len() < LINE {
+                begun.push(*byte);
+            }
+        }
+    }
+    if !begun.is_empty() {
+        line(&String::from_utf8_lossy(&begun));
+    }
 }
 
 /// The end of a text, at most `SAID` bytes.
@@ -298,6 +416,9 @@ fn tail(text: &str) -> String {
 }
 
 const SAID: usize = 2_000;
+
+/// What is kept of one line.
+const LINE: usize = 4_000;
 
 /// Where a client program lies.
 fn program(config: &BackupConfig, name: &'static str) -> Result<PathBuf, BackupError> {
@@ -365,6 +486,24 @@ mod tests {
         ] {
             assert_eq!(with_database(url, "new"), expected);
         }
+    }
+
+    #[tokio::test]
+    async fn of_what_a_program_says_without_end_only_the_end_of_its_errors_stays() {
+        let endless = "x".repeat(3 * LINE);
+        let text = format!(
+            "{endless}\n{}pg_dump: error: at last",
+            "error: é\n".repeat(SAID)
+        );
+        let (mut lines, mut longest, mut said) = (0, 0, Said::default());
+        read(Some(text.as_bytes()), |line| {
+            (lines, longest) = (lines + 1, longest.max(line.len()));
+            said.push(line);
+        })
+        .await;
+        assert_eq!((lines, longest), (SAID + 2, LINE));
+        let said = said.or(ExitStatus::default());
+        assert!(said.len() <= SAID && said.ends_with("at last"), "{said}");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use diesel::connection::SimpleConnection;
@@ -12,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use super::error::BackupError;
 use super::folder::sync_folder;
 use super::manifest::TableRows;
-use super::{BackupConfig, BackupProgress, Recoverable};
+use super::{Backup, BackupConfig, BackupProgress, Recoverable};
 use crate::pool::Pool;
 use crate::sqlite::Sqlite;
 use crate::url::sqlite_file;
@@ -33,7 +34,10 @@ impl Recoverable for Sqlite {
         let (from, to) = (file.unwrap_or_default(), to.to_owned());
         let watched = to.clone();
         let (told, busy) = (progress.clone(), pool.config().lock_timeout);
+        let caller = Caller::default();
+        let waits = caller.waits();
         let copying = tokio::task::spawn_blocking(move || {
+            let _written = Unwanted(to.clone(), waits);
             let mut connection = open(&from, busy)?;
             let pages = number(
                 &mut connection,
@@ -55,48 +59,78 @@ impl Recoverable for Sqlite {
     }
 
     async fn restore(
+        _: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         url: &str,
         progress: &BackupProgress,
-    ) -> Result<Vec<TableRows>, BackupError> {
+    ) -> Result<(), BackupError> {
         let (target, _) = sqlite_file(url).map_err(BackupError::database("restored"))?;
-        let (from, target) = (from.to_owned(), PathBuf::from(target));
-        let partial = beside(&target, ".restoring");
-        let (told, watched) = (progress.clone(), partial.clone());
-        let restoring = tokio::task::spawn_blocking(move || {
-            let size = fs::metadata(&from).map_err(BackupError::io("read", &from))?;
-            told.expect(size.len());
-            put(&from, &partial, &target)
-        });
-        watch(restoring, &watched, config.limit, progress).await
+        restore_to(config, copy, PathBuf::from(target), progress).await
     }
 
     async fn drill(
         _: &Pool<Self>,
         config: &BackupConfig,
-        from: &Path,
+        copy: &Backup,
         progress: &BackupProgress,
-    ) -> Result<Vec<TableRows>, BackupError> {
+    ) -> Result<(), BackupError> {
         // Beside the copy: there is room for one more there, as for the next copy.
-        let target = beside(from, ".drill");
-        let url = format!("sqlite:{}", target.display());
-        let _ = fs::remove_file(&target);
-        let found = Self::restore(config, from, &url, progress).await;
-        let _ = fs::remove_file(&target);
-        found
+        let target = beside(copy.path(), &format!(".drill-{:08x}", fastrand::u32(..)));
+        let _restored = Unwanted(target.clone(), Weak::new());
+        restore_to(config, copy, target, progress).await
+    }
+}
+
+async fn restore_to(
+    config: &BackupConfig,
+    copy: &Backup,
+    target: PathBuf,
+    progress: &BackupProgress,
+) -> Result<(), BackupError> {
+    // Two restores at once each write a file of their own.
+    let partial = beside(&target, &format!(".restoring-{:08x}", fastrand::u32(..)));
+    let (copy, watched) = (copy.clone(), partial.clone());
+    progress.expect(copy.bytes());
+    let caller = Caller::default();
+    let waits = caller.waits();
+    let restoring = tokio::task::spawn_blocking(move || put(&copy, &partial, &target, &waits));
+    watch(restoring, &watched, config.limit, progress).await
+}
+
+/// Stands for the future that waits for a thread: dropped with it.
+#[derive(Default)]
+struct Caller(Arc<()>);
+
+impl Caller {
+    fn waits(&self) -> Waits {
+        Arc::downgrade(&self.0)
+    }
+}
+
+/// Whether the caller still waits, for the thread to ask.
+type Waits = Weak<()>;
+
+/// A file that goes with this value if nobody waits for it.
+struct Unwanted(PathBuf, Waits);
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        if self.1.strong_count() == 0 {
+            let _ = fs::remove_file(&self.0);
+        }
     }
 }
 
 /// Tells the size of the growing file until `work` is done or takes too long.
 ///
-/// A statement cannot be interrupted: it runs to its end on its thread, and its file is removed there or by the caller.
-async fn watch(
-    mut work: tokio::task::JoinHandle<Result<Vec<TableRows>, BackupError>>,
+/// A statement cannot be interrupted: it runs to its end on its thread, which then removes what nobody waits for.
+async fn watch<T>(
+    mut work: tokio::task::JoinHandle<Result<T, BackupError>>,
     file: &Path,
     limit: Duration,
     progress: &BackupProgress,
-) -> Result<Vec<TableRows>, BackupError> {
+) -> Result<T, BackupError> {
     let until = Instant::now() + limit;
     loop {
         let look = (Instant::now() + LOOK).min(until);
@@ -116,7 +150,7 @@ async fn watch(
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Puts the copy in place: never over another file, and wholly or not at all; blocks.
-fn put(from: &Path, partial: &Path, target: &Path) -> Result<Vec<TableRows>, BackupError> {
+fn put(copy: &Backup, partial: &Path, target: &Path, waits: &Waits) -> Result<(), BackupError> {
     let in_use = |problem: &str| BackupError::TargetInUse {
         target: target.display().to_string(),
         problem: problem.to_owned(),
@@ -130,25 +164,27 @@ fn put(from: &Path, partial: &Path, target: &Path) -> Result<Vec<TableRows>, Bac
             return Err(in_use("has a log of an earlier file beside it"));
         }
     }
-    let result = (|| {
-        fs::copy(from, partial).map_err(BackupError::io("write", partial))?;
-        let found = check(partial)?;
-        let place = || -> std::io::Result<()> {
-            fs::File::open(partial)?.sync_all()?;
-            // A link fails where a file has appeared meanwhile; a rename would replace it.
-            fs::hard_link(partial, target)?;
-            sync_folder(target)
-        };
-        match place() {
-            Ok(()) => Ok(found),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                Err(in_use("exists already"))
-            }
-            Err(error) => Err(BackupError::io("write", target)(error)),
-        }
-    })();
-    let _ = fs::remove_file(partial);
-    result
+    let _written = Unwanted(partial.to_owned(), Weak::new());
+    let from = copy.path();
+    fs::copy(from, partial).map_err(BackupError::io("write", partial))?;
+    copy.compare(&check(partial)?)?;
+    if waits.strong_count() == 0 {
+        return Err(BackupError::Interrupted);
+    }
+    let place = || -> std::io::Result<()> {
+        fs::File::open(partial)?.sync_all()?;
+        // A link fails where a file has appeared meanwhile; a rename would replace it.
+        fs::hard_link(partial, target)
+    };
+    place().map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => in_use("exists already"),
+        _ => BackupError::io("write", target)(error),
+    })?;
+    let _placed = Unwanted(target.to_owned(), Weak::clone(waits));
+    sync_folder(target).map_err(|error| {
+        let _ = fs::remove_file(target);
+        BackupError::io("write", target)(error)
+    })
 }
 
 /// Whether the database in the file is whole, and how many rows it has; blocks.

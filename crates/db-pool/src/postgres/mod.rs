@@ -27,6 +27,8 @@ use diesel_async::{AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection
 pub(crate) use self::connect::Connector;
 pub use self::connection::PgConnection;
 pub(crate) use self::driver::describe;
+#[cfg(feature = "backup")]
+pub(crate) use self::tls::LibpqTls;
 use crate::backend::{Backend, Condition, Driver, Role};
 use crate::class::ErrorClass;
 use crate::config::PoolConfig;

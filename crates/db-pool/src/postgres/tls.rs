@@ -72,6 +72,48 @@ impl FromUrl {
     }
 }
 
+/// The same for PostgreSQL's own programs.
+#[cfg(feature = "backup")]
+pub(crate) struct LibpqTls {
+    /// Without the parts that only libpq understands.
+    pub(crate) url: String,
+    pub(crate) mode: &'static str,
+    /// A file, or `system`; `None` where nothing is verified.
+    pub(crate) roots: Option<PathBuf>,
+}
+
+#[cfg(feature = "backup")]
+impl LibpqTls {
+    pub(crate) fn new(url: &str, named: Option<&Path>) -> Self {
+        let from_url = FromUrl::new(url);
+        let asks = |mode| {
+            let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+            let asked = format!("sslmode={mode}");
+            parameters.split('&').any(|parameter| parameter == asked)
+        };
+        let named = named.map(Path::to_owned).or(from_url.roots);
+        let mode = match from_url.trust {
+            Some(Trust::Named) => "verify-full",
+            // libpq takes the roots of the system only for servers that are called what they should be.
+            Some(_) if named.is_none() => "verify-full",
+            Some(_) => "verify-ca",
+            None if asks("disable") => "disable",
+            None if asks("require") && named.is_some() => "verify-ca",
+            None if asks("require") => "require",
+            None => "prefer",
+        };
+        let roots = match named {
+            None if from_url.trust.is_some() => Some(PathBuf::from("system")),
+            named => named,
+        };
+        Self {
+            url: from_url.url,
+            mode,
+            roots,
+        }
+    }
+}
+
 /// How to wrap a socket.
 #[derive(Clone)]
 pub(super) struct Tls {
@@ -290,6 +332,53 @@ mod tests {
             assert_eq!(found.url, rest);
             assert_eq!(found.trust, trust, "{url}");
             assert_eq!(found.roots, roots.map(PathBuf::from), "{url}");
+        }
+    }
+
+    #[cfg(feature = "backup")]
+    #[test]
+    fn programs_trust_nobody_whom_the_pool_does_not_trust() {
+        for (url, named, mode, roots) in [
+            ("postgres://h/d", None, "prefer", None),
+            ("postgres://h/d?sslmode=disable", None, "disable", None),
+            ("postgres://h/d?sslmode=require", None, "require", None),
+            (
+                "postgres://h/d?sslmode=require",
+                Some("ca"),
+                "verify-ca",
+                Some("ca"),
+            ),
+            (
+                "postgres://h/d?sslmode=verify-ca",
+                Some("ca"),
+                "verify-ca",
+                Some("ca"),
+            ),
+            (
+                "postgres://h/d?sslmode=verify-ca",
+                None,
+                "verify-full",
+                Some("system"),
+            ),
+            (
+                "postgres://h/d?sslmode=verify-full",
+                None,
+                "verify-full",
+                Some("system"),
+            ),
+            (
+                "postgres://h/d?sslmode=verify-full&sslrootcert=a",
+                None,
+                "verify-full",
+                Some("a"),
+            ),
+        ] {
+            let tls = LibpqTls::new(url, named.map(Path::new));
+            assert_eq!(
+                (tls.mode, tls.roots.as_deref()),
+                (mode, roots.map(Path::new)),
+                "{url}"
+            );
         }
     }
 }

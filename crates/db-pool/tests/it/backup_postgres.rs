@@ -69,6 +69,17 @@ async fn a_copy_is_restored_into_an_empty_database_and_into_no_other() {
     pool.close().await;
 }
 
+/// A folder with a `pg_dump` of our own.
+fn program(folder: &TempDir, script: &str) -> std::path::PathBuf {
+    let programs = folder.path().join("programs");
+    std::fs::create_dir_all(&programs).unwrap();
+    let path = programs.join("pg_dump");
+    std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&path, mode).unwrap();
+    programs
+}
+
 #[tokio::test]
 async fn a_failing_program_says_why_and_leaves_no_copy() {
     let Some((_database, pool, folder)) = source().await else {
@@ -89,18 +100,32 @@ async fn a_failing_program_says_why_and_leaves_no_copy() {
         "{error}"
     );
 
-    // A program that fails as an old `pg_dump` does.
-    let programs = folder.path().join("programs");
-    std::fs::create_dir(&programs).unwrap();
-    let script = "#!/bin/sh\necho 'pg_dump: error: aborting because of server version mismatch' >&2\nexit 1\n";
-    let path = programs.join("pg_dump");
-    std::fs::write(&path, script).unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-    std::fs::set_permissions(&path, mode).unwrap();
-    config.programs = Some(programs);
+    // A program that fails as an old `pg_dump` does, talks without end, and tells what it should not.
+    let script = "head -c 3000000 /dev/zero >&2; echo >&2
+        echo \"pg_dump: error: $PGHOSTADDR$PGSERVICE<$PGPASSWORD> server version mismatch\" >&2; exit 1";
+    config.programs = Some(program(&folder, script));
+    let backups = Backups::new(&pool, config.clone()).unwrap();
+    let error = backups.take().await.unwrap_err();
+    let server: tokio_postgres::Config = pool.config().url.parse().unwrap();
+    let hidden = server.get_password().map_or("", |_| "***");
+    let said = format!("`pg_dump` failed: pg_dump: error: <{hidden}> server version mismatch");
+    assert_eq!(error.to_string(), said);
+
+    // One that hangs, and would leave a file.
+    let script = "echo $$ > \"$(dirname \"$0\")/pid\"; exec sleep 600";
+    let programs = program(&folder, script);
+    config.programs = Some(programs.clone());
+    config.limit = std::time::Duration::from_secs(2);
     let backups = Backups::new(&pool, config).unwrap();
-    let error = backups.take().await.unwrap_err().to_string();
-    assert!(error.contains("server version mismatch"), "{error}");
+    let error = backups.take().await.unwrap_err();
+    assert!(matches!(error, BackupError::TimedOut { .. }), "{error}");
+    let pid = std::fs::read_to_string(programs.join("pid")).unwrap();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    crate::support::eventually("the program is ended", || {
+        // A zombie until the runtime looks after it.
+        std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z"))
+    })
+    .await;
     assert_eq!(
         std::fs::read_dir(folder.path().join("copies"))
             .unwrap()

@@ -243,3 +243,139 @@ async fn a_folder_that_cannot_be_made_is_named() {
     let error = backups.take().await.unwrap_err();
     assert!(error.to_string().contains("file/copies"), "{error}");
 }
+
+#[tokio::test]
+async fn pools_whose_names_differ_only_in_what_a_file_cannot_be_called_keep_their_copies_apart() {
+    let source = Source::new(|_| {}).await;
+    let folder = source.folder.path().join("copies");
+    let mut all = Vec::new();
+    for name in ["a/b", "a_b"] {
+        let mut config = PoolConfig::embedded(&source.pool.config().url);
+        config.name = name.to_owned();
+        let pool = Pool::<Sqlite>::connect(config).await.unwrap();
+        let mut config = BackupConfig::new(&folder);
+        config.keep = 1;
+        all.push(Backups::new(&pool, config).unwrap());
+    }
+    let mut taken = Vec::new();
+    for backups in &all {
+        taken.push(take_in_some_second(backups).await);
+    }
+    for (backups, copy) in all.iter().zip(taken) {
+        assert_eq!(backups.list().await.unwrap(), [copy]);
+        assert_eq!(backups.prune().await.unwrap(), 0);
+    }
+}
+
+/// Copies with names alike need seconds of their own.
+async fn take_in_some_second(backups: &Backups<Sqlite>) -> db_pool::Backup {
+    loop {
+        match backups.take().await {
+            Err(BackupError::TargetInUse { .. }) => tokio::task::yield_now().await,
+            taken => return taken.unwrap(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn copies_of_the_future_keep_nobody_from_taking_one_and_are_the_first_to_go() {
+    let source = Source::new(|config| config.keep = 2).await;
+    let first = source.backups.take().await.unwrap();
+    let folder = first.path().parent().unwrap().to_owned();
+    // As if the clock had been set back since.
+    for (stamp, time) in [
+        ("20990101T000000Z", "2099-01-01T00:00:00Z"),
+        ("20980101T000000Z", "2098-01-01T00:00:00Z"),
+    ] {
+        let about = format!("{}.json", first.path().display());
+        let mut about: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(about).unwrap()).unwrap();
+        about["taken_at"] = time.into();
+        fs::copy(first.path(), folder.join(format!("main-{stamp}.db"))).unwrap();
+        let text = about.to_string();
+        fs::write(folder.join(format!("main-{stamp}.db.json")), text).unwrap();
+    }
+    for name in source.files() {
+        if !name.contains("-209") {
+            fs::remove_file(folder.join(name)).unwrap();
+        }
+    }
+    let backups = source.backups.clone();
+    let running = tokio::spawn(async move { backups.run_every(Duration::from_secs(3600)).await });
+    let taken = async {
+        loop {
+            let copies = source.backups.list().await.unwrap();
+            let new = copies.into_iter().find(|copy| {
+                copy.taken_at() >= first.taken_at()
+                    && copy.taken_at() <= std::time::SystemTime::now()
+            });
+            if let Some(copy) = new {
+                return copy;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let new = timeout(Duration::from_secs(30), taken).await.unwrap();
+    let pruned = async {
+        while source.backups.list().await.unwrap().len() > 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(30), pruned).await.unwrap();
+    running.abort();
+    assert!(source.backups.list().await.unwrap().contains(&new));
+}
+
+#[tokio::test]
+async fn what_is_dropped_or_takes_too_long_leaves_nothing_behind() {
+    use futures_util::FutureExt;
+
+    let source = Source::new(|_| {}).await;
+    let copy = source.backups.take().await.unwrap();
+    let before = source.files();
+    let (path, url) = source.target();
+    for polls in 1..4 {
+        let mut restoring = Box::pin(source.backups.restore(&copy, &url));
+        let mut drilling = Box::pin(source.backups.drill(&copy));
+        for _ in 0..polls {
+            let _ = drilling.as_mut().now_or_never();
+            if restoring.as_mut().now_or_never().is_some() {
+                fs::remove_file(&path).unwrap();
+                break;
+            }
+        }
+        drop((restoring, drilling));
+    }
+    let gone = || {
+        source.files() == before
+            && names(source.folder.path())
+                .iter()
+                .all(|name| !name.contains("restor"))
+    };
+    crate::support::eventually("nothing is left", gone).await;
+
+    let mut config = BackupConfig::new(source.folder.path().join("slow"));
+    config.limit = Duration::from_nanos(1);
+    let backups = Backups::new(&source.pool, config).unwrap();
+    let error = backups.take().await.unwrap_err();
+    assert!(matches!(error, BackupError::TimedOut { .. }), "{error}");
+    let slow = source.folder.path().join("slow");
+    crate::support::eventually("nothing is left", || names(&slow).is_empty()).await;
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn copies_are_their_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let source = Source::new(|_| {}).await;
+    source.backups.take().await.unwrap();
+    let folder = source.folder.path().join("copies/daily");
+    for name in source.files() {
+        let mode = fs::metadata(folder.join(&name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}
