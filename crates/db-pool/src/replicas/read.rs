@@ -63,10 +63,12 @@ impl Replicas {
     /// next request, for [`Scope::wrote`]. `None` outside of a [`Scope`], and if nothing was written.
     ///
     /// Asks the primary, at most for `probe_timeout`, where connections were borrowed by [`acquire`](Self::acquire) and
-    /// are back; transactions know by themselves.
+    /// are back, and where the answer to a COMMIT was lost; other transactions know by themselves. Dropping the future
+    /// changes nothing.
     ///
     /// # Errors
-    /// [`AcquireError::NoPrimary`] if the primary does not answer, or such a connection is still borrowed.
+    /// [`AcquireError::NoPrimary`] if the primary does not answer, such a connection is still borrowed, or a COMMIT of
+    /// unknown outcome may still take effect.
     pub async fn written(&self) -> Result<Option<Lsn>, AcquireError> {
         let core = self.core();
         let Some(scope) = Scope::current() else {

@@ -1,4 +1,5 @@
-//! Writes of a request whose place in the log is not known: those on connections that it borrowed for writing.
+//! Writes of a request whose place in the log is not known: those on connections that it borrowed for writing, and
+//! commits whose answer never came.
 //!
 //! Nobody can see from outside what was written there, so all that was borrowed counts as written to. When the
 //! connection is back, the next end of the log that the primary tells is behind all of it.
@@ -16,8 +17,8 @@ pub(crate) struct Unplaced(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     lent: u32,
-    /// When the last one came back, until its writes have a place.
-    returned: Option<Instant>,
+    /// When the last one came back or is over, until its writes have a place.
+    over: Option<Instant>,
 }
 
 impl Unplaced {
@@ -28,21 +29,28 @@ impl Unplaced {
     pub(crate) fn returned(&self, now: Instant) {
         let mut state = self.state();
         state.lent = state.lent.saturating_sub(1);
-        state.returned = Some(now);
+        state.over = state.over.max(Some(now));
+    }
+
+    /// A commit that is nowhere to be found in the log yet; at `over`, which may be in the future, it has surely taken
+    /// effect or never will.
+    pub(crate) fn committed(&self, over: Instant) {
+        let mut state = self.state();
+        state.over = state.over.max(Some(over));
     }
 
     /// Whether there are such writes.
     pub(crate) fn is_any(&self) -> bool {
         let state = self.state();
-        state.lent > 0 || state.returned.is_some()
+        state.lent > 0 || state.over.is_some()
     }
 
     /// The primary was asked at `asked` and said where its log ends: returns that, if it is the place of all of them.
     pub(crate) fn place(&self, asked: Instant, end: Lsn) -> Option<Lsn> {
         let mut state = self.state();
-        let behind = state.lent == 0 && state.returned.is_some_and(|returned| returned < asked);
+        let behind = state.lent == 0 && state.over.is_some_and(|over| over < asked);
         behind.then(|| {
-            state.returned = None;
+            state.over = None;
             end
         })
     }
@@ -77,5 +85,17 @@ mod tests {
         assert!(unplaced.is_any());
         assert_eq!(unplaced.place(at(21), end), Some(end));
         assert!(!unplaced.is_any());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_commit_that_may_still_take_effect_has_no_place_until_it_cannot() {
+        let (unplaced, end) = (Unplaced::default(), Lsn::new(7));
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        unplaced.committed(at(30));
+        unplaced.lent();
+        unplaced.returned(at(1));
+        assert_eq!(unplaced.place(at(2), end), None, "it may still take effect");
+        assert_eq!(unplaced.place(at(31), end), Some(end));
     }
 }

@@ -125,6 +125,17 @@ impl Scope {
         &self.0.unplaced
     }
 
+    /// Remembers a commit whose place in the log is not known, and which at `over` will have taken effect if it ever
+    /// does: until that is past and the primary was asked, reads of this request need the primary.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn wrote_somewhere(&self, over: Instant) {
+        self.0.unplaced.committed(over);
+    }
+
+    /// No other database here has such a log.
+    #[cfg(not(feature = "postgres"))]
+    pub(crate) fn wrote_somewhere(&self, _over: Instant) {}
+
     /// Remembers a commit; also one of an earlier request, handed on by the client.
     pub fn wrote(&self, at: Lsn) {
         self.0.written.fetch_max(at.bytes(), Ordering::AcqRel);

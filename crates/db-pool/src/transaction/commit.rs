@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::result::Error;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::hooks::Outcome;
 use super::run::roll_back;
@@ -14,6 +14,7 @@ use crate::class::ErrorClass;
 use crate::lsn::Lsn;
 use crate::pool::Pool;
 use crate::scope::Scope;
+use crate::url::BackendKind;
 
 /// Why nothing, or perhaps something, was stored; with a class if it is certain that nothing was.
 type NotCommitted = (Error, Option<ErrorClass>);
@@ -86,7 +87,8 @@ pub(super) async fn commit<B: Backend>(
         None => {
             tracing::warn!(pool = %shared.config.name, cause, "the outcome of a COMMIT is unknown");
             transactions.metrics.unknown.increment(1);
-            note_lsn(track_lsn, None);
+            // By then the server has ended it one way or the other.
+            note_lsn::<B>(track_lsn, None, Instant::now() + limit);
             tx.finish(Outcome::Unknown).await;
             Err((TransactionError::CommitUnknown.because(cause), None))
         }
@@ -95,14 +97,20 @@ pub(super) async fn commit<B: Backend>(
 
 async fn committed<B: Backend>(tx: Transaction<B>, track_lsn: bool, lsn: Option<Lsn>) {
     tx.shared().transactions.metrics.committed.increment(1);
-    note_lsn(track_lsn, lsn);
+    note_lsn::<B>(track_lsn, lsn, Instant::now());
     tx.finish(Outcome::Committed { lsn }).await;
 }
 
-/// Later reads of this request must see the commit; where its place is not known, only the primary will do.
-fn note_lsn(track_lsn: bool, lsn: Option<Lsn>) {
-    if let (true, Some(scope)) = (track_lsn, Scope::current()) {
-        scope.wrote(lsn.unwrap_or(Lsn::new(u64::MAX)));
+/// Later reads of this request must see the commit, which is over at `over`; where its place is not known, only the
+/// primary will do.
+fn note_lsn<B: Backend>(track_lsn: bool, lsn: Option<Lsn>, over: Instant) {
+    let Some(scope) = Scope::current().filter(|_| track_lsn) else {
+        return;
+    };
+    match lsn {
+        Some(lsn) => scope.wrote(lsn),
+        None if B::KIND == BackendKind::Postgres => scope.wrote_somewhere(over),
+        None => {} // SQLite has no such log
     }
 }
 
