@@ -163,6 +163,15 @@ impl Shared {
         let _ = lending.wait_for(|now| *now == Lending::Closed).await;
     }
 
+    /// Returns when the pool is closed or gone; does not keep it alive.
+    pub(crate) fn over(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut lending = self.lending.subscribe();
+        async move {
+            // An error means that the sender is gone, and the pool with it.
+            let _ = lending.wait_for(|now| *now == Lending::Closed).await;
+        }
+    }
+
     // === what is known of connections as a whole ===
 
     pub(crate) fn generation(&self) -> u64 {

@@ -41,8 +41,8 @@ impl Raised {
         }
     }
 
-    /// One line of text of at most `max_bytes`; where the names do not fit, or one holds a line break, it says "all
-    /// tables".
+    /// A few lines of text, at most `max_bytes`; where the names do not fit, or there are none, or one holds a line
+    /// break, it says "all tables".
     pub fn encode(&self, max_bytes: usize) -> String {
         let schema = if self.schema { "!" } else { "" };
         let head = format!("{:x}{schema}", self.origin);
@@ -52,7 +52,8 @@ impl Raised {
         };
         let text = format!("{head}\n{}", tables.join("\n"));
         let strange = |name: &String| name.contains('\n') || name == "*" || name.is_empty();
-        if text.len() > max_bytes || tables.iter().any(strange) {
+        // No names at all would be read as one without letters.
+        if text.len() > max_bytes || tables.is_empty() || tables.iter().any(strange) {
             return all();
         }
         text
@@ -182,21 +183,31 @@ pub(super) async fn run(
     ledger: Weak<Ledger>,
     shared: Weak<Shared>,
 ) {
+    let Some(over) = shared.upgrade().map(|shared| shared.over()) else {
+        return;
+    };
+    tokio::select! {
+        biased;
+        () = over => {}
+        () = follow(&*bus, &link, &ledger) => {}
+    }
+    // From here on nobody listens.
+    link.up.store(false, Ordering::Release);
+}
+
+/// Until the ledger is gone: listens, and begins again whenever the bus is lost.
+async fn follow(bus: &dyn InvalidationBus, link: &Link, ledger: &Weak<Ledger>) {
     let origin = fastrand::u64(1..);
     let mut wait = WAIT_MIN;
-    let over = || shared.upgrade().is_none_or(|shared| shared.is_closed());
-    while !over() {
+    loop {
         match bus.subscribe().await {
             Ok(stream) => {
                 wait = WAIT_MIN;
-                let why = listen(&*bus, stream, origin, &link, &ledger, &over).await;
+                let why = listen(bus, stream, origin, link, ledger).await;
                 link.up.store(false, Ordering::Release);
                 let Some(ledger) = ledger.upgrade() else {
                     return;
                 };
-                if over() {
-                    return;
-                }
                 ledger.counters.bus_losses.add(1);
                 tracing::warn!(
                     why,
@@ -219,7 +230,6 @@ async fn listen(
     origin: u64,
     link: &Link,
     ledger: &Weak<Ledger>,
-    over: &impl Fn() -> bool,
 ) -> &'static str {
     let Some(strong) = ledger.upgrade() else {
         return "";
@@ -255,9 +265,6 @@ async fn listen(
             }
             Err(_) => strong.raise_due(),
         }
-        if over() {
-            return "";
-        }
     }
 }
 
@@ -276,7 +283,7 @@ fn writing(raised: Raised) -> Writing {
     }
 }
 
-/// How often the time and the end of the pool are looked at.
+/// How often the time is looked at.
 const TICK: Duration = Duration::from_secs(1);
 const WAIT_MIN: Duration = Duration::from_millis(50);
 const WAIT_MAX: Duration = Duration::from_secs(5);

@@ -63,7 +63,7 @@ impl<B: Backend> Pool<B> {
 
     /// Sets the query cache up; without this it begins with the default at the first cached read.
     ///
-    /// With a bus it spawns a task that ends with the pool, within a second.
+    /// With a bus it spawns a task that ends with the pool.
     ///
     /// # Errors
     /// [`CacheError::InUse`] if it has begun already.

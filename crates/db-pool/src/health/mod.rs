@@ -27,8 +27,8 @@ impl<B: Backend> Pool<B> {
     ///
     /// The first call starts a task that pings the database once a second, one ping at a time; it ends when nobody has
     /// asked for a minute, and with the pool. So the answer is at most two seconds older than the truth, plus the time
-    /// that a ping may take (`acquire_timeout` and `validation_timeout`); [`Health::checked_ago`] tells. A pool whose
-    /// connections are all in use is degraded and not down: that means work, not absence.
+    /// that a ping may take (`acquire_timeout` and `validation_timeout`); [`Health::checked_ago`] tells. The
+    /// ping has a connection of its own: a pool whose connections are all in use is up, that means work.
     pub fn health(&self) -> Health {
         let shared = self.shared();
         if shared.is_closed() {
@@ -36,7 +36,9 @@ impl<B: Backend> Pool<B> {
         }
         let (health, watch) = shared.health.look(Instant::now());
         if watch {
-            shared.runtime.spawn(watch_over(self.downgrade()));
+            shared
+                .runtime
+                .spawn(watch_over(self.downgrade(), shared.over()));
         }
         health
     }
@@ -69,19 +71,23 @@ impl<B: Backend> Pool<B> {
     }
 }
 
-/// Pings until nobody wants to know any more.
-async fn watch_over<B: Backend>(pool: WeakPool<B>) {
+/// Pings until nobody wants to know any more, or the pool is `over`.
+async fn watch_over<B: Backend>(pool: WeakPool<B>, over: impl Future<Output = ()>) {
+    tokio::select! {
+        biased;
+        () = over => {}
+        () = ping_again_and_again(pool) => {}
+    }
+}
+
+async fn ping_again_and_again<B: Backend>(pool: WeakPool<B>) {
     let mut ticks = interval(state::FRESH_FOR);
     // Of the ticks that a slow answer misses, one is made up for, not all of them in a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let Some(pool) = pool.upgrade() else { return };
-        let shared = pool.shared();
-        if shared.is_closed() {
-            return;
-        }
-        let Some(asking) = shared.health.ask(Instant::now()) else {
+        let Some(asking) = pool.shared().health.ask(Instant::now()) else {
             return;
         };
         let answer = pool.ping().await;
