@@ -134,6 +134,9 @@ impl IntoDuration for String {
     }
 }
 
+/// Any longer duration means this one: a century, with which clocks can still reckon.
+pub(super) const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 mod sealed {
     use std::time::Duration;
 

@@ -223,16 +223,16 @@ impl Knowledge {
             BackendKind::Postgres => Call::Writes,
             BackendKind::Sqlite => Call::Fickle,
         };
-        let judge = |name: &Box<str>| match &self.relations {
+        let judge = |name: &str| match &self.relations {
             // A list of columns behind the name of a table.
             Some(known) if known.names.contains(name) => Call::Plain,
             Some(known) if known.calls.contains_key(name) => known.calls[name],
-            _ if SYNTAX.contains(&&**name) => Call::Plain,
+            _ if SYNTAX.contains(&name) => Call::Plain,
             Some(_) => unknown,
-            None if PLAIN.contains(&&**name) => Call::Plain,
+            None if PLAIN.contains(&name) => Call::Plain,
             None => unknown,
         };
-        let calls = statement.called.iter().map(judge);
+        let calls = statement.called.iter().map(|name| judge(name));
         calls.max_by_key(|call| *call as u8).unwrap_or(Call::Plain)
     }
 }

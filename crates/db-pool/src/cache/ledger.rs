@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::config::LONGEST;
 use super::knowledge::{Knowledge, Plan, Relations, Tables};
 use super::outbox::Outbox;
 use super::results::Slot;
@@ -249,7 +250,7 @@ impl Ledger {
     /// Raises `writing` again after `delay`: by then nothing of it can run any more.
     pub(super) fn raise_later(&self, writing: Writing, delay: Duration) {
         let mut due = self.due.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = Instant::now() + delay;
+        let at = Instant::now() + delay.min(LONGEST);
         if due.len() < DUE_MAX {
             due.push((at, writing));
         } else if let Some(last) = due.last_mut() {

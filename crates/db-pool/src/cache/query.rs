@@ -139,7 +139,7 @@ impl<'a, B: Backend, Q> CachedQuery<'a, B, Q> {
         if let Some(problem) = self.problem {
             return Err(problem);
         }
-        let read = Read::new::<Db<B>, Q, U>(self.pool, &self.query, self.asked)?;
+        let read = Read::new::<Q, U>(self.pool, &self.query, self.asked)?;
         match read.look() {
             Some(Found::Fresh(rows) | Found::Stale(rows)) => Ok(rows),
             None => read.ask(self.query).await,
@@ -196,7 +196,7 @@ impl<B: Backend, Q> RefreshedQuery<'_, B, Q> {
         if let Some(problem) = this.problem {
             return Err(problem);
         }
-        let read = Read::new::<Db<B>, Q, U>(this.pool, &this.query, this.asked)?;
+        let read = Read::new::<Q, U>(this.pool, &this.query, this.asked)?;
         match read.look() {
             Some(Found::Fresh(rows)) => Ok(rows),
             Some(Found::Stale(rows)) => {
@@ -243,7 +243,7 @@ struct Read<B: Backend> {
 }
 
 impl<B: Backend> Read<B> {
-    fn new<D, Q, U>(pool: &Pool<B>, query: &Q, asked: Asked) -> Result<Self, CacheError>
+    fn new<Q, U>(pool: &Pool<B>, query: &Q, asked: Asked) -> Result<Self, CacheError>
     where
         Q: QueryFragment<Db<B>>,
     {
@@ -269,14 +269,11 @@ impl<B: Backend> Read<B> {
         }
         let found = self.results.get(self.key.bytes(), self.asked.lifetime);
         let counters = &self.results.ledger.counters;
-        match &found {
-            Some(found) => {
-                counters.hits.add(1);
-                if matches!(found, Found::Stale(_)) {
-                    counters.stale_hits.add(1);
-                }
+        if let Some(found) = &found {
+            counters.hits.add(1);
+            if matches!(found, Found::Stale(_)) {
+                counters.stale_hits.add(1);
             }
-            None => {}
         }
         found
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::bus::Link;
-use super::config::QueryCacheConfig;
+use super::config::{LONGEST, QueryCacheConfig};
 use super::flight::Flights;
 use super::ledger::{Ledger, Stamps};
 use super::stats::QueryCacheStats;
@@ -105,7 +105,7 @@ impl Results {
         let rows = Arc::clone(&entry.rows).downcast::<Vec<U>>().ok()?;
         if age < good {
             Some(Found::Fresh(rows))
-        } else if age < good + lifetime.swr {
+        } else if age < good + lifetime.swr.min(LONGEST) {
             Some(Found::Stale(rows))
         } else {
             None
@@ -168,7 +168,7 @@ impl Entry {
             Some(negative) if self.is_empty => negative,
             _ => lifetime.ttl,
         };
-        ttl.mul_f32(self.jitter)
+        ttl.min(LONGEST).mul_f32(self.jitter)
     }
 }
 

@@ -8,6 +8,8 @@ use quick_cache::sync::Cache;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
+use super::config::LONGEST;
+
 /// Why a store could not answer.
 pub type StoreError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -62,7 +64,7 @@ impl ResultStore for MemoryResultStore {
         ttl: Duration,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         self.entries
-            .insert(key.into(), (Instant::now() + ttl, value));
+            .insert(key.into(), (Instant::now() + ttl.min(LONGEST), value));
         Box::pin(std::future::ready(Ok(())))
     }
 }

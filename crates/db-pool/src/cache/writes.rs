@@ -102,15 +102,15 @@ impl Writes {
 
     pub(crate) fn event(&self, event: &InstrumentationEvent<'_>) {
         match event {
-            InstrumentationEvent::StartQuery { query, .. } => {
-                if !self.reads_only.load(Ordering::Acquire) {
-                    self.started(*query);
-                }
+            InstrumentationEvent::StartQuery { query, .. }
+                if !self.reads_only.load(Ordering::Acquire) =>
+            {
+                self.started(*query);
             }
-            InstrumentationEvent::FinishQuery { query, error, .. } => {
-                if self.busy.load(Ordering::Acquire) {
-                    self.finished(&query.to_string(), error.is_none());
-                }
+            InstrumentationEvent::FinishQuery { query, error, .. }
+                if self.busy.load(Ordering::Acquire) =>
+            {
+                self.finished(&query.to_string(), error.is_none());
             }
             _ => {}
         }

@@ -11,8 +11,10 @@ pub(super) fn targets(part: &[Token<'_>]) -> Targets {
     let mut names = BTreeSet::new();
     for (at, token) in part.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &part[before]);
-        // `t.update` and `AS update` are names.
-        let is_name = before.is_some_and(|before| *before == Token::Symbol('.') || before.is("AS"));
+        // `t.update`, `update.a` and `AS update` are names.
+        let dot = |token: &Token<'_>| *token == Token::Symbol('.');
+        let is_name = before.is_some_and(|before| dot(before) || before.is("AS"))
+            || part.get(at + 1).is_some_and(dot);
         if is_name {
             continue;
         }
