@@ -137,8 +137,10 @@ fn apply_at_once(
     source: &EmbeddedMigrations,
 ) -> Result<Vec<String>, MigrateError> {
     let migrations: Vec<Box<dyn Migration<Pg>>> = missing(source, Vec::new())?;
-    let alone = |migration: &&Box<dyn Migration<Pg>>| !migration.metadata().run_in_transaction();
-    if let Some(migration) = migrations.iter().find(alone) {
+    let mut alone = migrations
+        .iter()
+        .filter(|migration| !migration.metadata().run_in_transaction());
+    if let Some(migration) = alone.next() {
         let version = migration.name().version().to_string();
         return Err(MigrateError::NeedsSession { version });
     }

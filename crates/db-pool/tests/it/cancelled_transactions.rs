@@ -79,6 +79,7 @@ async fn sweep<B: Backend>(pool: &Pool<B>, case: &Case<'_>, late: bool) -> Vec<S
         }
         seen.extend(told);
         if ended {
+            assert_eq!(seen.last().map(String::as_str), Some("committed"));
             break;
         }
         polls += 1;
@@ -122,10 +123,55 @@ async fn a_transaction_dropped_at_any_await_on_sqlite_leaks_nothing_and_tells_it
     let case = Case {
         transaction: &transaction,
         rows: &rows,
-        // Its thread may answer a COMMIT before it is first waited for; then nobody can drop it in between.
+        // Its thread may answer a COMMIT before it is first waited for, so that nobody can drop it in between; the
+        // next test makes sure that somebody does.
         seen: &["prepare", "committed", "rolled back"],
     };
     drop_at_every_await(&pool, case).await;
+}
+
+#[cfg(feature = "sqlite")]
+#[tokio::test]
+async fn a_commit_on_sqlite_dropped_before_it_begins_stores_nothing_and_is_told_as_unknown() {
+    use db_pool::{Sqlite, Transaction, TransactionOptions};
+    use diesel::sql_query;
+    use diesel_async::RunQueryDsl;
+    use futures_util::FutureExt;
+
+    use crate::hooks::Noting;
+    use crate::sqlite_support::{INSERT, abandon_a_statement, notes, sqlite};
+
+    let (_folder, pool) = sqlite().await;
+    let told = Told::default();
+    let (keep, mut kept) = tokio::sync::mpsc::channel(1);
+    let mut transaction = Box::pin(pool.transaction(
+        TransactionOptions::default(),
+        async |tx: &mut Transaction<Sqlite>| {
+            tx.enlist(Noting::new(&told));
+            sql_query(INSERT).execute(tx).await?;
+            // COMMIT waits behind it.
+            let _ = keep.send(abandon_a_statement(tx).await).await;
+            Ok::<_, diesel::result::Error>(())
+        },
+    ));
+    eventually("the hook is asked", || {
+        assert!(transaction.as_mut().now_or_never().is_none());
+        told.all() == ["prepare"]
+    })
+    .await;
+    // The hook yields once; then COMMIT is sent.
+    for _ in 0..10 {
+        assert!(transaction.as_mut().now_or_never().is_none());
+        tokio::task::yield_now().await;
+    }
+    drop(transaction);
+    kept.recv().await.unwrap().send(()).unwrap();
+    eventually("the hook is told", || told.ends() == 1).await;
+    assert_eq!(told.all(), ["prepare", "unknown"]);
+    assert_eq!(notes(&pool).await, 0, "it was withdrawn");
+    let status = pool.status();
+    assert_eq!((status.in_use, status.recovering), (0, 0), "{status}");
+    assert_eq!((status.recovered_total, status.discarded_total), (1, 0));
 }
 
 #[cfg(feature = "postgres")]

@@ -26,9 +26,9 @@ mod advice;
 mod backup_postgres;
 #[cfg(all(feature = "backup", feature = "sqlite"))]
 mod backup_sqlite;
+mod cancelled_transactions;
 #[cfg(feature = "sqlite")]
 mod control;
-mod cancelled_transactions;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod error_classes;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

@@ -78,7 +78,7 @@ mod postgres {
     use crate::postgres_support::Database;
     use crate::support::eventually;
 
-    const ALONE: EmbeddedMigrations = embed_migrations!("tests/lonely_migrations");
+    const ALONE: EmbeddedMigrations = embed_migrations!("tests/migrations_alone");
 
     #[tokio::test]
     async fn of_many_pools_that_migrate_at_once_each_migration_is_applied_by_one() {

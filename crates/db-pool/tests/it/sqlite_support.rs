@@ -2,7 +2,7 @@
 
 use std::sync::mpsc;
 
-use db_pool::{Connection, Pool, PoolConfig, Sqlite};
+use db_pool::{Connection, Pool, PoolConfig, Sqlite, SqliteConnection};
 use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
@@ -40,9 +40,7 @@ pub(crate) async fn notes(pool: &Pool<Sqlite>) -> i64 {
 pub(crate) const INSERT: &str = "INSERT INTO notes (text) VALUES ('x')";
 
 /// Begins a statement, drops its future in the middle, and returns what lets it end.
-pub(crate) async fn abandon_a_statement(
-    connection: &mut Connection<Sqlite>,
-) -> mpsc::SyncSender<()> {
+pub(crate) async fn abandon_a_statement(connection: &mut SqliteConnection) -> mpsc::SyncSender<()> {
     let (begin, mut begun) = oneshot::channel();
     let (release, released) = mpsc::sync_channel(1);
     let mut running = Box::pin(connection.with_sync(move |_| {

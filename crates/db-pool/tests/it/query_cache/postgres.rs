@@ -166,6 +166,76 @@ async fn while_a_returning_write_may_not_be_over_nothing_is_kept() {
 }
 
 #[tokio::test]
+async fn a_commit_of_its_own_that_is_dropped_is_seen_whatever_became_of_it() {
+    use futures_util::FutureExt;
+
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|_| {}).await;
+    run(&pool, SCHEMA).await;
+    for polls in 0..6 {
+        while !is_kept(&pool, "apart").await {}
+        let mut connection = pool.acquire().await.unwrap();
+        let insert = format!("INSERT INTO apart VALUES ({polls})");
+        connection.batch_execute("BEGIN").await.unwrap();
+        sql_query(insert).execute(&mut connection).await.unwrap();
+        let mut commit = Box::pin(connection.batch_execute("COMMIT"));
+        let mut ended = false;
+        for _ in 0..polls {
+            ended = ended || commit.as_mut().now_or_never().is_some();
+            tokio::task::yield_now().await;
+        }
+        drop(commit);
+        drop(connection);
+        crate::support::eventually("the connection is repaired", || {
+            let status = pool.status();
+            status.in_use + status.recovering == 0
+        })
+        .await;
+        let raw = database.raw().await;
+        let row = raw.query_one("SELECT count(*) FROM apart", &[]).await;
+        let truth: i64 = row.unwrap().get(0);
+        assert_eq!(counted(&pool, "apart").await, truth, "after {polls} polls");
+        while !is_kept(&pool, "apart").await {}
+        assert_eq!(counted(&pool, "apart").await, truth, "after {polls} polls");
+    }
+    pool.close().await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_wrote_reads_past_the_cache_until_it_ended_either_way() {
+    let Some(database) = Database::new().await else {
+        return;
+    };
+    let pool = database.pool(|_| {}).await;
+    run(&pool, SCHEMA).await;
+    while !is_kept(&pool, "apart").await {}
+    let scope = db_pool::Scope::new();
+    for (end, rows) in [("ROLLBACK", 0), ("COMMIT", 1)] {
+        let (pool, before) = (&pool, pool.query_cache().stats());
+        let reading = async move {
+            let mut connection = pool.acquire().await.unwrap();
+            connection.batch_execute("BEGIN").await.unwrap();
+            assert!(is_kept(pool, "apart").await, "nothing written yet");
+            let insert = "INSERT INTO apart VALUES (1)";
+            sql_query(insert).execute(&mut connection).await.unwrap();
+            for _ in 0..2 {
+                assert!(!is_kept(pool, "apart").await, "{end}: written");
+            }
+            connection.batch_execute(end).await.unwrap();
+        };
+        scope.run(reading).await;
+        let after = pool.query_cache().stats();
+        assert_eq!(after.bypasses, before.bypasses + 2);
+        assert_eq!(after.entries, before.entries, "nothing of it is kept");
+        assert_eq!(scope.run(counted(pool, "apart")).await, rows);
+        assert!(scope.run(is_kept(pool, "apart")).await, "after {end}");
+    }
+    pool.close().await;
+}
+
+#[tokio::test]
 async fn a_write_of_another_process_arrives_by_notify_and_a_lost_connection_empties_the_cache() {
     let Some(database) = Database::new().await else {
         return;

@@ -102,6 +102,98 @@ async fn a_shared_result_spares_the_second_process_its_query() {
     assert_eq!(other.query_cache().stats().misses, 1);
 }
 
+/// Keeps what is put back until the test lets it go.
+struct SlowStore {
+    inner: MemoryResultStore,
+    put: tokio::sync::Semaphore,
+    gate: tokio::sync::Semaphore,
+}
+
+impl ResultStore for SlowStore {
+    fn get<'a>(&'a self, key: &'a [u8]) -> BoxFuture<'a, Result<Option<Vec<u8>>, StoreError>> {
+        self.inner.get(key)
+    }
+
+    fn put<'a>(
+        &'a self,
+        key: &'a [u8],
+        value: Vec<u8>,
+        ttl: Duration,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        Box::pin(async move {
+            self.put.add_permits(1);
+            self.gate.acquire().await.unwrap().forget();
+            self.inner.put(key, value, ttl).await
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_result_put_after_a_write_of_another_process_is_not_believed_by_that_process() {
+    let store = Arc::new(SlowStore {
+        inner: MemoryResultStore::new(100),
+        put: tokio::sync::Semaphore::new(0),
+        gate: tokio::sync::Semaphore::new(0),
+    });
+    let config = QueryCacheConfig {
+        store: Some(Arc::clone(&store) as Arc<_>),
+        store_timeout: Duration::from_secs(60),
+        ..QueryCacheConfig::default()
+    };
+    let (_folder, one, other) = two(config).await;
+    let reading = one.clone();
+    let reading = tokio::spawn(async move { counted(&reading).await });
+    store.put.acquire().await.unwrap().forget();
+    insert(&other).await;
+    store.gate.add_permits(100);
+    assert_eq!(reading.await.unwrap(), 0, "read before the write");
+    for pool in [&other, &other] {
+        assert_eq!(counted(pool).await, 1, "never older than its own write");
+    }
+    assert_eq!(other.query_cache().stats().misses, 1);
+}
+
+#[tokio::test]
+async fn with_a_bus_a_result_put_after_a_write_is_believed_by_nobody() {
+    let store = Arc::new(SlowStore {
+        inner: MemoryResultStore::new(100),
+        put: tokio::sync::Semaphore::new(0),
+        gate: tokio::sync::Semaphore::new(0),
+    });
+    let config = QueryCacheConfig {
+        store: Some(Arc::clone(&store) as Arc<_>),
+        store_timeout: Duration::from_secs(60),
+        bus: Some(Arc::new(MemoryBus::new())),
+        clock_skew: Duration::ZERO,
+        ..QueryCacheConfig::default()
+    };
+    let (_folder, one, other) = two(config).await;
+    let reading = one.clone();
+    // Bypasses until the bus is heard, then waits in the store.
+    let reading = tokio::spawn(async move {
+        loop {
+            let bypasses = reading.query_cache().stats().bypasses;
+            let count = counted(&reading).await;
+            if reading.query_cache().stats().bypasses == bypasses {
+                return count;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    store.put.acquire().await.unwrap().forget();
+    let heard = one.query_cache().stats().invalidations;
+    insert(&other).await;
+    eventually("the write is told", || {
+        one.query_cache().stats().invalidations > heard
+    })
+    .await;
+    store.gate.add_permits(100);
+    assert_eq!(reading.await.unwrap(), 0, "read before the write");
+    assert_eq!(counted(&one).await, 1);
+    assert_eq!(counted(&other).await, 1);
+    assert_eq!(one.query_cache().stats().stale_puts, 1);
+}
+
 /// Fails at once, or never answers.
 struct BadStore(bool);
 
