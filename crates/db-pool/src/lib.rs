@@ -4,6 +4,11 @@
     doc = "A connection pool for diesel-async; the example needs feature `sqlite`."
 )]
 
+#![cfg_attr(
+    not(any(feature = "sqlite", feature = "postgres")),
+    expect(dead_code, unused_imports, reason = "without a database nothing runs")
+)]
+
 mod admission;
 #[cfg(all(feature = "advice", any(feature = "sqlite", feature = "postgres")))]
 mod advice;

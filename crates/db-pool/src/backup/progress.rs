@@ -36,6 +36,7 @@ impl BackupProgress {
         self.0.total.store(total, Relaxed);
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) fn reach(&self, done: u64) {
         self.0.done.fetch_max(done, Relaxed);
     }

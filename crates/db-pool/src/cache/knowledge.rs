@@ -61,6 +61,7 @@ impl Relations {
     }
 
     /// What a call means; a name that nobody knows may do anything.
+    #[cfg(feature = "postgres")]
     pub(super) fn may_write(&self, function: &str) -> bool {
         !SYNTAX.contains(&function)
             && self

@@ -276,6 +276,7 @@ impl Ledger {
     }
 
     /// The schema was changed by what tells no statements.
+    #[cfg(feature = "migrations")]
     pub(crate) fn schema_changed(self: &Arc<Self>) {
         self.raise(Writing {
             schema: true,

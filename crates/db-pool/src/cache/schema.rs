@@ -1,5 +1,6 @@
 //! Reads what the cache has to know about the schema: relations, what writing and reading them reaches, functions.
 
+#[cfg(feature = "sqlite")]
 use std::collections::BTreeSet;
 
 use diesel::QueryResult;

@@ -203,12 +203,14 @@ impl Statement {
 }
 
 /// All names in `sql`; `None` if it cannot be read.
+#[cfg(feature = "sqlite")]
 pub(super) fn mentioned(sql: &str) -> Option<BTreeSet<Box<str>>> {
     let all = tokens(sql, BackendKind::Sqlite).ok()?;
     Some(all.iter().filter_map(Token::name).collect())
 }
 
 /// The tables that the body of a PostgreSQL function writes; `None` if that cannot be told.
+#[cfg(feature = "postgres")]
 pub(super) fn body_writes(
     body: &str,
     may_write: &dyn Fn(&str) -> bool,
@@ -310,6 +312,7 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// What lets the body of a function do anything.
+#[cfg(feature = "postgres")]
 const RUNS: &[&str] = &[
     "EXECUTE", "CALL", "ALTER", "CREATE", "DROP", "TRUNCATE", "COPY", "REFRESH",
 ];

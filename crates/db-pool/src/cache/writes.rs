@@ -52,6 +52,7 @@ struct Hold {
     answered: Vec<(u64, Mark)>,
     sent: u64,
     /// Work that tells no statements has begun in this borrowing.
+    #[cfg(feature = "sqlite")]
     unseen: bool,
 }
 
@@ -117,6 +118,7 @@ impl Writes {
     }
 
     /// Work begins that tells no statements: it may write everything, and open or end a transaction.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn unseen(&self) {
         let everything = Writing {
             schema: true,

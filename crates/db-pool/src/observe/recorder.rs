@@ -140,6 +140,7 @@ impl Recorder {
     }
 
     /// The same for what is only about to start, and for all that starts until the ticket is dropped.
+    #[cfg(feature = "postgres")]
     pub(crate) fn next_ticket(self: &Arc<Self>) -> Ticket {
         let first = self.state().last_id + 1;
         self.ticket_of(first, u64::MAX)
@@ -154,6 +155,7 @@ impl Recorder {
     }
 
     /// Stands for work that tells no statements of its own.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn working(self: &Arc<Self>) -> Ticket {
         self.writes.unseen();
         let id = self.state().push(None, Instant::now(), Span::default());

@@ -34,7 +34,10 @@ pub(super) fn slow_statement(
             "slow statement"
         );
     }
-    shared.observed.want_plan(statement, now);
+    // Behind PgBouncer a PREPARE that is cut off would stay in a session of the server, which others get.
+    if !shared.config.pgbouncer {
+        shared.observed.want_plan(statement, now);
+    }
 }
 
 /// Counts what a scope repeats, and tells it once a second for each statement.

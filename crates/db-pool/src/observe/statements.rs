@@ -43,7 +43,8 @@ pub struct StatementStats {
     pub errors: u64,
     /// Who had borrowed the connection for the latest one, as `file:line:column`; `None` on a shared lane.
     pub last_at: Option<String>,
-    /// How the database ran it when it was slow, by `EXPLAIN` with unknown values; at most once an hour.
+    /// How the database ran it when it was slow, by `EXPLAIN` with unknown values and `?` for literals; at most once an
+    /// hour, and never behind PgBouncer.
     pub plan: Option<String>,
 }
 
@@ -193,6 +194,7 @@ impl Statements {
     }
 
     /// The one of this fingerprint, if it is still known.
+    #[cfg(any(test, all(feature = "advice", any(feature = "sqlite", feature = "postgres"))))]
     pub(crate) fn get(&self, fingerprint: u64) -> Option<Arc<Statement>> {
         self.lock().by_fingerprint.get(&fingerprint).cloned()
     }

@@ -18,6 +18,7 @@ impl Writes {
     #[expect(clippy::unused_self, reason = "the same call as on the real one")]
     pub(crate) fn returned(&self, _: Returned) {}
 
+    #[cfg(feature = "sqlite")]
     #[expect(clippy::unused_self, reason = "the same call as on the real one")]
     pub(crate) fn unseen(&self) {}
 

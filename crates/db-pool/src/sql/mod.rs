@@ -5,7 +5,6 @@ mod normal;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod words;
 
-#[cfg(any(feature = "query-cache", feature = "postgres"))]
 pub(crate) use self::lexer::{Piece, PieceKind, pieces};
 pub(crate) use self::normal::{Kind, kind, normal, summary};
 #[cfg(feature = "postgres")]

@@ -1,7 +1,5 @@
 //! The words of a SQL text, so that names in strings and comments are never taken for SQL.
 
-use std::ops::Range;
-
 use super::lexer::{Piece, PieceKind, pieces};
 #[cfg(feature = "postgres")]
 use crate::url::BackendKind;
@@ -48,7 +46,7 @@ pub(crate) fn words(sql: &str) -> Vec<Word> {
 
 /// The words of `sql` and the bytes that they stand for.
 #[cfg(any(feature = "advice", feature = "sqlite"))]
-pub(crate) fn placed(sql: &str) -> Vec<(Word, Range<usize>)> {
+pub(crate) fn placed(sql: &str) -> Vec<(Word, std::ops::Range<usize>)> {
     pieces(sql, None)
         .filter_map(|piece| Some((word(piece)?, piece.at..piece.at + piece.text.len())))
         .collect()

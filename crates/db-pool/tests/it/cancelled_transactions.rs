@@ -10,7 +10,7 @@ use db_pool::{Backend, Pool};
 use diesel::QueryResult;
 use futures_util::future::BoxFuture;
 
-use crate::hooks::Told;
+use crate::hooks_support::Told;
 use crate::support::eventually;
 
 #[derive(Default)]
@@ -106,7 +106,7 @@ async fn a_transaction_dropped_at_any_await_on_sqlite_leaks_nothing_and_tells_it
     use diesel::sql_query;
     use diesel_async::RunQueryDsl;
 
-    use crate::hooks::Noting;
+    use crate::hooks_support::Noting;
     use crate::sqlite_support::{INSERT, notes, sqlite};
 
     let (_folder, pool) = sqlite().await;
@@ -181,7 +181,7 @@ async fn a_transaction_dropped_at_any_await_on_postgres_leaks_nothing_and_tells_
     use diesel::sql_query;
     use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-    use crate::hooks::Noting;
+    use crate::hooks_support::Noting;
     use crate::postgres_support::Database;
     use crate::support::Count;
 

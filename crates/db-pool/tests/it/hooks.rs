@@ -2,74 +2,15 @@
 
 use std::sync::{Arc, Mutex};
 
-use db_pool::{
-    HookError, Outcome, Pool, Sqlite, TransactionError, TransactionHook, TransactionOptions,
-};
+use db_pool::{Outcome, Pool, Sqlite, TransactionError, TransactionHook, TransactionOptions};
 use diesel::result::Error;
 use diesel::sql_query;
 use diesel_async::RunQueryDsl;
 use futures_util::FutureExt;
 
+use crate::hooks_support::{Noting, Told, name};
 use crate::sqlite_support::{INSERT, notes, sqlite};
 use crate::support::eventually;
-
-/// What hooks were told, in order.
-#[derive(Clone, Default)]
-pub(crate) struct Told(Arc<Mutex<Vec<String>>>);
-
-impl Told {
-    pub(crate) fn note(&self, what: impl Into<String>) {
-        self.0.lock().unwrap().push(what.into());
-    }
-
-    pub(crate) fn all(&self) -> Vec<String> {
-        self.0.lock().unwrap().clone()
-    }
-
-    /// How often a hook was told how it ended.
-    pub(crate) fn ends(&self) -> usize {
-        self.all().iter().filter(|what| *what != "prepare").count()
-    }
-}
-
-/// A hook that notes what it is told.
-pub(crate) struct Noting {
-    pub(crate) told: Told,
-    pub(crate) refuses: bool,
-}
-
-impl Noting {
-    pub(crate) fn new(told: &Told) -> Self {
-        Self {
-            told: told.clone(),
-            refuses: false,
-        }
-    }
-}
-
-impl TransactionHook for Noting {
-    async fn prepare(&mut self) -> Result<(), HookError> {
-        self.told.note("prepare");
-        tokio::task::yield_now().await;
-        match self.refuses {
-            true => Err("the log is away".into()),
-            false => Ok(()),
-        }
-    }
-
-    async fn finished(self, outcome: Outcome) {
-        tokio::task::yield_now().await;
-        self.told.note(name(outcome));
-    }
-}
-
-pub(crate) fn name(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Committed { .. } => "committed",
-        Outcome::RolledBack => "rolled back",
-        _ => "unknown",
-    }
-}
 
 async fn insert(pool: &Pool<Sqlite>, told: &Told, fails: bool) -> Result<(), Error> {
     let options = TransactionOptions::default();

@@ -12,6 +12,8 @@
 mod cluster;
 mod config;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod hooks_support;
+#[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod log_support;
 #[cfg(feature = "sqlite")]
 mod sqlite_support;
@@ -26,6 +28,7 @@ mod advice;
 mod backup_postgres;
 #[cfg(all(feature = "backup", feature = "sqlite"))]
 mod backup_sqlite;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod cancelled_transactions;
 #[cfg(feature = "sqlite")]
 mod control;

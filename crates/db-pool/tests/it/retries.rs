@@ -12,7 +12,7 @@ use diesel::result::Error;
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 
-use crate::hooks::{Noting, Told};
+use crate::hooks_support::{Noting, Told};
 use crate::postgres_support::Database;
 use crate::proxy::Proxy;
 use crate::support::{Count, eventually};

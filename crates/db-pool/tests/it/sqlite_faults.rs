@@ -9,7 +9,7 @@ use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::sync::Barrier;
 
-use crate::hooks::{Noting, Told};
+use crate::hooks_support::{Noting, Told};
 use crate::sqlite_support::{INSERT, notes, sqlite, sqlite_with};
 use crate::support::Count;
 

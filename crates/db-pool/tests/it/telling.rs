@@ -149,7 +149,10 @@ async fn on_postgresql_the_plan_is_the_generic_one_and_nothing_is_executed() {
     let mut connection = pool.acquire().await.unwrap();
     let create = "CREATE TABLE notes (id INT PRIMARY KEY, text TEXT); ANALYZE notes";
     connection.batch_execute(create).await.unwrap();
-    let delete = sql_query("DELETE FROM notes WHERE id = $1::int AND text = $2 /* '$3' */");
+    let delete = format!(
+        "DELETE FROM notes WHERE id = $1::int AND text = $2 AND text <> '{SECRET}' /* '$3' */"
+    );
+    let delete = sql_query(delete);
     let delete = delete.bind::<Integer, _>(7).bind::<Text, _>(SECRET);
     delete.execute(&mut connection).await.unwrap();
     let insert = "INSERT INTO notes VALUES (7, 'stays')";
