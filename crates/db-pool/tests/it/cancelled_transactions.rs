@@ -138,7 +138,7 @@ async fn a_commit_on_sqlite_dropped_before_it_begins_stores_nothing_and_is_told_
     use diesel_async::RunQueryDsl;
     use futures_util::FutureExt;
 
-    use crate::hooks::Noting;
+    use crate::hooks_support::Noting;
     use crate::sqlite_support::{INSERT, abandon_a_statement, notes, sqlite};
 
     let (_folder, pool) = sqlite().await;
