@@ -109,8 +109,9 @@ impl<B: Migratable> Pool<B> {
     /// When nothing is pending, it only reads. Otherwise PostgreSQL migrates under an advisory lock, so that of many
     /// processes starting together one migrates and the others wait, up to a minute; with `pgbouncer` set, all of them
     /// in one transaction, which holds the lock. A migration that does not get a lock on a table within three seconds
-    /// lets the others through and runs again, ten times in all. SQLite migrates inside the writer, all in one transaction unless a migration
-    /// asks to run outside of one. PostgreSQL connections are replaced afterwards, since their cached plans are stale.
+    /// lets the others through and runs again, ten times in all. SQLite migrates inside the writer, all in one
+    /// transaction unless a migration asks to run outside of one. PostgreSQL connections are replaced afterwards, since
+    /// their cached plans are stale.
     ///
     /// Works on current-thread runtimes. Dropping the future lets a migration that has begun run to its end.
     ///

@@ -305,14 +305,18 @@ async fn a_black_hole_during_commit_is_an_unknown_commit_within_the_statement_ti
         })
         .await;
     let told = Told::default();
-    let error = pool
-        .transaction(TransactionOptions::default(), async |tx| {
-            tx.enlist(Noting::new(&told));
-            tx.enlist(Swallow(Arc::clone(&proxy)));
-            tx.batch_execute("UPDATE accounts SET money = 1").await
-        })
-        .await
-        .unwrap_err();
+    let options = TransactionOptions {
+        track_lsn: true,
+        ..Default::default()
+    };
+    let scope = Scope::new();
+    let transaction = pool.transaction(options, async |tx| {
+        tx.enlist(Noting::new(&told));
+        tx.enlist(Swallow(Arc::clone(&proxy)));
+        tx.batch_execute("UPDATE accounts SET money = 1").await
+    });
+    let error = scope.run(transaction).await.unwrap_err();
+    assert_eq!(scope.written(), None, "no token is made up");
     assert_eq!(
         TransactionError::of(&error),
         Some(TransactionError::CommitUnknown)
