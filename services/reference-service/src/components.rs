@@ -94,7 +94,11 @@ async fn store(
     _folder: Dep<DataLock>,
     context: Context,
 ) -> Result<Store, BoxError> {
-    let store = Store::connect(given.config.database.pool()).await?;
+    let config = &given.config.database;
+    let store = match config.servers() {
+        Some(servers) => Store::connect_replicated(servers).await?,
+        None => Store::connect(config.pool()).await?,
+    };
     context.on_stop({
         let store = store.clone();
         async move || {

@@ -56,8 +56,31 @@ impl Config {
                     error.problem(),
                 ),
             })?;
+        self.check_replicas()?;
         self.check_backup()?;
         self.check_query_cache()
+    }
+
+    fn check_replicas(&self) -> Result<(), ConfigError> {
+        let Some(servers) = self.database.servers() else {
+            return Ok(());
+        };
+        let replicas = &self.database.replicas;
+        let shown: Vec<_> = replicas.iter().map(ToString::to_string).collect();
+        let bad = |reason: &str| refuse("database.replicas", shown.join(" "), reason);
+        if replicas.iter().any(|url| url.expose().contains(REDACTED)) {
+            return Err(bad("holds a redacted password"));
+        }
+        if self.database.pool().file().is_ok_and(|file| file.is_some()) {
+            return Err(bad("a SQLite file has no replicas; leave it out"));
+        }
+        servers.validate().map_err(|error| bad(error.problem()))?;
+        if self.database.query_cache.ttl.is_some() {
+            return Err(bad(
+                "the query cache reads from one server; leave database.query_cache.ttl out",
+            ));
+        }
+        Ok(())
     }
 
     fn check_backup(&self) -> Result<(), ConfigError> {

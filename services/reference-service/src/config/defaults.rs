@@ -41,6 +41,7 @@ impl Default for DatabaseConfig {
     fn default() -> Self {
         Self {
             url: ConnectionUrl::from("sqlite:data/service.db"),
+            replicas: Vec::new(),
             pool: PoolConfig::default(),
             query_cache: QueryCacheConfig::default(),
             backup: BackupConfig::default(),

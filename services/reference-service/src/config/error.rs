@@ -99,6 +99,7 @@ pub(super) fn shown(key: &str, value: Option<&Value>) -> String {
     let text = match value {
         Some(Value::String(text)) => text.clone(),
         Some(Value::Object(_)) => return "a table".to_owned(),
+        Some(Value::Array(_)) => return "a list".to_owned(),
         Some(value) => value.to_string(),
         None => return String::new(),
     };
@@ -106,7 +107,8 @@ pub(super) fn shown(key: &str, value: Option<&Value>) -> String {
     let looks = text.to_ascii_lowercase();
     let is_secret = |text: &str| SECRET_WORDS.iter().any(|word| text.contains(word));
     if text.contains("://") && !key.contains("key") {
-        return db_pool::redact(&text);
+        let urls: Vec<_> = text.split_whitespace().map(db_pool::redact).collect();
+        return urls.join(" ");
     }
     if is_secret(&key) || is_secret(&looks) || text.contains('@') || !is_known_shape(&key, &text) {
         return REDACTED.to_owned();
@@ -154,6 +156,11 @@ mod tests {
             ("cache.ttl", "soon", "soon"),
             ("database.url", "mysql://h/d", "mysql://h/d"),
             ("database.url", "mysql://u:hunter2@h/d", "mysql://u:***@h/d"),
+            (
+                "database.replica",
+                "postgres://u:hunter2@h/d postgres://u:hunter2@i/d",
+                "postgres://u:***@h/d postgres://u:***@i/d",
+            ),
             (
                 "database_url",
                 "postgres://u:hunter2@h/d",

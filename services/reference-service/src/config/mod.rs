@@ -85,7 +85,14 @@ pub struct AdminConfig {
 pub struct DatabaseConfig {
     /// `sqlite:PATH` or `postgres://user:password@host/name`. Default `sqlite:data/service.db`.
     pub url: ConnectionUrl,
-    /// What differs from the pool's preset for the backend.
+    /// Further PostgreSQL servers of the same database. Default none.
+    ///
+    /// Which server is the primary is found out: writes go there, listings to the others. A request sees what it
+    /// wrote itself; the listing of a later one may be as old as the replica is behind. As a variable of the
+    /// environment: URLs with blanks between them.
+    #[serde(deserialize_with = "text::urls")]
+    pub replicas: Vec<ConnectionUrl>,
+    /// What differs from the pool's preset for the backend, for each server.
     pub pool: PoolConfig,
     /// First pages of listings, remembered; off without a TTL.
     pub query_cache: QueryCacheConfig,

@@ -2,10 +2,12 @@
 
 use std::path::PathBuf;
 
-use db_pool::BackendKind;
+use db_pool::{BackendKind, ReplicasConfig};
 use tiered_cache::{Capacity, Compression, Policy};
 
-use super::{BackupConfig, CacheConfig, CompressionChoice, DatabaseConfig, OrOff, PoolConfig};
+use super::{
+    BackupConfig, CacheConfig, CompressionChoice, ConnectionUrl, DatabaseConfig, OrOff, PoolConfig,
+};
 
 impl DatabaseConfig {
     /// The pool's preset for the backend with what is overridden.
@@ -64,6 +66,23 @@ impl PoolConfig {
             root_certificates: self.root_certificates.clone(),
             ..preset
         }
+    }
+}
+
+impl DatabaseConfig {
+    /// All servers of the database, if there are several.
+    pub fn servers(&self) -> Option<ReplicasConfig> {
+        if self.replicas.is_empty() {
+            return None;
+        }
+        let urls = std::iter::once(&self.url).chain(&self.replicas);
+        Some(ReplicasConfig {
+            pool: db_pool::PoolConfig {
+                url: String::new(),
+                ..self.pool()
+            },
+            ..ReplicasConfig::new(urls.map(ConnectionUrl::expose))
+        })
     }
 }
 

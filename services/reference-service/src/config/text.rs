@@ -122,6 +122,22 @@ const OFF: &str = "off";
 /// What stands in place of a secret.
 pub(super) const REDACTED: &str = "***";
 
+/// A list of URLs, or one text with blanks between them: the environment knows no lists.
+pub(super) fn urls<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<ConnectionUrl>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Urls {
+        Text(String),
+        List(Vec<ConnectionUrl>),
+    }
+    Ok(match Urls::deserialize(deserializer)? {
+        Urls::Text(text) => text.split_whitespace().map(ConnectionUrl::from).collect(),
+        Urls::List(urls) => urls,
+    })
+}
+
 /// Durations as `250ms`, `5m`, `1h 30m`.
 pub(super) mod duration {
     pub(crate) use jiff::fmt::serde::unsigned_duration::friendly::compact::required::{

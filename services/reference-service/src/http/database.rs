@@ -22,7 +22,7 @@ use crate::store::Store;
 
 /// The routes that wait for the database behind `gate`, for the admin listener.
 pub(super) fn gated(gate: &Gate) -> Router {
-    [PATH, HEALTH_PATH, ADVICE_PATH, CACHE_PATH]
+    [PATH, HEALTH_PATH, ADVICE_PATH, CACHE_PATH, SERVERS_PATH]
         .into_iter()
         .fold(Router::new(), |routes, path| {
             routes.route_service(path, gate.clone().into_service())
@@ -36,6 +36,7 @@ pub fn router(store: Store) -> Router {
         .route(HEALTH_PATH, get(health))
         .route(ADVICE_PATH, get(advice))
         .route(CACHE_PATH, get(query_cache))
+        .route(SERVERS_PATH, get(servers))
         .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         .with_state(store)
 }
@@ -46,8 +47,8 @@ async fn pool(State(store): State<Store>, headers: HeaderMap) -> Response {
 }
 
 /// Sessions, locks and limits of the server, or the sizes of the file.
-async fn health(State(store): State<Store>, headers: HeaderMap) -> Response {
-    respond(&headers, &store.health_report().await)
+async fn health(State(store): State<Store>, headers: HeaderMap) -> Result<Response, ApiError> {
+    Ok(respond(&headers, &store.health_report().await?))
 }
 
 /// What to change, with the numbers that say so.
@@ -60,6 +61,13 @@ async fn query_cache(State(store): State<Store>, headers: HeaderMap) -> Result<R
     let off = || ApiError::NotFound("the query cache is off (database.query_cache.ttl)".to_owned());
     let stats = store.query_cache_stats().ok_or_else(off)?;
     Ok(respond(&headers, &stats))
+}
+
+/// Primary and replicas; 404 where there is but one server.
+async fn servers(State(store): State<Store>, headers: HeaderMap) -> Result<Response, ApiError> {
+    let alone = || ApiError::NotFound("there are no replicas (database.replicas)".to_owned());
+    let servers = store.servers().ok_or_else(alone)?;
+    Ok(respond(&headers, &servers))
 }
 
 fn respond(headers: &HeaderMap, view: &(impl Serialize + Display)) -> Response {
@@ -77,4 +85,5 @@ fn respond(headers: &HeaderMap, view: &(impl Serialize + Display)) -> Response {
 const PATH: &str = "/database";
 const HEALTH_PATH: &str = "/database/health";
 const ADVICE_PATH: &str = "/database/advice";
+const SERVERS_PATH: &str = "/database/servers";
 const CACHE_PATH: &str = "/database/query-cache";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db_pool::{Backup, BackupConfig, Backups};
 
-use super::{Pools, Store, error::StoreError};
+use super::{Pools, Store, error::StoreError, primary};
 
 impl Store {
     /// Takes one copy now and removes those that are no longer to be kept. The service goes on meanwhile; dropping
@@ -16,6 +16,7 @@ impl Store {
         let taken = match &self.pools {
             Pools::Sqlite(pool) => Backups::new(pool, config)?.take().await?,
             Pools::Postgres(pool) => Backups::new(pool, config)?.take().await?,
+            Pools::Replicated(servers) => Backups::new(&primary(servers)?, config)?.take().await?,
         };
         Ok(taken)
     }
@@ -33,6 +34,10 @@ impl Store {
         match &self.pools {
             Pools::Sqlite(pool) => Backups::new(pool, config)?.run_every(every).await,
             Pools::Postgres(pool) => Backups::new(pool, config)?.run_every(every).await,
+            Pools::Replicated(servers) => {
+                let pool = primary(servers)?;
+                Backups::new(&pool, config)?.run_every(every).await;
+            }
         }
         Ok(())
     }

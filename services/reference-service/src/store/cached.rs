@@ -27,6 +27,10 @@ macro_rules! cached {
             $crate::store::Pools::Postgres(pool) => {
                 $crate::store::cached::load(pool, $ttl, $query).await?
             }
+            $crate::store::Pools::Replicated(servers) => {
+                let pool = $crate::store::primary(servers)?;
+                $crate::store::cached::load(&pool, $ttl, $query).await?
+            }
         }
     };
 }
@@ -75,6 +79,8 @@ impl Store {
                     ..config
                 })?);
             }
+            // The configuration refuses it: each server would need a cache, and a bus, of its own.
+            Pools::Replicated(_) => return Ok(()),
         }
         // Last: whoever sees it reads through a cache that is set up.
         let _ = self.listings_ttl.set(ttl);
@@ -88,6 +94,7 @@ impl Store {
         Some(match &self.pools {
             Pools::Sqlite(pool) => pool.query_cache().stats(),
             Pools::Postgres(pool) => pool.query_cache().stats(),
+            Pools::Replicated(_) => return None,
         })
     }
 }

@@ -20,7 +20,7 @@ impl Store {
     /// # Errors
     /// The database's failures only.
     pub async fn cache_epoch(&self) -> Result<u64, StoreError> {
-        let epoch: i64 = read!(self, |conn| {
+        let epoch: i64 = read_newest!(self, |conn| {
             cache_epoch::table
                 .select(cache_epoch::epoch)
                 .first(conn)

@@ -10,13 +10,13 @@ use std::{
     time::Duration,
 };
 
-use db_pool::{Connection, Pool, PoolConfig, Postgres};
+use db_pool::{Connection, Pool, PoolConfig, Postgres, Replicas};
 use diesel::{dsl::sql, sql_types::Bool};
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Pools, Store, error::StoreError};
+use super::{Pools, Store, error::StoreError, primary};
 
 /// How long the keeper waits between two looks at its session, and between two attempts to take a
 /// lost lock again.
@@ -68,7 +68,10 @@ impl Store {
         let trouble = Trouble::default();
         let main = match &self.pools {
             // A lock would stay with whichever of PgBouncer's sessions took it, for ever.
-            Pools::Postgres(main) if !main.config().pgbouncer => main,
+            Pools::Postgres(main) if !main.config().pgbouncer => main.config().clone(),
+            Pools::Replicated(servers) if !servers.config().pool.pgbouncer => {
+                primary(servers)?.config().clone()
+            }
             _ => {
                 return Ok(Some(DataHold {
                     trouble,
@@ -76,21 +79,15 @@ impl Store {
                 }));
             }
         };
-        let pool = Pool::<Postgres>::connect(PoolConfig {
-            name: "data lock".to_owned(),
-            max_size: 1,
-            min_idle: 0,
-            overflow: 0,
-            lanes: 0,
-            // Its only connection is lent for as long as the process lives.
-            max_lifetime: None,
-            leak_after: None,
-            ..main.config().clone()
-        })
-        .await?;
+        let pool = session_pool(main).await?;
+        let servers = match &self.pools {
+            Pools::Replicated(servers) => Some(servers.clone()),
+            _ => None,
+        };
         let mut keeper = Keeper {
             session: None,
             pool,
+            servers,
             hold,
             trouble: trouble.clone(),
         };
@@ -105,11 +102,29 @@ impl Store {
     }
 }
 
+/// A pool for that one session.
+async fn session_pool(main: PoolConfig) -> Result<Pool<Postgres>, StoreError> {
+    let pool = Pool::connect(PoolConfig {
+        name: "data lock".to_owned(),
+        max_size: 1,
+        min_idle: 0,
+        overflow: 0,
+        lanes: 0,
+        // Its only connection is lent for as long as the process lives.
+        max_lifetime: None,
+        leak_after: None,
+        ..main
+    });
+    Ok(pool.await?)
+}
+
 /// Owns the session that owns the lock.
 struct Keeper {
     /// Some only while the lock is held, as far as is known, and while it is being taken.
     session: Option<Connection<Postgres>>,
     pool: Pool<Postgres>,
+    /// Where another server may be the primary by the time that the lock is taken again.
+    servers: Option<Replicas>,
     hold: Hold,
     trouble: Trouble,
 }
@@ -152,6 +167,12 @@ impl Keeper {
     }
 
     async fn try_lock(&mut self) -> Result<bool, StoreError> {
+        if let Some(servers) = &self.servers {
+            let main = primary(servers)?.config().clone();
+            if main.url != self.pool.config().url {
+                self.pool = session_pool(main).await?;
+            }
+        }
         let statement = match self.hold {
             Hold::Shared => format!("pg_try_advisory_lock_shared({LOCK})"),
             Hold::Alone => format!("pg_try_advisory_lock({LOCK})"),

@@ -5,7 +5,7 @@
 
 use db_pool::{Index, IndexError, IndexReport, ensure_indexes};
 
-use super::{Pools, Store, error::StoreError};
+use super::{Pools, Store, error::StoreError, primary};
 
 /// What `tasks.rs` and `records.rs` count on; the text search has indexes of its own kind.
 const INDEXES: &[Index] = ensure_indexes! {
@@ -25,6 +25,7 @@ impl Store {
         let report = match &self.pools {
             Pools::Sqlite(pool) => pool.check_indexes(INDEXES).await?,
             Pools::Postgres(pool) => pool.check_indexes(INDEXES).await?,
+            Pools::Replicated(servers) => primary(servers)?.check_indexes(INDEXES).await?,
         };
         Ok(report)
     }

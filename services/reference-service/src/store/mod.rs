@@ -33,7 +33,10 @@ use std::{
     time::Duration,
 };
 
-use db_pool::{BackendKind, Pool, PoolConfig, Postgres, Sqlite, Status};
+use db_pool::{
+    BackendKind, Pool, PoolConfig, Postgres, Replicas, ReplicasConfig, ReplicasStatus, Sqlite,
+    Status,
+};
 use diesel_migrations::{EmbeddedMigrations, embed_migrations};
 
 use crate::domain::{RecordFilter, TaskFilter};
@@ -64,6 +67,8 @@ pub struct Store {
 enum Pools {
     Sqlite(Pool<Sqlite>),
     Postgres(Pool<Postgres>),
+    /// Several PostgreSQL servers of one database.
+    Replicated(Replicas),
 }
 
 impl Store {
@@ -85,6 +90,21 @@ impl Store {
         })
     }
 
+    /// Opens a database of several PostgreSQL servers: reads of listings go to its replicas, everything else to the
+    /// primary, whichever that is.
+    ///
+    /// A request sees what it wrote itself, if it runs in a `db_pool::Scope`.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`] for a setting that cannot work, or if not one server answers.
+    pub async fn connect_replicated(config: ReplicasConfig) -> Result<Self, StoreError> {
+        let servers = Replicas::connect(config).await?;
+        Ok(Self {
+            pools: Pools::Replicated(servers),
+            listings_ttl: Arc::default(),
+        })
+    }
+
     /// Brings the schema up to date and names the migrations that ran; none when it was.
     ///
     /// Several processes may do so at once; each migration runs once.
@@ -95,6 +115,7 @@ impl Store {
         let ran = match &self.pools {
             Pools::Sqlite(pool) => pool.migrate(SQLITE_MIGRATIONS).await?,
             Pools::Postgres(pool) => pool.migrate(POSTGRES_MIGRATIONS).await?,
+            Pools::Replicated(servers) => primary(servers)?.migrate(POSTGRES_MIGRATIONS).await?,
         };
         Ok(ran)
     }
@@ -104,16 +125,34 @@ impl Store {
     pub fn backend(&self) -> BackendKind {
         match &self.pools {
             Pools::Sqlite(_) => BackendKind::Sqlite,
-            Pools::Postgres(_) => BackendKind::Postgres,
+            Pools::Postgres(_) | Pools::Replicated(_) => BackendKind::Postgres,
         }
     }
 
-    /// The state of the pool at this moment.
+    /// The state of all servers at this moment; nothing where there are no replicas.
+    #[must_use]
+    pub fn servers(&self) -> Option<ReplicasStatus> {
+        match &self.pools {
+            Pools::Replicated(servers) => Some(servers.status()),
+            _ => None,
+        }
+    }
+
+    /// The state of the pool at this moment; of several, that of the primary.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.pools {
             Pools::Sqlite(pool) => pool.status(),
             Pools::Postgres(pool) => pool.status(),
+            Pools::Replicated(servers) => match servers.primary() {
+                Some(pool) => pool.status(),
+                None => servers
+                    .status()
+                    .servers
+                    .into_iter()
+                    .find_map(|server| server.pool)
+                    .expect("one server had answered when it was opened, and its pool stays"),
+            },
         }
     }
 
@@ -135,6 +174,7 @@ impl Store {
         let took = match &self.pools {
             Pools::Sqlite(pool) => pool.ping().await?,
             Pools::Postgres(pool) => pool.ping().await?,
+            Pools::Replicated(servers) => primary(servers)?.ping().await?,
         };
         Ok(took)
     }
@@ -145,8 +185,15 @@ impl Store {
         match &self.pools {
             Pools::Sqlite(pool) => pool.close().await,
             Pools::Postgres(pool) => pool.close().await,
+            Pools::Replicated(servers) => servers.close().await,
         };
     }
+}
+
+/// The pool of the server that takes writes now.
+fn primary(servers: &Replicas) -> Result<Pool<Postgres>, StoreError> {
+    let none = || StoreError::Unavailable("no server takes writes at this moment".into());
+    servers.primary().ok_or_else(none)
 }
 
 /// The row limit of a listing as SQL wants it.

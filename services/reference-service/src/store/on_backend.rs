@@ -17,6 +17,31 @@ macro_rules! read {
                 let $conn = &mut pool.read().await?;
                 $body
             }
+            $crate::store::Pools::Replicated(servers) => {
+                let $conn = &mut servers.read().await?;
+                $body
+            }
+        }
+    };
+}
+
+/// The same, but never from a replica that may be behind: for what is kept longer than a request lives, such
+/// as an entry of a cache.
+macro_rules! read_newest {
+    ($store:expr, |$conn:ident| $body:expr) => {
+        match &$store.pools {
+            $crate::store::Pools::Sqlite(pool) => {
+                let $conn = &mut pool.read().await?;
+                $body
+            }
+            $crate::store::Pools::Postgres(pool) => {
+                let $conn = &mut pool.read().await?;
+                $body
+            }
+            $crate::store::Pools::Replicated(servers) => {
+                let $conn = &mut servers.acquire().await?;
+                $body
+            }
         }
     };
 }
@@ -34,6 +59,10 @@ macro_rules! write_on {
             }
             $crate::store::Pools::Postgres(pool) => {
                 let $conn = &mut pool.acquire().await?;
+                $body
+            }
+            $crate::store::Pools::Replicated(servers) => {
+                let $conn = &mut servers.acquire().await?;
                 $body
             }
         }
@@ -59,6 +88,11 @@ macro_rules! transaction {
                     .await
             }
             $crate::store::Pools::Postgres(pool) => {
+                pool.$method(TransactionOptions::default(), async move |$conn| $body)
+                    .await
+            }
+            $crate::store::Pools::Replicated(servers) => {
+                let pool = $crate::store::primary(servers)?;
                 pool.$method(TransactionOptions::default(), async move |$conn| $body)
                     .await
             }

@@ -44,12 +44,12 @@ impl Store {
         Ok(())
     }
 
-    /// The record with this identifier.
+    /// The record with this identifier; never an older one, so that a cache may keep it.
     ///
     /// # Errors
     /// The database's failures only.
     pub async fn record(&self, id: Uuid) -> Result<Option<Record>, StoreError> {
-        let row: Option<RecordRow> = read!(self, |conn| {
+        let row: Option<RecordRow> = read_newest!(self, |conn| {
             let query = records::table.find(Id(id)).select(RecordRow::as_select());
             query.first(conn).await.optional()?
         });

@@ -213,6 +213,11 @@ fn what_cannot_work_is_refused() {
             "did you mean `database.pool.lanes`?",
         ),
         (
+            "APP__DATABASE__REPLICAS",
+            "postgres://u:pw@h/d",
+            "`database.replicas` = `postgres://u:***@h/d`: a SQLite file has no replicas",
+        ),
+        (
             "APP__DATABASE__BACKUP__EVERY",
             "1s",
             "`database.backup.every` = `1s`",

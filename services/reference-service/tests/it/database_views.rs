@@ -41,6 +41,8 @@ async fn shows(url: Option<ConnectionUrl>, backend: &str) {
     assert!(health["database"][backend].is_object(), "{health}");
     assert!(json("/database/advice").await["findings"].is_array());
 
+    let alone = fetch(admin, "/database/servers").await.unwrap();
+    alone.expect_problem(404, "not-found");
     let off = fetch(admin, "/database/query-cache").await.unwrap();
     off.expect_problem(404, "not-found");
 

@@ -17,6 +17,7 @@ mod lifecycle;
 mod openapi;
 mod query_cache;
 mod records;
+mod replicas;
 mod scope;
 mod store;
 mod tasks;
