@@ -80,10 +80,11 @@ impl Model {
 
     /// Whoever is first gets a free connection, and nobody else.
     async fn settle(&mut self) {
-        if self.held.is_none() && !self.suspended {
-            if let Some(first) = self.queue.pop_front() {
-                self.held = Some(first.await.unwrap());
-            }
+        if self.held.is_none()
+            && !self.suspended
+            && let Some(first) = self.queue.pop_front()
+        {
+            self.held = Some(first.await.unwrap());
         }
         for waiter in &mut self.queue {
             assert!(waiter.now_or_never().is_none(), "overtook");
