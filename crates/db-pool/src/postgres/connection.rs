@@ -8,7 +8,7 @@ use std::time::Duration;
 use diesel::QueryResult;
 use diesel::connection::{CacheSize, Instrumentation};
 use diesel::pg::Pg;
-use diesel::query_builder::{AsQuery, QueryFragment, QueryId};
+use diesel::query_builder::{AsQuery, Query, QueryFragment, QueryId};
 use diesel::result::{ConnectionError, ConnectionResult, DatabaseErrorKind, Error};
 use diesel_async::{
     AnsiTransactionManager, AsyncConnection, AsyncConnectionCore, AsyncPgConnection,
@@ -17,12 +17,13 @@ use diesel_async::{
 use futures_util::future::join;
 use tokio::time::timeout;
 
+use super::again::{Again, Uncached};
 use super::cancel::Cancel;
 use super::commit::insert_lsn;
 use super::driver::{Driver, State};
 use super::ear::Ear;
 use super::settings::Settings;
-use super::statement::{Uncached, Watched, in_reserve};
+use super::statement::Watched;
 use crate::backend::Condition;
 use crate::class::ErrorClass;
 use crate::lsn::Lsn;
@@ -281,11 +282,31 @@ impl PgConnection {
     {
         let query = source.as_query();
         let mut inner: &'conn AsyncPgConnection = &self.inner;
-        let again = self
-            .is_cached(&query)
-            .then(|| in_reserve(|| AsyncConnectionCore::load(&mut inner, Uncached(&query))));
+        let again = self.is_cached(&query).then(|| self.load_again(&query));
         let statement = AsyncConnectionCore::load(&mut inner, query);
         Watched::new(self.driver.state(), self.started(), again, statement)
+    }
+
+    fn load_again<Q>(&self, query: &Q) -> Again<'_, Rows>
+    where
+        Q: QueryFragment<Pg> + QueryId + Query,
+    {
+        let mut inner = &self.inner;
+        Again::new(inner, query, |mut inner, anew| {
+            AsyncConnectionCore::load(&mut inner, anew)
+        })
+        .or_made(|| AsyncConnectionCore::load(&mut inner, Uncached(query)))
+    }
+
+    fn execute_again<Q>(&self, query: &Q) -> Again<'_, usize>
+    where
+        Q: QueryFragment<Pg> + QueryId,
+    {
+        let mut inner = &self.inner;
+        Again::new(inner, query, |mut inner, anew| {
+            AsyncConnectionCore::execute_returning_count(&mut inner, anew)
+        })
+        .or_made(|| AsyncConnectionCore::execute_returning_count(&mut inner, Uncached(query)))
     }
 
     /// Stands for the statement that this thread sent last; dropped, the recorder waits for it no longer.
@@ -356,7 +377,7 @@ impl AsyncConnectionCore for PgConnection {
         let mut inner: &'conn AsyncPgConnection = &self.inner;
         let again = self
             .may_send_again(&query)
-            .then(|| in_reserve(|| AsyncConnectionCore::load(&mut inner, Uncached(&query))));
+            .then(|| self.load_again(&query));
         let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
         let statement = AsyncConnectionCore::load(&mut inner, query);
         Watched::new(state, ticket, again, statement)
@@ -372,11 +393,9 @@ impl AsyncConnectionCore for PgConnection {
         self.freshen();
         let state: &'conn State = self.driver.state();
         let mut inner: &'conn AsyncPgConnection = &self.inner;
-        let again = self.may_send_again(&source).then(|| {
-            in_reserve(|| {
-                AsyncConnectionCore::execute_returning_count(&mut inner, Uncached(&source))
-            })
-        });
+        let again = self
+            .may_send_again(&source)
+            .then(|| self.execute_again(&source));
         let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
         let statement = AsyncConnectionCore::execute_returning_count(&mut inner, source);
         Watched::new(state, ticket, again, statement)

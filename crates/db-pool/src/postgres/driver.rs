@@ -59,6 +59,9 @@ impl Driver {
             standby: AtomicBool::new(false),
         });
         state.look_at_role(&connection);
+        if role == Role::Lane {
+            state.wire.share();
+        }
         let seen = Arc::clone(&state);
         let task = tokio::spawn(async move {
             let token = token;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use diesel::connection::{Instrumentation, InstrumentationEvent};
 
+use super::again::{is_in_reserve, refused};
 use super::driver::State;
-use super::statement::{is_in_reserve, is_stale};
+use super::statement::is_stale;
 
 /// Counts statements under way, also those sent through `&AsyncPgConnection`, and passes events on.
 pub(super) struct Ear<I> {
@@ -18,15 +19,15 @@ impl<I: Instrumentation> Instrumentation for Ear<I> {
         let wire = &self.state.wire;
         match &event {
             InstrumentationEvent::StartQuery { .. } => {
-                // Only made for the case that it is needed.
                 if is_in_reserve() {
                     return;
                 }
                 wire.announce();
             }
-            InstrumentationEvent::FinishQuery { error, .. } => {
+            InstrumentationEvent::FinishQuery { query, error, .. } => {
                 // Sent again, it will finish once more.
                 if error.is_some_and(|error| wire.is_healing() && is_stale(wire, error)) {
+                    refused(query.to_string());
                     return;
                 }
                 wire.finished();

@@ -1,5 +1,6 @@
 //! PostgreSQL by tokio-postgres and rustls: connecting, the connection, and repairing it.
 
+mod again;
 mod cancel;
 mod commit;
 mod connect;

@@ -1,17 +1,15 @@
-//! One statement under way: noticed when it is dropped unfinished, and sent once more when only its plan was stale.
+//! One statement under way: noticed when it is dropped unfinished, and sent again when only its plan was stale.
 
-use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use diesel::QueryResult;
-use diesel::pg::Pg;
-use diesel::query_builder::{AstPass, Query, QueryFragment, QueryId};
 use diesel::result::Error;
 use futures_core::future::BoxFuture;
 
+use super::again::{Again, take_refused};
 use super::driver::State;
 use super::wire::Wire;
 use crate::class::ErrorClass;
@@ -25,19 +23,18 @@ use crate::observe::Ticket;
 pub struct Watched<'conn, R> {
     state: &'conn State,
     statement: BoxFuture<'conn, QueryResult<R>>,
-    /// The same, to be planned anew.
-    again: Option<BoxFuture<'conn, QueryResult<R>>>,
+    /// How to plan and send it anew, where sending it twice is safe and may be needed.
+    again: Option<Again<'conn, R>>,
     begun: bool,
     /// Dropped, it tells that the statement is over, answered or not.
     _ticket: Option<Ticket>,
 }
 
 impl<'conn, R> Watched<'conn, R> {
-    /// `again` is the statement once more, made by [`in_reserve`], where sending it twice is safe and may be needed.
     pub(super) fn new(
         state: &'conn State,
         ticket: Option<Ticket>,
-        again: Option<BoxFuture<'conn, QueryResult<R>>>,
+        again: Option<Again<'conn, R>>,
         statement: BoxFuture<'conn, QueryResult<R>>,
     ) -> Self {
         if again.is_some() {
@@ -51,6 +48,17 @@ impl<'conn, R> Watched<'conn, R> {
             _ticket: ticket,
         }
     }
+
+    /// The statement once more, if it has attempts left.
+    fn once_more(&mut self, refused: Option<String>) -> Option<BoxFuture<'conn, QueryResult<R>>> {
+        let next = self.again.as_mut()?.make(refused);
+        if self.again.as_ref().is_some_and(Again::is_used_up) {
+            self.again = None;
+            // Its next failure is told.
+            self.state.wire.end_healing();
+        }
+        next
+    }
 }
 
 impl<R> Future for Watched<'_, R> {
@@ -59,18 +67,19 @@ impl<R> Future for Watched<'_, R> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.get_mut();
         this.begun = true;
-        let mut result = std::task::ready!(this.statement.as_mut().poll(cx));
-        // The server refused the plan before it did anything, so nothing is done twice.
-        if let Err(error) = &result
-            && this.again.is_some()
-            && is_stale(&this.state.wire, error)
-            && let Some(again) = this.again.take()
-        {
-            this.state.wire.end_healing();
-            this.statement = again;
-            result = std::task::ready!(this.statement.as_mut().poll(cx));
+        loop {
+            let result = std::task::ready!(this.statement.as_mut().poll(cx));
+            // The server refused the plan before it did anything, so nothing is done twice.
+            if let Err(error) = &result
+                && this.again.is_some()
+                && is_stale(&this.state.wire, error)
+                && let Some(next) = this.once_more(take_refused())
+            {
+                this.statement = next;
+                continue;
+            }
+            return Poll::Ready(this.state.explain(result));
         }
-        Poll::Ready(this.state.explain(result))
     }
 }
 
@@ -98,45 +107,4 @@ impl<R> fmt::Debug for Watched<'_, R> {
 /// said last.
 pub(super) fn is_stale(wire: &Wire, error: &Error) -> bool {
     ErrorClass::of(error) == ErrorClass::StalePlan || wire.failed_by_stale_plan()
-}
-
-/// Makes a statement that may never be sent, so that nobody is told of it.
-pub(super) fn in_reserve<R>(make: impl FnOnce() -> R) -> R {
-    struct Reset;
-    impl Drop for Reset {
-        fn drop(&mut self) {
-            IN_RESERVE.set(false);
-        }
-    }
-    IN_RESERVE.set(true);
-    let _reset = Reset;
-    make()
-}
-
-/// Whether this thread is inside of [`in_reserve`].
-pub(super) fn is_in_reserve() -> bool {
-    IN_RESERVE.get()
-}
-
-thread_local! {
-    static IN_RESERVE: Cell<bool> = const { Cell::new(false) };
-}
-
-/// A query that is prepared for itself alone, whatever the cache of statements holds.
-pub(super) struct Uncached<'a, Q>(pub(super) &'a Q);
-
-impl<Q: Query> Query for Uncached<'_, Q> {
-    type SqlType = Q::SqlType;
-}
-
-impl<Q> QueryId for Uncached<'_, Q> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
-}
-
-impl<Q: QueryFragment<Pg>> QueryFragment<Pg> for Uncached<'_, Q> {
-    fn walk_ast<'b>(&'b self, mut pass: AstPass<'_, 'b, Pg>) -> Result<(), Error> {
-        pass.unsafe_to_cache_prepared();
-        self.0.walk_ast(pass.reborrow())
-    }
 }

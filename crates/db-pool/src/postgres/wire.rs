@@ -43,6 +43,8 @@ pub(super) struct Wire {
     /// Statements under way that would be sent again if their plan were stale.
     healing: AtomicUsize,
     encrypted: AtomicBool,
+    /// Many tasks send statements at once.
+    shared: AtomicBool,
     /// Shared by the pool: grows when a cached plan turned out stale.
     plans: Arc<AtomicU64>,
 }
@@ -69,6 +71,7 @@ impl Wire {
             in_flight: AtomicUsize::new(0),
             healing: AtomicUsize::new(0),
             encrypted: AtomicBool::new(false),
+            shared: AtomicBool::new(false),
             plans,
         };
         this.set_patience(patience);
@@ -149,6 +152,11 @@ impl Wire {
 
     pub(super) fn is_encrypted(&self) -> bool {
         self.encrypted.load(Acquire)
+    }
+
+    /// From now on many tasks send statements at once.
+    pub(super) fn share(&self) {
+        self.shared.store(true, Release);
     }
 
     fn lock_failure(&self) -> std::sync::MutexGuard<'_, Option<ErrorClass>> {
@@ -268,6 +276,10 @@ impl Follower {
     pub(super) fn restarted(self) -> Self {
         self.wire.encrypted.store(true, Release);
         Self::new(self.wire)
+    }
+
+    pub(super) fn is_shared(&self) -> bool {
+        self.wire.shared.load(Acquire)
     }
 
     pub(super) fn received(&mut self, bytes: &[u8]) {
