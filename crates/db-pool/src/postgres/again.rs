@@ -35,10 +35,10 @@ impl<'conn, R> Again<'conn, R> {
         Q: QueryFragment<Pg>,
     {
         let mut binds = Binds::new();
-        let mut types = Types { unknown: false };
+        let mut types = UnknownTypes::default();
         // What fails here fails for the driver as well.
         let collected = query.collect_binds(&mut binds, &mut types, &Pg);
-        if types.unknown || collected.is_err() {
+        if types.met || collected.is_err() {
             return Self::Made(None);
         }
         Self::Values {
@@ -87,14 +87,15 @@ impl<'conn, R> Again<'conn, R> {
     }
 }
 
-/// Finds out whether values have types whose numbers must be looked up in the database.
-struct Types {
-    unknown: bool,
+/// Numbers no type, and remembers whether one had to be looked up in the database.
+#[derive(Default)]
+pub(crate) struct UnknownTypes {
+    met: bool,
 }
 
-impl PgMetadataLookup for Types {
+impl PgMetadataLookup for UnknownTypes {
     fn lookup_type(&mut self, _: &str, _: Option<&str>) -> PgTypeMetadata {
-        self.unknown = true;
+        self.met = true;
         PgTypeMetadata::new(0, 0)
     }
 }

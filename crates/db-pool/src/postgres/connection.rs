@@ -18,7 +18,7 @@ use futures_util::future::join;
 use tokio::time::timeout;
 
 use super::again::{Again, Uncached};
-use super::cancel::Cancel;
+use super::cancel::{Cancel, NotCancelled};
 use super::commit::insert_lsn;
 use super::driver::{Driver, State};
 use super::ear::Ear;
@@ -152,8 +152,13 @@ impl PgConnection {
                 Ok(drained) => break drained,
                 Err(_) => {
                     // Waits until the server has passed it on; another one goes out if there are more statements.
-                    if let Err(error) = self.cancel.run().await {
+                    if let Err(NotCancelled { error, may_arrive }) = self.cancel.run().await {
                         tracing::debug!(%error, "an abandoned statement could not be cancelled");
+                        if may_arrive {
+                            return Err(lost(
+                                "a cancel may yet stop a statement of the next borrower",
+                            ));
+                        }
                     }
                     cancelled = true;
                     patience = CANCEL_AGAIN;
@@ -201,7 +206,7 @@ impl PgConnection {
         }
         let cancel = self.cancel.clone();
         tokio::spawn(async move {
-            if let Err(error) = cancel.run().await {
+            if let Err(NotCancelled { error, .. }) = cancel.run().await {
                 tracing::debug!(%error, "an abandoned statement could not be cancelled on the server");
             }
         });
@@ -375,9 +380,7 @@ impl AsyncConnectionCore for PgConnection {
         let query = source.as_query();
         let state: &'conn State = self.driver.state();
         let mut inner: &'conn AsyncPgConnection = &self.inner;
-        let again = self
-            .may_send_again(&query)
-            .then(|| self.load_again(&query));
+        let again = self.may_send_again(&query).then(|| self.load_again(&query));
         let ticket = self.recorder.as_ref().map(Recorder::next_ticket);
         let statement = AsyncConnectionCore::load(&mut inner, query);
         Watched::new(state, ticket, again, statement)

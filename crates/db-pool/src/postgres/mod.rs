@@ -25,6 +25,7 @@ use diesel::pg::{Pg, PgQueryBuilder};
 use diesel::query_builder::{AsQuery, QueryBuilder, QueryFragment, QueryId};
 use diesel_async::{AsyncConnectionCore, AsyncPgConnection, SimpleAsyncConnection};
 
+pub(crate) use self::again::UnknownTypes;
 pub(crate) use self::connect::Connector;
 pub use self::connection::PgConnection;
 pub(crate) use self::driver::describe;

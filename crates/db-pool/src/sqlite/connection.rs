@@ -142,7 +142,7 @@ impl SqliteConnection {
     }
 
     /// Runs one statement; nothing of it but its text and values may leave this thread.
-    fn run<R: Send + 'static>(
+    pub(crate) fn run<R: Send + 'static>(
         &self,
         query: &impl QueryFragment<Db>,
         run: impl FnOnce(&mut diesel::SqliteConnection, CollectedQuery<BindData>) -> QueryResult<R>

@@ -90,6 +90,8 @@ mod replicas;
 mod replicas_config;
 #[cfg(all(feature = "sqlite", feature = "postgres"))]
 mod retries;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+mod rows;
 #[cfg(feature = "tower")]
 mod scope_layer;
 #[cfg(feature = "sqlite")]
