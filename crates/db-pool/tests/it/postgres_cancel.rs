@@ -10,7 +10,6 @@ use futures_util::{FutureExt, StreamExt};
 use tokio::time::{Instant, timeout};
 
 use crate::postgres_support::Database;
-use crate::proxy::Proxy;
 use crate::support::{Count, eventually};
 
 const ONE: &str = "SELECT 1::bigint AS n";
@@ -118,34 +117,6 @@ async fn a_statement_that_never_ends_is_cancelled_and_its_connection_stays() {
     }
     assert_undisturbed(&pool, 1).await;
     assert_eq!(pool.status().recovered_total, 3);
-}
-
-#[tokio::test]
-async fn after_a_cancel_that_the_server_did_not_confirm_the_connection_is_not_lent_again() {
-    let Some(database) = Database::new().await else {
-        return;
-    };
-    let proxy = Proxy::before(&database.url).await;
-    let pool = database
-        .pool_at(&proxy.url(&database.url), |c| {
-            (c.max_size, c.lanes) = (1, 0)
-        })
-        .await;
-    let mut connection = pool.acquire().await.unwrap();
-    // The request arrives, and the end of its socket does not.
-    proxy.stop_after(0);
-    let slow = connection.batch_execute("SELECT pg_sleep(60)");
-    assert!(timeout(Duration::from_millis(20), slow).await.is_err());
-    drop(connection);
-    eventually("it is given up", || pool.status().discarded_total == 1).await;
-    proxy.forward();
-    drop(pool.acquire().await.unwrap());
-    let status = pool.status();
-    assert_eq!(
-        (status.recovered_total, status.connects_total),
-        (0, 2),
-        "{status}"
-    );
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use db_pool::{ErrorClass, Pool, Postgres, TransactionOptions, insert_rows};
+use diesel::deserialize::FromSqlRow;
+use diesel::expression::AsExpression;
 use diesel::prelude::*;
 use diesel::sql_query;
 use diesel_async::{RunQueryDsl, SimpleAsyncConnection};
@@ -13,25 +15,23 @@ use crate::support::{Count, eventually};
 
 diesel::table! {
     other.moments (at) {
-        at -> Timestamptz,
+        at -> Timestamp,
         raw -> Binary,
-        kind -> Nullable<other::kinds::Kind>,
+        kind -> Nullable<crate::rows::postgres::kinds::Kind>,
     }
 }
 
-mod other {
-    pub(super) mod kinds {
-        #[derive(diesel::sql_types::SqlType)]
-        #[diesel(postgres_type(name = "kind", schema = "other"))]
-        pub struct Kind;
-    }
+mod kinds {
+    #[derive(Debug, diesel::sql_types::SqlType)]
+    #[diesel(postgres_type(name = "kind", schema = "other"))]
+    pub struct Kind;
 }
 
-#[derive(Debug, PartialEq, diesel::AsExpression, diesel::FromSqlRow)]
-#[diesel(sql_type = other::kinds::Kind)]
+#[derive(Debug, PartialEq, AsExpression, FromSqlRow)]
+#[diesel(sql_type = kinds::Kind)]
 struct Kind(String);
 
-impl diesel::serialize::ToSql<other::kinds::Kind, diesel::pg::Pg> for Kind {
+impl diesel::serialize::ToSql<kinds::Kind, diesel::pg::Pg> for Kind {
     fn to_sql<'b>(
         &'b self,
         out: &mut diesel::serialize::Output<'b, '_, diesel::pg::Pg>,
@@ -41,7 +41,7 @@ impl diesel::serialize::ToSql<other::kinds::Kind, diesel::pg::Pg> for Kind {
     }
 }
 
-impl diesel::deserialize::FromSql<other::kinds::Kind, diesel::pg::Pg> for Kind {
+impl diesel::deserialize::FromSql<kinds::Kind, diesel::pg::Pg> for Kind {
     fn from_sql(value: diesel::pg::PgValue<'_>) -> diesel::deserialize::Result<Self> {
         Ok(Self(String::from_utf8(value.as_bytes().to_vec())?))
     }
@@ -77,7 +77,7 @@ async fn all_values_arrive_as_they_were() {
     assert_eq!(read, Ok(some()));
 
     let create = "CREATE SCHEMA other; CREATE TYPE other.kind AS ENUM ('good', 'bad');
-        CREATE TABLE other.moments (at TIMESTAMPTZ PRIMARY KEY, raw BYTEA NOT NULL, kind other.kind)";
+        CREATE TABLE other.moments (at TIMESTAMP PRIMARY KEY, raw BYTEA NOT NULL, kind other.kind)";
     connection.batch_execute(create).await.unwrap();
     let row = |n: u64, kind: Option<&str>| {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(n);
@@ -111,7 +111,7 @@ async fn any_number_of_rows_is_one_cached_statement() {
         assert_eq!(all, Ok(inserted));
     }
     let prepared = sql_query(
-        "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE '%UNNEST%'",
+        "SELECT count(*) AS n FROM pg_prepared_statements WHERE statement LIKE 'INSERT%'",
     );
     let prepared = prepared.get_result(&mut connection).await;
     assert_eq!(prepared, Ok(Count { n: 1 }));
@@ -144,7 +144,7 @@ async fn large_rows_are_spread_over_statements() {
         CREATE TRIGGER note AFTER INSERT ON \"odd \"\" things\" EXECUTE FUNCTION note()";
     connection.batch_execute(counted).await.unwrap();
     let large = "x".repeat(1 << 20);
-    let rows = (0..20).map(|n| (n, 0, n.to_string(), true, None, Some(large.clone())));
+    let rows = (0..20).map(|n| (n, 0, n.to_string(), true, None::<f64>, Some(large.clone())));
     let inserted = insert_rows(things::all_columns, rows).execute(&mut connection);
     assert_eq!(inserted.await, Ok(20));
     let statements = sql_query("SELECT sum(n)::bigint AS n FROM statements");
