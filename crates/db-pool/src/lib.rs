@@ -102,11 +102,11 @@ pub use crate::replicas::{
     PrimaryConnection, PrimaryReads, ReplicaLane, Replicas, ReplicasConfig, ReplicasStatus, Server,
     ServerRole, ServerStatus,
 };
-pub use crate::rows::{InsertColumns, InsertRows, TakesRows, insert_rows};
 #[cfg(feature = "sqlite")]
 pub use crate::rows::RowColumns;
 #[cfg(feature = "postgres")]
 pub use crate::rows::UnnestColumns;
+pub use crate::rows::{InsertColumns, InsertRows, TakesRows, insert_rows};
 pub use crate::scope::{Scope, ScopeReport, ScopeStatement};
 #[cfg(feature = "tower")]
 pub use crate::scope::{ScopeLayer, ScopeService};

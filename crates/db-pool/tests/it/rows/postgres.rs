@@ -22,6 +22,7 @@ diesel::table! {
 }
 
 mod kinds {
+    #[expect(unnameable_types, reason = "diesel's macro makes public what names it")]
     #[derive(Debug, diesel::sql_types::SqlType)]
     #[diesel(postgres_type(name = "kind", schema = "other"))]
     pub struct Kind;
