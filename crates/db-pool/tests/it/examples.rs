@@ -22,6 +22,9 @@ mod lanes;
 #[cfg(feature = "sqlite")]
 #[path = "../../examples/03_loader.rs"]
 mod loader;
+#[cfg(feature = "sqlite")]
+#[path = "../../examples/12_many_rows.rs"]
+mod many_rows;
 #[cfg(all(feature = "sqlite", feature = "query-cache"))]
 #[path = "../../examples/04_query_cache.rs"]
 mod query_cache;
@@ -68,4 +71,6 @@ ends_well! {
     cancelling = cancelling_ends_well;
     #[cfg(feature = "postgres")]
     replicas = replicas_ends_well;
+    #[cfg(feature = "sqlite")]
+    many_rows = many_rows_ends_well;
 }
