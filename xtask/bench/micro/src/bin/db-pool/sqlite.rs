@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::ops::Deref;
+use std::time::Duration;
 
 use db_pool::{Pool, PoolConfig, Sqlite};
 use deadpool_diesel::RecyclingMethod;
@@ -12,19 +13,17 @@ use diesel_async::pooled_connection::{AsyncDieselConnectionManager, ManagerConfi
 use diesel_async::sync_connection_wrapper::SyncConnectionWrapper;
 use diesel_async::{AsyncConnection as _, RunQueryDsl, SimpleAsyncConnection as _};
 use futures_util::FutureExt as _;
-use harness::{Exit, Suite};
+use harness::Suite;
 use tempfile::TempDir;
 
-fn main() -> Exit {
-    harness::main("db-pool", |suite: &mut Suite| {
-        acquire_release(suite);
-        point_read(suite);
-    })
+pub(crate) fn add(suite: &mut Suite) {
+    acquire_release(suite);
+    point_read(suite);
 }
 
 /// Every pool has so many to read with.
 const CONNECTIONS: u32 = 4;
-const ROWS: i32 = 10_000;
+pub(crate) const ROWS: i32 = 10_000;
 
 diesel::table! {
     items (id) {
@@ -38,18 +37,18 @@ fn acquire_release(suite: &mut Suite) {
         .bench("acquire-release")
         .about("borrow an idle connection, give it back; bb8 and deadpool test it each time, ours after 500 ms")
         .ours_async("Pool::read", async || {
-            let pool = ours().await;
+            let pool = ours(CONNECTIONS).await;
             let lane = pool.read().await.expect("an idle connection");
             assert_eq!(pool.status().in_use, 1);
             drop(lane);
             async move || drop(pool.read().await.expect("an idle connection"))
         })
         .peer_async("bb8", async || {
-            let pool = bb8(true).await;
+            let pool = bb8(CONNECTIONS, true).await;
             async move || drop(pool.get().await.expect("an idle connection"))
         })
         .peer_async("bb8 untested", async || {
-            let pool = bb8(false).await;
+            let pool = bb8(CONNECTIONS, false).await;
             async move || drop(pool.get().await.expect("an idle connection"))
         })
         .peer_async("deadpool-diesel", async || {
@@ -68,7 +67,7 @@ fn point_read(suite: &mut Suite) {
         .about("borrow one of 4 connections and select by primary key of 10,000 rows")
         .concurrency(&[1, 64])
         .ours_async("Pool::read", async || {
-            let pool = ours().await;
+            let pool = ours(CONNECTIONS).await;
             reads(async move |id| {
                 let mut lane = pool.read().await.expect("a connection in time");
                 by_id(id).first(&mut lane).await
@@ -76,7 +75,7 @@ fn point_read(suite: &mut Suite) {
             .await
         })
         .peer_async("bb8", async || {
-            let pool = bb8(true).await;
+            let pool = bb8(CONNECTIONS, true).await;
             reads(async move |id| {
                 let mut connection = pool.get().await.expect("a connection in time");
                 by_id(id).first(&mut *connection).await
@@ -84,7 +83,7 @@ fn point_read(suite: &mut Suite) {
             .await
         })
         .peer_async("bb8 untested", async || {
-            let pool = bb8(false).await;
+            let pool = bb8(CONNECTIONS, false).await;
             reads(async move |id| {
                 let mut connection = pool.get().await.expect("a connection in time");
                 by_id(id).first(&mut *connection).await
@@ -113,7 +112,7 @@ fn point_read(suite: &mut Suite) {
 
 /// The query that everybody sends.
 #[diesel::dsl::auto_type]
-fn by_id(id: i32) -> _ {
+pub(crate) fn by_id(id: i32) -> _ {
     items::table.find(id).select(items::name)
 }
 
@@ -138,7 +137,7 @@ async fn reads(
 // === the pools, each with a file of its own ===
 
 /// A pool and the folder of its file, which goes with it.
-struct Kept<P> {
+pub(crate) struct Kept<P> {
     pool: P,
     _folder: TempDir,
 }
@@ -160,14 +159,22 @@ impl<P> Deref for Kept<P> {
     }
 }
 
-async fn ours() -> Kept<Pool<Sqlite>> {
+/// With so many readers.
+pub(crate) async fn ours(connections: u32) -> Kept<Pool<Sqlite>> {
     let (folder, file) = database();
-    let config = PoolConfig::embedded(file);
-    assert_eq!(config.max_size, 1 + CONNECTIONS, "one writes");
+    let mut config = PoolConfig::embedded(file);
+    // One writes.
+    config.max_size = 1 + connections;
+    // Many tasks may wait here, and that is the point.
+    config.max_waiting = 10_000;
+    config.acquire_timeout = Duration::from_secs(30);
     Kept::new(folder, Pool::connect(config).await.expect("a good file"))
 }
 
-async fn bb8(tested: bool) -> Kept<bb8::Pool<AsyncDieselConnectionManager<Async>>> {
+pub(crate) async fn bb8(
+    connections: u32,
+    tested: bool,
+) -> Kept<bb8::Pool<AsyncDieselConnectionManager<Async>>> {
     let (folder, file) = database();
     let mut config = ManagerConfig::default();
     config.custom_setup = Box::new(|file| {
@@ -182,12 +189,12 @@ async fn bb8(tested: bool) -> Kept<bb8::Pool<AsyncDieselConnectionManager<Async>
     });
     let manager = AsyncDieselConnectionManager::new_with_config(file, config);
     let pool = bb8::Pool::builder()
-        .max_size(CONNECTIONS)
+        .max_size(connections)
         .test_on_check_out(tested);
     Kept::new(folder, pool.build(manager).await.expect("a good file"))
 }
 
-type Async = SyncConnectionWrapper<SqliteConnection>;
+pub(crate) type Async = SyncConnectionWrapper<SqliteConnection>;
 
 fn deadpool(test: RecyclingMethod<SqliteConnection>) -> Kept<deadpool_diesel::sqlite::Pool> {
     use deadpool_diesel::sqlite::{Hook, HookError, Manager, Pool, Runtime};

@@ -1,0 +1,22 @@
+//! What lending connections, reading, writing and recovering cost, beside the pools that people would use instead.
+
+mod dead_network;
+mod fairness;
+mod load;
+mod mix;
+mod pools;
+mod server;
+mod sqlite;
+mod storm;
+
+use harness::{Exit, Suite};
+
+fn main() -> Exit {
+    harness::main("db-pool", |suite: &mut Suite| {
+        sqlite::add(suite);
+        fairness::add(suite);
+        storm::add(suite);
+        dead_network::add(suite);
+        mix::add(suite);
+    })
+}
