@@ -3,6 +3,7 @@
 mod cached;
 mod dead_network;
 mod fairness;
+mod insert;
 mod load;
 mod mix;
 mod pools;
@@ -18,6 +19,7 @@ fn main() -> Exit {
         sqlite::add(suite);
         fairness::add(suite);
         reads::add(suite);
+        insert::add(suite);
         cached::add(suite);
         storm::add(suite);
         dead_network::add(suite);
