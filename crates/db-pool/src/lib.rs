@@ -3,7 +3,6 @@
     not(feature = "sqlite"),
     doc = "A connection pool for diesel-async; the example needs feature `sqlite`."
 )]
-
 #![cfg_attr(
     not(any(feature = "sqlite", feature = "postgres")),
     expect(dead_code, unused_imports, reason = "without a database nothing runs")

@@ -194,7 +194,10 @@ impl Statements {
     }
 
     /// The one of this fingerprint, if it is still known.
-    #[cfg(any(test, all(feature = "advice", any(feature = "sqlite", feature = "postgres"))))]
+    #[cfg(any(
+        test,
+        all(feature = "advice", any(feature = "sqlite", feature = "postgres"))
+    ))]
     pub(crate) fn get(&self, fingerprint: u64) -> Option<Arc<Statement>> {
         self.lock().by_fingerprint.get(&fingerprint).cloned()
     }

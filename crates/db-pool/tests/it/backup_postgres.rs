@@ -49,7 +49,7 @@ async fn a_copy_is_restored_into_an_empty_database_and_into_no_other() {
         rows,
         [("\"odd.schema\".\"odd table\"", 0), ("public.notes", 100)]
     );
-    assert_eq!(backups.list().await.unwrap(), [copy.clone()]);
+    assert_eq!(backups.list().await.unwrap(), std::slice::from_ref(&copy));
 
     let fresh = Database::new().await.unwrap();
     backups.restore(&copy, &fresh.url).await.unwrap();

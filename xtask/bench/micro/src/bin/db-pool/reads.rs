@@ -51,7 +51,11 @@ fn reads(figures: &mut Figures<'_>) {
     figures.goal("lane_beside_bb8", "x", 1.0 / 1.9);
     figures.ours("loader_64_beside_bb8", "x", &beside(&taken.loader, bb8));
     figures.goal("loader_64_beside_bb8", "x", 1.0 / 6.0);
-    figures.ours("loader_1024_beside_bb8", "x", &beside(&taken.loader_many, bb8));
+    figures.ours(
+        "loader_1024_beside_bb8",
+        "x",
+        &beside(&taken.loader_many, bb8),
+    );
     figures.goal("loader_1024_beside_bb8", "x", 1.0 / 10.0);
 }
 
@@ -80,9 +84,13 @@ async fn compare(server: &Server, rounds: usize, calls: usize) -> Taken {
     let mut peers: [Vec<f64>; 5] = Default::default();
     for _ in 0..rounds {
         let pool = ours.clone();
-        taken.lane.push(tasks(TASKS, calls, move |at| lane(pool.clone(), id(at))).await);
+        taken
+            .lane
+            .push(tasks(TASKS, calls, move |at| lane(pool.clone(), id(at))).await);
         let pool = ours.clone();
-        taken.acquire.push(tasks(TASKS, calls, move |at| borrowed(pool.clone(), id(at))).await);
+        taken
+            .acquire
+            .push(tasks(TASKS, calls, move |at| borrowed(pool.clone(), id(at))).await);
         let load = |loader: &db_pool::Loader<i32, String>| {
             let loader = loader.clone();
             move |at| {
@@ -93,8 +101,12 @@ async fn compare(server: &Server, rounds: usize, calls: usize) -> Taken {
                 }
             }
         };
-        taken.loader.push(tasks(TASKS, calls * 4, load(&loader)).await);
-        taken.loader_many.push(tasks(MANY, calls.div_ceil(2), load(&loader)).await);
+        taken
+            .loader
+            .push(tasks(TASKS, calls * 4, load(&loader)).await);
+        taken
+            .loader_many
+            .push(tasks(MANY, calls.div_ceil(2), load(&loader)).await);
         for (samples, pool) in [(0, &bb8), (1, &untested)] {
             let pool = pool.clone();
             let took = tasks(TASKS, calls, move |at| diesel_bb8(pool.clone(), id(at))).await;
@@ -214,7 +226,10 @@ async fn raw(url: &str) -> Arc<[Client; 2]> {
 
 async fn by_hand(clients: Arc<[Client; 2]>, at: usize) {
     let (client, statement) = &clients[at % 2];
-    let row = client.query_one(statement, &[&id(at)]).await.expect("a row");
+    let row = client
+        .query_one(statement, &[&id(at)])
+        .await
+        .expect("a row");
     assert!(!row.get::<_, String>(0).is_empty());
 }
 

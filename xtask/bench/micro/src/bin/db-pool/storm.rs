@@ -83,12 +83,7 @@ impl Column {
     }
 }
 
-async fn compare(
-    server: &Server,
-    rounds: usize,
-    length: Duration,
-    dropped: Dropped,
-) -> Taken {
+async fn compare(server: &Server, rounds: usize, length: Duration, dropped: Dropped) -> Taken {
     let url = server.url();
     let ours = pools::ours(&url, |_| {}).await;
     let bb8 = pools::bb8(&url, CONNECTIONS, true).await;
@@ -153,7 +148,11 @@ async fn compare(
             let pool = pool.clone();
             async move {
                 let mut connection = pool.acquire().await.expect("a connection in time");
-                within(patience, sqlx::query(dropped.sql(patience)).execute(&mut *connection)).await
+                within(
+                    patience,
+                    sqlx::query(dropped.sql(patience)).execute(&mut *connection),
+                )
+                .await
             }
         };
         let calm = run(length, false, statement.clone()).await;
