@@ -280,7 +280,12 @@ async fn a_statement_dropped_and_never_ending_is_cancelled_on_the_server() {
     let sleeping = connection.batch_execute("SELECT pg_sleep(600)");
     assert!(timeout(Duration::from_millis(200), sleeping).await.is_err());
     drop(connection);
-    eventually("given up", || pool.status().discarded_total == 1).await;
+    // On a slow machine the cancel may take longer than the repair may, and the connection is closed.
+    eventually("repaired or given up", || {
+        let status = pool.status();
+        status.recovered_total + status.discarded_total == 1
+    })
+    .await;
     assert!(pool.acquire().await.is_ok());
     let running = "SELECT count(*) FROM pg_stat_activity WHERE datname = $database AND query LIKE '%pg_sleep%' AND state = 'active' AND pid <> pg_backend_pid()";
     let mut left = i64::MAX;
