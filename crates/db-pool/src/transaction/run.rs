@@ -53,6 +53,52 @@ impl<B: Backend> Pool<B> {
     /// .await
     /// # }
     /// ```
+    ///
+    /// What it captures must be `Clone`, so that it can run again; this compiles because the ticket is:
+    ///
+    /// ```
+    /// # use db_pool::{Backend, Pool, TransactionOptions};
+    /// #[derive(Clone)]
+    /// struct Ticket;
+    ///
+    /// async fn spend<B: Backend>(pool: Pool<B>, ticket: Ticket) -> Result<(), diesel::result::Error> {
+    ///     pool.transaction(TransactionOptions::default(), async move |_tx| {
+    ///         drop(ticket);
+    ///         Ok::<_, diesel::result::Error>(())
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// and this does not, with "the trait bound `Ticket: Clone` is not satisfied":
+    ///
+    /// ```compile_fail,E0277
+    /// # use db_pool::{Backend, Pool, TransactionOptions};
+    /// struct Ticket;
+    ///
+    /// async fn spend<B: Backend>(pool: Pool<B>, ticket: Ticket) -> Result<(), diesel::result::Error> {
+    ///     pool.transaction(TransactionOptions::default(), async move |_tx| {
+    ///         drop(ticket);
+    ///         Ok::<_, diesel::result::Error>(())
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// Nor does one whose future is not `Send`, with "future created by async closure is not `Send`":
+    ///
+    /// ```compile_fail
+    /// # use db_pool::{Backend, Pool, TransactionOptions};
+    /// async fn share<B: Backend>(pool: Pool<B>) -> Result<(), diesel::result::Error> {
+    ///     pool.transaction(TransactionOptions::default(), async |_tx| {
+    ///         let shared = std::rc::Rc::new(1);
+    ///         std::future::ready(()).await;
+    ///         drop(shared);
+    ///         Ok::<_, diesel::result::Error>(())
+    ///     })
+    ///     .await
+    /// }
+    /// ```
     #[track_caller]
     pub fn transaction<'a, R, E, F>(
         &'a self,
