@@ -176,8 +176,3 @@ async fn nothing_runs_before_the_first_poll() {
     );
     assert_eq!(pool.status().recovered_total, 0);
 }
-
-#[test]
-fn what_does_not_fit_into_a_transaction_does_not_compile() {
-    trybuild::TestCases::new().compile_fail("tests/ui/a_closure_*.rs");
-}
