@@ -8,20 +8,7 @@
 /// The enclosing function must be able to turn an `AcquireError` into its error by `?`.
 macro_rules! read {
     ($store:expr, |$conn:ident| $body:expr) => {
-        match &$store.pools {
-            $crate::store::Pools::Sqlite(pool) => {
-                let $conn = &mut pool.read().await?;
-                $body
-            }
-            $crate::store::Pools::Postgres(pool) => {
-                let $conn = &mut pool.read().await?;
-                $body
-            }
-            $crate::store::Pools::Replicated(servers) => {
-                let $conn = &mut servers.read().await?;
-                $body
-            }
-        }
+        borrowed!($store, read, read, $conn, $body)
     };
 }
 
@@ -29,20 +16,7 @@ macro_rules! read {
 /// as an entry of a cache.
 macro_rules! read_newest {
     ($store:expr, |$conn:ident| $body:expr) => {
-        match &$store.pools {
-            $crate::store::Pools::Sqlite(pool) => {
-                let $conn = &mut pool.read().await?;
-                $body
-            }
-            $crate::store::Pools::Postgres(pool) => {
-                let $conn = &mut pool.read().await?;
-                $body
-            }
-            $crate::store::Pools::Replicated(servers) => {
-                let $conn = &mut servers.acquire().await?;
-                $body
-            }
-        }
+        borrowed!($store, read, acquire, $conn, $body)
     };
 }
 
@@ -52,17 +26,24 @@ macro_rules! read_newest {
 /// The enclosing function must be able to turn an `AcquireError` into its error by `?`.
 macro_rules! write_on {
     ($store:expr, |$conn:ident| $body:expr) => {
+        borrowed!($store, acquire, acquire, $conn, $body)
+    };
+}
+
+/// Runs `$body` with what `$single` borrows from the one pool there is, or `$replicated` from several servers.
+macro_rules! borrowed {
+    ($store:expr, $single:ident, $replicated:ident, $conn:ident, $body:expr) => {
         match &$store.pools {
             $crate::store::Pools::Sqlite(pool) => {
-                let $conn = &mut pool.acquire().await?;
+                let $conn = &mut pool.$single().await?;
                 $body
             }
             $crate::store::Pools::Postgres(pool) => {
-                let $conn = &mut pool.acquire().await?;
+                let $conn = &mut pool.$single().await?;
                 $body
             }
             $crate::store::Pools::Replicated(servers) => {
-                let $conn = &mut servers.acquire().await?;
+                let $conn = &mut servers.$replicated().await?;
                 $body
             }
         }
